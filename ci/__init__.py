@@ -1,0 +1,1 @@
+"""Prove SGLang serving images, from a commit to production."""

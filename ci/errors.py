@@ -1,0 +1,148 @@
+"""Every error that this package raises, drawn as one tree.
+
+    SglangCiError
+    ├── UsageError                  the caller asked for something impossible   exit 2
+    │   └── SettingsError           a wrong key or value in the configuration
+    ├── ServerFault                 the server under test is bad                FAILED
+    │   ├── LaunchRefused           launch.sh found the server's own inputs wrong
+    │   ├── ServerExited            the process ended although nobody asked it to
+    │   ├── NotReady                a start-up phase spent its budget
+    │   ├── NotSglang               something else answers at the URL
+    │   ├── Unreachable             nothing accepts a connection at the URL
+    │   ├── Unresponsive            a connection was accepted and no answer came
+    │   └── BadAnswer               an answer of the wrong status, type or shape
+    └── InfrastructureFault         the judgement could not be made             ERROR
+        ├── LaunchBlocked           launch.sh found this machine unfit (port, GPU, install)
+        ├── NameUnresolved          the URL's host has no address
+        ├── ModelUnavailable        a hub or its token did not give the model
+        ├── ReportUnwritable        the report's folder can't be written
+        └── CheckBroken             the check itself broke
+
+The two halves of the tree are the two verdicts a fault can have: a bad server is
+FAILED, and a judgement that could not be made is ERROR. `str(error)` is always one line
+that a person can act on; data of the fault lies in its attributes.
+"""
+
+from __future__ import annotations
+
+from ci.verdict import Verdict
+
+
+class SglangCiError(Exception):
+    """Root of the tree: what went wrong, in one line, and the verdict it leads to."""
+
+    verdict: Verdict = Verdict.ERROR
+
+    def __init__(self, message: str, *, details: str = "") -> None:
+        """Keep the one-line message and any longer details (log lines, a body)."""
+        super().__init__(" ".join(message.split()))
+        self.details = details
+
+
+class UsageError(SglangCiError):
+    """The caller asked for something that can't be done as asked."""
+
+
+class SettingsError(UsageError):
+    """A configuration file, variable or flag holds a key or value that isn't allowed."""
+
+    def __init__(self, source: str, key: str, problem: str, allowed: str = "") -> None:
+        """Name the source (file, variable or flag), the key, and what is allowed there."""
+        self.source, self.key, self.problem, self.allowed = source, key, problem, allowed
+        hint = f"; allowed: {allowed}" if allowed else ""
+        super().__init__(f"{source}: {key}: {problem}{hint}")
+
+
+class ServerFault(SglangCiError):
+    """The server under test is bad."""
+
+    verdict = Verdict.FAILED
+
+
+class LaunchRefused(ServerFault):
+    """`launch.sh` refused: the model or the SGLang version is not what it should be."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        """Keep `launch.sh`'s own line and exit code."""
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class ServerExited(ServerFault):
+    """The server's process ended although nobody asked it to."""
+
+    def __init__(self, exit_code: int | None, phase: str, cause: str, log: str = "") -> None:
+        """Keep the exit code (negative: a signal; None: unknown), the phase, and why."""
+        self.exit_code, self.phase, self.cause = exit_code, phase, cause
+        how = "exited" if exit_code is None else f"exited with {exit_code}"
+        super().__init__(f"server {how} while {phase}: {cause}", details=log)
+
+
+class NotReady(ServerFault):
+    """A phase of start-up spent its whole budget."""
+
+    def __init__(self, phase: str, budget: float, last: str, log: str = "") -> None:
+        """Keep the phase, its budget in seconds, and the last thing that was seen."""
+        self.phase, self.budget, self.last = phase, budget, last
+        super().__init__(f"not ready: phase '{phase}' took over {budget:g} s: {last}", details=log)
+
+
+class AnswerFault(ServerFault):
+    """A request to `url` did not get the answer that it should have."""
+
+    def __init__(self, url: str, problem: str, *, details: str = "") -> None:
+        """Keep the URL and what is wrong there."""
+        self.url, self.problem = url, problem
+        super().__init__(f"{url}: {problem}", details=details)
+
+
+class NotSglang(AnswerFault):
+    """Something answers, and it isn't an SGLang server."""
+
+
+class Unreachable(AnswerFault):
+    """No connection is accepted, or it is cut before an answer begins."""
+
+
+class Unresponsive(AnswerFault):
+    """A connection is accepted and no complete answer comes in time."""
+
+
+class BadAnswer(AnswerFault):
+    """An answer of the wrong status, type or shape."""
+
+    def __init__(
+        self, url: str, problem: str, *, status: int | None = None, body: str = ""
+    ) -> None:
+        """Keep the HTTP status (None where the fault isn't one of status) and the body."""
+        self.status = status
+        super().__init__(url, problem, details=body)
+
+
+class InfrastructureFault(SglangCiError):
+    """The judgement could not be made, through no fault of the server."""
+
+
+class LaunchBlocked(InfrastructureFault):
+    """`launch.sh` refused: this machine can't run a server as asked."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        """Keep `launch.sh`'s own line and exit code."""
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class NameUnresolved(InfrastructureFault):
+    """The URL's host has no address here."""
+
+
+class ModelUnavailable(InfrastructureFault):
+    """The model could not be fetched: no network, no such model, or no permission."""
+
+
+class ReportUnwritable(InfrastructureFault):
+    """The report's folder can't be made, written or locked."""
+
+
+class CheckBroken(InfrastructureFault):
+    """The check itself broke; that says nothing about the server."""

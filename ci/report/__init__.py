@@ -1,0 +1,1 @@
+"""What checks found, as data and as pages."""

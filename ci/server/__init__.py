@@ -1,0 +1,1 @@
+"""A server seen from outside: typed client, process on this host, log tail."""
