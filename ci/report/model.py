@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, computed_field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
 
 from ci.verdict import Outcome, Verdict, judge
 
@@ -24,7 +24,7 @@ Seconds = Annotated[float, Field(ge=0, description="Duration in seconds.")]
 
 
 class _Model(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="ignore")
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
 class Case(_Model):
@@ -51,7 +51,7 @@ class Check(_Model):
     """One stage's question to a server, and what was found."""
 
     name: str
-    started: datetime
+    started: AwareDatetime
     seconds: Seconds
     cases: tuple[Case, ...] = ()
     phases: tuple[Phase, ...] = ()
@@ -67,9 +67,10 @@ class Check(_Model):
     @property
     def cause(self) -> str:
         """One line on why the verdict isn't PASSED; empty where it is."""
-        if self.verdict is Verdict.PASSED:
+        verdict = self.verdict
+        if verdict is Verdict.PASSED:
             return ""
-        decisive = [case for case in self.cases if case.outcome.value == self.verdict.value]
+        decisive = [case for case in self.cases if case.outcome.value == verdict.value]
         if not decisive:
             return "no case ran"
         first = f"{decisive[0].name}: {decisive[0].message or decisive[0].outcome}"
@@ -92,8 +93,8 @@ class Report(_Model):
 
     schema_version: str = SCHEMA_VERSION
     title: str = "sglang-ci"
-    started: datetime
-    finished: datetime
+    started: AwareDatetime
+    finished: AwareDatetime
     checks: tuple[Check, ...] = ()
     not_run: tuple[NotRun, ...] = ()
     interrupted: str = Field("", description="Name of the signal that ended the run early.")
@@ -116,9 +117,10 @@ class Report(_Model):
         """One line on why the verdict isn't PASSED; empty where it is."""
         if self.interrupted:
             return f"interrupted by {self.interrupted}"
-        decisive = [check for check in self.checks if check.verdict is self.verdict]
-        if self.verdict is Verdict.PASSED:
+        verdict = self.verdict
+        if verdict is Verdict.PASSED:
             return ""
+        decisive = [check for check in self.checks if check.verdict is verdict]
         return f"{decisive[0].name}: {decisive[0].cause}" if decisive else "no check ran"
 
 

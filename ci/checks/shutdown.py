@@ -1,0 +1,43 @@
+"""Shutdown: the server ends when it is asked to, in time, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Callable
+
+from ci.report.model import Case, Check, now
+from ci.server.process import ServerProcess
+from ci.verdict import Outcome
+
+NAME = "shutdown"
+
+
+async def check_shutdown(
+    server: ServerProcess, grace: float, on_case: Callable[[Case], None]
+) -> Check:
+    """Send SIGTERM to an idle server, and return how it ended.
+
+    Args:
+        server: The running server.
+        grace: Most seconds between SIGTERM and SIGKILL.
+        on_case: Is told each case as soon as it is known.
+    """
+    started = now()
+    stopped = await server.stop(grace)
+    how = f"it ended with {stopped.exit_code}"
+    if stopped.exit_code < 0:
+        how = f"it was ended by {signal.Signals(-stopped.exit_code).name}"
+    cases = (
+        _case("ends in time", not stopped.killed, f"SIGKILL was needed after {grace:g} s"),
+        _case("exit code 0", stopped.exit_code == 0, how),
+        _case("leaves no process", not stopped.orphans, f"left: {'; '.join(stopped.orphans)}"),
+    )
+    for case in cases:
+        on_case(case)
+    return Check(name=NAME, started=started, seconds=stopped.seconds, cases=cases)
+
+
+def _case(name: str, good: bool, message: str) -> Case:  # noqa: FBT001
+    if good:
+        return Case(name=name, outcome=Outcome.PASSED)
+    return Case(name=name, outcome=Outcome.FAILED, message=message)

@@ -1,0 +1,55 @@
+"""Two small tools of structured concurrency on top of anyio."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+import anyio
+
+from ci.errors import SglangCiError
+
+_T = TypeVar("_T")
+
+
+@contextmanager
+def one_error() -> Iterator[None]:
+    """Raise what a task group gathered as one plain error.
+
+    That is the first error of this package among them, or the only one; anything else stays
+    a group.
+    """
+    try:
+        yield
+    except BaseExceptionGroup as group:
+        leaves = list(_leaves(group))
+        ours = [leaf for leaf in leaves if isinstance(leaf, SglangCiError)]
+        if ours or len(leaves) == 1:
+            raise (ours or leaves)[0] from group
+        raise
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from _leaves(inner)
+    else:
+        yield error
+
+
+async def unless(
+    work: Callable[[], Awaitable[_T]], fault: Callable[[], Awaitable[Exception]]
+) -> _T:
+    """Return what `work` returns, unless `fault` returns an error first, which is raised."""
+    results: list[_T] = []
+
+    async def watch() -> None:
+        raise await fault()
+
+    with one_error():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(watch)
+            results.append(await work())
+            tasks.cancel_scope.cancel()
+    return results[0]

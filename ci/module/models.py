@@ -1,0 +1,44 @@
+"""Brings a model into an image's reach: baked, mounted, or fetched from a hub beforehand."""
+
+import dagger
+from dagger import dag
+
+from ci.module.build import with_package
+from ci.module.inputs import Inputs
+from ci.settings import ModelSettings
+
+USER = "10001"
+BAKED = "/opt/models/model"
+MOUNTED = "/models/model"
+HUB = "/models/hub"
+
+
+def baked(container: dagger.Container, model: dagger.Directory) -> dagger.Container:
+    """Return `container` with the model's files in it."""
+    return container.with_directory(BAKED, model).with_env_variable("MODEL_PATH", BAKED)
+
+
+async def mounted(
+    container: dagger.Container, inputs: Inputs, settings: ModelSettings
+) -> dagger.Container:
+    """Return `container` with the user's model mounted; its own where the user names none."""
+    if inputs.model is not None:
+        return container.with_mounted_directory(MOUNTED, inputs.model).with_env_variable(
+            "MODEL_PATH", MOUNTED
+        )
+    if not settings.name:
+        return container
+    return await _fetched(container, settings, inputs.hub_token)
+
+
+async def _fetched(
+    container: dagger.Container, settings: ModelSettings, token: dagger.Secret | None
+) -> dagger.Container:
+    hub = dag.cache_volume("sglang-ci-hub")
+    container = container.with_mounted_cache(HUB, hub, owner=USER).with_env_variable("HF_HOME", HUB)
+    fetcher = with_package(container)
+    if token is not None:
+        fetcher = fetcher.with_secret_variable("HF_TOKEN", token)
+    argv = ["python3", "-m", "ci.server.fetch", settings.name, settings.revision]
+    folder = await fetcher.with_exec(argv, use_entrypoint=False).stdout()
+    return container.with_env_variable("MODEL_PATH", folder.strip().splitlines()[-1])

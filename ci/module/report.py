@@ -1,0 +1,58 @@
+"""What checks found, as an object of the graph."""
+
+from dataclasses import replace
+from typing import Annotated, Self
+
+import dagger
+from dagger import Doc, field, function, object_type
+
+from ci.report.model import Report as Found
+from ci.verdict import Verdict
+
+
+class NotPassedError(Exception):
+    """The verdict isn't PASSED; the message is the one line that says why."""
+
+
+@object_type
+class Report:
+    """What checks found. Called last, it fails where the verdict isn't PASSED."""
+
+    directory: Annotated[
+        dagger.Directory, Doc("report.json, junit.xml, summary.md and index.html")
+    ] = field()
+    verdict: Annotated[str, Doc("PASSED, FAILED, INCONCLUSIVE or ERROR")] = field()
+    cause: Annotated[str, Doc("One line on why the verdict isn't PASSED")] = field()
+    published: Annotated[str, Doc("Reference by digest of the image, where it was published")] = (
+        field(default="")
+    )
+
+    @classmethod
+    async def of(cls, directory: dagger.Directory) -> Self:
+        """Read the report that lies in `directory`."""
+        found = Found.model_validate_json(await directory.file("report.json").contents())
+        return cls(directory=directory, verdict=str(found.verdict), cause=found.cause)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every check passed."""
+        return self.verdict == Verdict.PASSED
+
+    def as_published(self, reference: str) -> "Report":
+        """Return this report with the reference under which the image was published."""
+        return replace(self, published=reference)
+
+    @function(cache="never")
+    async def summary(self) -> str:
+        """Return the summary as Markdown."""
+        return await self.directory.file("summary.md").contents()
+
+    @function(cache="never")
+    async def sync(self) -> str:
+        """Fail where the verdict isn't PASSED; return the directory's id otherwise.
+
+        The command line calls it on a report that stands last in a chain.
+        """
+        if not self.passed:
+            raise NotPassedError(f"{self.verdict}: {self.cause}")
+        return await self.directory.id()

@@ -1,0 +1,103 @@
+"""A running server."""
+
+from typing import Annotated
+
+import dagger
+from dagger import Doc, dag, field, function, object_type
+
+from ci.module import prober
+from ci.module.inputs import Inputs
+from ci.module.report import Report
+
+VERSION_LABEL = "org.opencontainers.image.version"
+INVENTORY = "/opt/inventory.json"
+CONFIG = "/work/sglang-ci.toml"
+CASES = "/work/cases"
+
+
+@object_type
+class Server:
+    """An image that runs as a service, and the questions that can be put to it.
+
+    Each question is a function that returns a report. Called last it fails where the verdict
+    isn't PASSED; its `directory` keeps what was found in any case.
+    """
+
+    service: Annotated[dagger.Service, Doc("The service, to be bound to other containers")] = (
+        field()
+    )
+    image: dagger.Container
+    run: str
+    inputs: Inputs
+
+    @function(cache="never")
+    async def ready(self) -> Report:
+        """Wait until the server has given its first token, phase by phase."""
+        return await self._found(self._ready(), "wait")
+
+    @function(cache="never")
+    async def versions(self) -> Report:
+        """Hold what is installed and what runs against what is expected."""
+        return await self._found(await self._versions(self._ready()), "versions")
+
+    @function(cache="never")
+    async def smoke(self) -> Report:
+        """Run the smoke suite and the user's own cases against the server."""
+        return await self._found(self._smoke(self._ready()), "smoke")
+
+    @function(cache="never")
+    async def prove(self) -> Report:
+        """Ask every question, as far as the answers to the earlier ones make sense."""
+        asked, stages = self._ready(), ["wait"]
+        if (await self._found(asked, "wait")).passed:
+            asked, stages = self._smoke(await self._versions(asked)), ["wait", "versions", "smoke"]
+        asked = prober.ask(asked, "report", *(f"/report/{stage}" for stage in stages))
+        return await self._found(asked, "report")
+
+    @function(cache="never")
+    async def report(self) -> dagger.Directory:
+        """Ask every question, and keep the report whatever it says."""
+        return (await self.prove()).directory
+
+    @function(cache="never")
+    def up(self) -> dagger.Service:
+        """Return the service, to be reached from the host: `image serve up up`."""
+        return self.service
+
+    async def _found(self, asked: dagger.Container, stage: str) -> Report:
+        return await Report.of(await prober.answer(asked, stage))
+
+    def _ready(self) -> dagger.Container:
+        """Return a prober that has waited for the server, with the user's files in it."""
+        logs = dag.cache_volume(f"sglang-ci-log-{self.run}")
+        container = prober.bound(self.service, logs, self.run)
+        if self.inputs.config is not None:
+            container = container.with_mounted_file(CONFIG, self.inputs.config)
+        if self.inputs.smoke_cases is not None:
+            container = container.with_mounted_directory(CASES, self.inputs.smoke_cases)
+        return prober.ask(container, "wait", prober.URL, "--log", prober.LOG_FILE)
+
+    async def _versions(self, container: dagger.Container) -> dagger.Container:
+        label = await self.image.label(VERSION_LABEL)
+        return prober.ask(
+            container.with_mounted_file(INVENTORY, self._inventory()),
+            "versions",
+            prober.URL,
+            "--inventory",
+            INVENTORY,
+            *(["--label", label] if label else []),
+        )
+
+    def _inventory(self) -> dagger.File:
+        """Return what the image has installed, as its own interpreter sees it."""
+        script = dag.current_module().source().file("ci/checks/inventory.py")
+        found, ran = "/tmp/inventory.json", "/tmp/inventory.py"  # noqa: S108
+        return (
+            self.image.with_mounted_file(ran, script)
+            .with_exec(["python3", ran], redirect_stdout=found, use_entrypoint=False)
+            .file(found)
+        )
+
+    def _smoke(self, container: dagger.Container) -> dagger.Container:
+        cases = ["--smoke", CASES] if self.inputs.smoke_cases is not None else []
+        return prober.ask(container, "smoke", prober.URL, *cases)

@@ -1,0 +1,205 @@
+"""Progress of a run on standard output: one interface, and what suits each reader.
+
+A terminal gets a live display (`ci.report.terminal`), anything else one plain line an
+event, and GitHub Actions its groups and annotations on top of that (`ci.report.github`).
+There is one stream for all of it, so that a log reads in the order of events. A reader
+that goes away (a closed pipe, a full disk) never disturbs the run.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+from ci.report.text import counts, duration, headline, limit, one_line, shorten
+from ci.report.write import INDEX_HTML
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from ci.report.model import Case, Check, Report
+
+LINE = 2000
+"""Most characters that one event may take of a log."""
+
+
+class Progress(Protocol):
+    """What a run tells while it goes on; a context manager around the whole run."""
+
+    def __enter__(self) -> Self:
+        """Start telling."""
+        ...
+
+    def __exit__(self, *error: object) -> None:
+        """Stop telling, whatever happened, and leave the terminal as it was."""
+        ...
+
+    def check_started(self, name: str, budget: float | None) -> None:
+        """Tell that a check starts, with its budget in seconds where it has one."""
+        ...
+
+    def phase_started(self, name: str, budget: float | None) -> None:
+        """Tell that a phase of the running check starts."""
+        ...
+
+    def phase_ended(self, name: str, seconds: float) -> None:
+        """Tell that a phase of the running check ended, and how long it took."""
+        ...
+
+    def case(self, case: Case) -> None:
+        """Tell what one case of the running check found."""
+        ...
+
+    def check_ended(self, check: Check) -> None:
+        """Tell what the running check found as a whole."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Tell anything else, in one line."""
+        ...
+
+    def finished(self, report: Report, report_dir: Path | None) -> None:
+        """Tell what the run found, and where its report lies if it could be written."""
+        ...
+
+
+def progress_for(stream: TextIO, environ: Mapping[str, str]) -> Progress:
+    """Choose how to tell progress on `stream`, in the environment that the edge passes in."""
+    if environ.get("GITHUB_ACTIONS") == "true":
+        from ci.report.github import GithubProgress
+
+        summary = environ.get("GITHUB_STEP_SUMMARY")
+        return GithubProgress(stream, Path(summary) if summary else None)
+    unwanted = environ.get("NO_COLOR") or environ.get("TERM", "dumb") == "dumb"
+    if unwanted or not stream.isatty():
+        return PlainProgress(stream)
+    from ci.report.terminal import RichProgress
+
+    return RichProgress(stream, environ)
+
+
+class Output:
+    """A text stream that never fails: it falls silent when nobody can read it any more."""
+
+    def __init__(self, stream: TextIO) -> None:
+        """Write to `stream`, in its own encoding."""
+        self._stream = stream
+        self.encoding = stream.encoding or "utf-8"
+
+    def write(self, text: str) -> int:
+        """Write `text` with '?' for what the stream's encoding lacks; return its length."""
+        shown = text.encode(self.encoding, "replace").decode(self.encoding)
+        with self._guarded():
+            self._stream.write(shown)
+        return len(text)
+
+    def flush(self) -> None:
+        """Hand over what is buffered."""
+        with self._guarded():
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        """Tell whether the stream is a terminal."""
+        return self._stream.isatty()
+
+    def fileno(self) -> int:
+        """Return the stream's descriptor."""
+        return self._stream.fileno()
+
+    @contextmanager
+    def _guarded(self) -> Iterator[None]:
+        """Point the stream at nothing once it breaks, for the flush at Python's exit too."""
+        try:
+            yield
+        except (OSError, ValueError):
+            with suppress(OSError, ValueError), Path(os.devnull).open("wb") as nothing:
+                os.dup2(nothing.fileno(), self._stream.fileno())
+
+
+class PlainProgress:
+    """One plain line an event, each with the seconds since the start."""
+
+    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
+        """Write to `stream`, with times in seconds from `clock`."""
+        self._out = Output(stream)
+        self._clock = clock
+        self._start = clock()
+        self._check = ""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self._out.flush()
+
+    def check_started(self, name: str, budget: float | None) -> None:
+        """Write the check's name and budget."""
+        self._check = name
+        self.note(f"{name}: started{_at_most(budget)}")
+
+    def phase_started(self, name: str, budget: float | None) -> None:
+        """Write the phase's name and budget."""
+        self.note(f"{self._check}: {name} …{_at_most(budget)}")
+
+    def phase_ended(self, name: str, seconds: float) -> None:
+        """Write how long the phase took."""
+        self.note(f"{self._check}: {name} took {duration(seconds)}")
+
+    def case(self, case: Case) -> None:
+        """Write the case's outcome, with its message where it has one."""
+        told = f": {case.message}" if case.message else ""
+        self.note(f"{self._check}: {case.outcome} {case.name}{told}")
+
+    def check_ended(self, check: Check) -> None:
+        """Write the check's verdict, its counts, and its cause where it isn't PASSED."""
+        found = f"{check.verdict} in {duration(check.seconds)}, {counts(check) or 'no case'}"
+        self.note(f"{check.name}: {found}" + (f": {check.cause}" if check.cause else ""))
+
+    def note(self, text: str) -> None:
+        """Write `text` as one line, with the seconds since the start before it."""
+        self._write(f"[{self._clock() - self._start:7.1f}] {one_line(shorten(text, LINE))}")
+
+    def finished(self, report: Report, report_dir: Path | None) -> None:
+        """Write the table of checks, then what `closing_lines` says."""
+        head = ("check", "verdict", "time", "cases")
+        for line in _columns([head, *map(check_row, report.checks)]):
+            self._write(line)
+        for line in closing_lines(report, report_dir):
+            self._write(line)
+
+    def _write(self, line: str) -> None:
+        self._out.write(f"{line}\n")
+        self._out.flush()
+
+
+def check_row(check: Check) -> tuple[str, str, str, str]:
+    """Return a check's name, verdict, time and counts, for the closing table."""
+    return (
+        one_line(check.name),
+        str(check.verdict),
+        duration(check.seconds),
+        counts(check) or "no case",
+    )
+
+
+def closing_lines(report: Report, report_dir: Path | None) -> list[str]:
+    """Return what follows the table: the verdict, the stages not run, the report's place."""
+    missing = [(one_line(stage.stage), one_line(stage.needs)) for stage in report.not_run]
+    place = [f"report: {report_dir / INDEX_HTML}"] if report_dir else []
+    not_run = [f"not run here: {stage}: needs {needs}" for stage, needs in missing]
+    return [headline(report), *not_run, *place]
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
+def _at_most(budget: float | None) -> str:
+    return "" if budget is None else f" (at most {limit(budget)})"

@@ -1,0 +1,91 @@
+"""Words that every rendering shares: cleaned text, durations, counts and headlines.
+
+Messages and logs come from servers and processes that may write anything. What is said
+of them here holds for every page: no terminal escapes, no characters that XML forbids.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+from ci.report.model import Check, Report
+from ci.verdict import Outcome, Verdict
+
+_ESCAPES = re.compile(
+    r"\x1b\[[0-?]*[ -/]*[@-~]"  # colours and cursor movements
+    r"|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)"  # titles and links
+    r"|\x1b[@-Z\\-_]"
+)
+_UNPRINTABLE = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
+
+BAD = frozenset({Outcome.FAILED, Outcome.ERROR, Outcome.INCONCLUSIVE})
+"""Outcomes that keep a check from passing."""
+
+MARKS = {
+    Outcome.PASSED.value: "✓",
+    Outcome.FAILED.value: "✗",
+    Outcome.INCONCLUSIVE.value: "?",
+    Outcome.ERROR.value: "!",
+    Outcome.SKIPPED.value: "\N{EN DASH}",
+}
+"""One sign for each outcome and verdict, so that colour is never the only difference."""
+
+_MINUTES_FROM = 120.0
+"""Seconds from which on durations are given in minutes."""
+
+
+def clean(text: str) -> str:
+    """Return `text` without terminal escapes; what can't be shown becomes U+FFFD."""
+    lines = _ESCAPES.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
+    return _UNPRINTABLE.sub("\N{REPLACEMENT CHARACTER}", lines)
+
+
+def one_line(text: str) -> str:
+    """Return `text` cleaned, with every run of white space as one space."""
+    return " ".join(clean(text).split())
+
+
+def shorten(text: str, limit: int) -> str:
+    """Return `text` with its middle left out where it has more than `limit` characters.
+
+    The end is kept as well as the start: the line that says why is often the last one.
+    """
+    if len(text) <= limit:
+        return text
+    kept = limit // 2
+    return f"{text[:kept]}\n… {len(text) - 2 * kept} characters left out …\n{text[-kept:]}"
+
+
+def duration(seconds: float) -> str:
+    """Return seconds for people: '0.25 s', '24.3 s', '3 min 05 s'."""
+    if seconds < 1:
+        return f"{seconds:.2f} s"
+    if seconds < _MINUTES_FROM:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s"
+
+
+def limit(seconds: float) -> str:
+    """Return a budget for people, without needless digits: '0.5 s', '300 s'."""
+    return f"{seconds:g} s"
+
+
+def counts(check: Check) -> str:
+    """Return how many cases had which outcome, for instance '14 passed, 2 skipped'."""
+    found = Counter(case.outcome for case in check.cases)
+    return ", ".join(f"{found[outcome]} {outcome.lower()}" for outcome in Outcome if found[outcome])
+
+
+def unexplained(check: Check) -> bool:
+    """Tell whether no case of `check` shows why it isn't PASSED: none ran."""
+    return check.verdict is not Verdict.PASSED and not any(
+        case.outcome in BAD for case in check.cases
+    )
+
+
+def headline(report: Report) -> str:
+    """Return the verdict and, where it isn't PASSED, its cause in one line."""
+    cause = one_line(report.cause)
+    return f"{report.verdict}: {cause}" if cause else str(report.verdict)

@@ -1,0 +1,92 @@
+"""Ports on this host: a free one for a new server, and whose a listening one is."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import socket
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+
+from ci.errors import LaunchBlocked
+
+FIRST, LAST = 30_000, 30_999
+PORT_TAKEN = 68
+"""`launch.sh`'s exit code for a port in use."""
+
+
+@contextmanager
+def reserved(host: str, port: int) -> Iterator[int]:
+    """Yield `port`, or where it is 0 the first one from 30000 up that is free.
+
+    SGLang binds its port only after loading the model, so a free port may be taken by then;
+    a lock, held until the context ends, keeps other runs of this package away from it.
+
+    Raises:
+        LaunchBlocked: No port of the range is free.
+    """
+    if port:
+        yield port
+        return
+    for candidate in range(FIRST, LAST + 1):
+        lock = _lock(candidate)
+        if lock is None:
+            continue
+        try:
+            if _is_free(host, candidate):
+                yield candidate
+                return
+        finally:
+            os.close(lock)
+    raise LaunchBlocked(f"no port from {FIRST} to {LAST} is free on {host}", PORT_TAKEN)
+
+
+def _lock(port: int) -> int | None:
+    folder = Path(tempfile.gettempdir()) / f"sglang-ci-{os.getuid()}"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    descriptor = os.open(folder / f"port-{port}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def _is_free(host: str, port: int) -> bool:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def listens(group: int, port: int) -> bool:
+    """Return whether a process of the process group `group` listens on `port`."""
+    for process in members(group):
+        try:
+            connections = process.net_connections(kind="tcp")
+        except psutil.Error:
+            continue
+        if any(at.status == psutil.CONN_LISTEN and at.laddr.port == port for at in connections):
+            return True
+    return False
+
+
+def members(group: int) -> list[psutil.Process]:
+    """Return the living processes of a process group, zombies left out."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (psutil.Error, ProcessLookupError):
+            continue
+    return found

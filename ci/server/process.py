@@ -1,0 +1,273 @@
+"""A server as a child process of this host, started by `launch.sh` and never left behind."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import anyio
+import anyio.abc
+import psutil
+from anyio.streams.text import TextReceiveStream
+
+from ci.concurrency import one_error
+from ci.errors import (
+    CheckBroken,
+    LaunchBlocked,
+    LaunchRefused,
+    ServerExited,
+    SglangCiError,
+)
+from ci.server.log import ServerLog
+from ci.server.port import listens, members
+
+REFUSED = {65, 66, 67, 72}
+"""Exit codes of `launch.sh` that blame what was to be served."""
+BLOCKED = {64, 68, 69, 70, 71, 73}
+"""Exit codes of `launch.sh` that blame this machine or the way it was called."""
+KILL_GRACE = 5.0
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What `launch.sh` is given.
+
+    Args:
+        model: The model's folder.
+        host: Address to listen on.
+        port: Port to listen on.
+        device: `auto`, `cuda` or `cpu`.
+        log_level: SGLang's log level.
+        flags: Further flags of SGLang's own.
+        expected_version: The SGLang version that must be installed; any where empty.
+        environment: Further variables, which win over this process's own.
+        python: The interpreter that has SGLang.
+    """
+
+    model: Path
+    host: str
+    port: int
+    device: str = "auto"
+    log_level: str = "info"
+    flags: tuple[str, ...] = ()
+    expected_version: str = ""
+    environment: Mapping[str, str] = field(default_factory=dict)
+    python: str = sys.executable
+
+    @property
+    def url(self) -> str:
+        """The server's base URL as seen from this host."""
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
+        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
+
+    def environ(self) -> dict[str, str]:
+        """Return the environment in which `launch.sh` runs."""
+        inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        return inherited | {
+            "MODEL_PATH": str(self.model),
+            "HOST": self.host,
+            "PORT": str(self.port),
+            "DEVICE": self.device,
+            "LOG_LEVEL": self.log_level,
+            "EXPECTED_SGLANG_VERSION": self.expected_version,
+            "PYTHON": self.python,
+            "PYTHONUNBUFFERED": "1",
+            **self.environment,
+        }
+
+
+class _Lines:
+    """Cuts text that arrives in pieces into lines of the log."""
+
+    def __init__(self, log: ServerLog) -> None:
+        self._log, self._rest = log, ""
+
+    def add(self, text: str) -> None:
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            self._log.add(line.rstrip("\r"), anyio.current_time())
+
+    def close(self) -> None:
+        if self._rest:
+            self._log.add(self._rest, anyio.current_time())
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """How a server ended after it was asked to.
+
+    Args:
+        exit_code: Its exit code; negative for a signal.
+        seconds: Time from SIGTERM until the last of its processes was gone.
+        killed: Whether SIGKILL was needed.
+        orphans: Command lines of processes that outlived their parent and had to be killed.
+    """
+
+    exit_code: int
+    seconds: float
+    killed: bool
+    orphans: tuple[str, ...]
+
+
+class ServerProcess:
+    """A running server; made by `running`."""
+
+    def __init__(self, process: anyio.abc.Process, launch: Launch, log: ServerLog) -> None:
+        self.launch = launch
+        self.log = log
+        self._process = process
+        self._drained = anyio.Event()
+
+    @property
+    def url(self) -> str:
+        """The server's base URL."""
+        return self.launch.url
+
+    @property
+    def pid(self) -> int:
+        """Process id, also of its process group."""
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """Exit code, None while it runs."""
+        return self._process.returncode
+
+    def has_started(self) -> bool:
+        """Return whether `launch.sh` has handed over to SGLang."""
+        try:
+            return any("sglang" in part for part in psutil.Process(self.pid).cmdline()[1:3])
+        except psutil.Error:
+            return False
+
+    def owns_port(self) -> bool:
+        """Return whether the port is this server's own, and not a stranger's."""
+        return listens(self.pid, self.launch.port)
+
+    async def died(self, phase: str) -> SglangCiError:
+        """Wait until the process ends by itself, and return why."""
+        exit_code = await self._process.wait()
+        with anyio.move_on_after(1.0):
+            await self._drained.wait()
+        return fault_of_exit(exit_code, phase, self.log)
+
+    async def stop(self, grace: float) -> Stopped:
+        """End the server and all of its processes: SIGTERM, then after `grace` s SIGKILL."""
+        begin = anyio.current_time()
+        with anyio.move_on_after(grace):
+            self._signal(signal.SIGTERM)
+            await self._process.wait()
+        killed = self._process.returncode is None
+        orphans = [] if killed else await self._left_behind()
+        self._signal_group(signal.SIGKILL)
+        exit_code = await self._process.wait()
+        seconds = anyio.current_time() - begin
+        return Stopped(exit_code, seconds, killed, tuple(orphans))
+
+    async def collect(self, target: Path | None) -> None:
+        """Copy the output to the log, and to the file `target` where one is given.
+
+        Where the file can't be written the log goes on: a full disk must not block the server.
+        """
+        assert self._process.stdout is not None  # noqa: S101
+        lines = _Lines(self.log)
+        descriptor = os.open(target or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        try:
+            async for text in TextReceiveStream(self._process.stdout, errors="replace"):
+                lines.add(text)
+                with suppress(OSError):
+                    os.write(descriptor, text.encode())
+        finally:
+            os.close(descriptor)
+        lines.close()
+        self._drained.set()
+
+    async def _left_behind(self) -> list[str]:
+        """Return processes that still live a moment after their parent ended."""
+        for _ in range(round(KILL_GRACE / 0.1)):
+            if not members(self.pid):
+                return []
+            await anyio.sleep(0.1)
+        return [" ".join(_command(process)) for process in members(self.pid)]
+
+    def _signal(self, number: signal.Signals) -> None:
+        if self._process.returncode is None:
+            self._process.send_signal(number)
+
+    def _signal_group(self, number: signal.Signals) -> None:
+        try:
+            os.killpg(self.pid, number)
+        except ProcessLookupError:
+            return
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline()) or [process.name()]
+    except psutil.Error:
+        return [str(process.pid)]
+
+
+def fault_of_exit(exit_code: int | None, phase: str, log: ServerLog) -> SglangCiError:
+    """Return the error for a server that ended by itself with `exit_code`."""
+    cause = log.explain()
+    if exit_code in REFUSED:
+        return LaunchRefused(cause, exit_code)
+    if exit_code in BLOCKED:
+        return LaunchBlocked(cause, exit_code)
+    if exit_code is not None and exit_code < 0:
+        cause = f"{signal.Signals(-exit_code).name}; {cause}"
+    return ServerExited(exit_code, phase, cause, log.tail())
+
+
+def launch_script() -> Path:
+    """Return `launch.sh`: beside the package in a source tree, inside it when installed.
+
+    Raises:
+        CheckBroken: It is at neither place.
+    """
+    package = Path(__file__).parents[1]
+    for path in (package / "launch.sh", package.parent / "launch.sh"):
+        if path.is_file():
+            return path
+    raise CheckBroken(f"launch.sh is missing from {package}; install sglang-ci again")
+
+
+def _argv(flags: Sequence[str]) -> list[str]:
+    """Return the command, with the server bound to die with this process where that can be."""
+    guard = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
+    return [*guard, "bash", str(launch_script()), *flags]
+
+
+@asynccontextmanager
+async def running(launch: Launch, output: Path | None = None) -> AsyncIterator[ServerProcess]:
+    """Start a server, and end it and all of its processes with the context.
+
+    Args:
+        launch: What to start.
+        output: File that gets the server's output as well.
+    """
+    process = await anyio.open_process(
+        _argv(launch.flags),
+        env=launch.environ(),
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    server = ServerProcess(process, launch, ServerLog(anyio.current_time()))
+    with one_error():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(server.collect, output)
+            try:
+                yield server
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await server.stop(KILL_GRACE)
+                tasks.cancel_scope.cancel()

@@ -1,0 +1,137 @@
+"""Every setting: its type, its default, and what it means.
+
+All of them are optional: the defaults prove the packaged tiny model on a CPU. Times are
+seconds. A JSON schema for editors is made from these classes
+(`sglang-ci config schema`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from packaging.version import InvalidVersion, Version
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+SGLANG_VERSION = "0.5.23"
+"""The SGLang that is built and expected unless the settings name another."""
+
+Budget = Annotated[float, Field(gt=0, le=86_400)]
+
+
+def _pep440(text: str) -> str:
+    try:
+        Version(text)
+    except InvalidVersion:
+        raise ValueError(
+            f"{text!r} is not a PEP 440 version such as 0.5.23 or 2.11.0+cpu"
+        ) from None
+    return text
+
+
+VersionText = Annotated[str, AfterValidator(_pep440)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ImageSettings(_Section):
+    """[image]: what is built."""
+
+    sglang_version: VersionText = Field(
+        SGLANG_VERSION, description="SGLang version to install, and to expect."
+    )
+    torch_index: str = Field(
+        "", description="Another package index for torch, such as one with CPU builds."
+    )
+
+
+class ModelSettings(_Section):
+    """[model]: what is served. Nothing set: the packaged tiny model."""
+
+    path: Path | None = Field(None, description="A model folder; relative to this file.")
+    name: str = Field(
+        "", pattern=r"^$|^[\w.-]+/[\w.-]+$", description="A hub model, organisation/name."
+    )
+    revision: str = Field("", description="The hub model's pinned revision: a commit or tag.")
+    served_name: str = Field("", description="The name that the server gives the model.")
+
+    @model_validator(mode="after")
+    def _one_model(self) -> Self:
+        if self.path is not None and self.name:
+            raise ValueError("give path or name, not both")
+        if self.name and not self.revision:
+            raise ValueError(f"name = {self.name!r} needs a pinned revision beside it")
+        if self.revision and not self.name:
+            raise ValueError("revision belongs to a hub model: give its name too")
+        return self
+
+
+class ServerSettings(_Section):
+    """[server]: how it is started."""
+
+    host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
+    port: int = Field(
+        0, ge=0, le=65_535, description="Port to listen on; 0 takes a free one from 30000 up."
+    )
+    device: Literal["auto", "cuda", "cpu"] = Field("auto", description="Where the model runs.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(
+        "info", description="Below info only the outer phases of start-up are known."
+    )
+    flags: tuple[str, ...] = Field((), description="Further flags of SGLang's own.")
+    environment: dict[str, str] = Field({}, description="Further environment variables.")
+    stop_grace: Budget = Field(
+        30.0, description="Most seconds between SIGTERM and SIGKILL when the server is stopped."
+    )
+
+
+class VersionSettings(_Section):
+    """[versions]: what must be there, beside [image] sglang_version."""
+
+    expected: dict[str, VersionText] = Field(
+        {}, description="Package (or python, cuda, driver) to exact PEP 440 version."
+    )
+
+
+class ReadinessSettings(_Section):
+    """[readiness]: the budget of each phase of start-up, in seconds."""
+
+    process_started: Budget = Field(20.0, description="Until launch.sh hands over to SGLang.")
+    port_open: Budget = Field(600.0, description="Until the port accepts connections.")
+    serving: Budget = Field(120.0, description="Until the server says that it serves.")
+    first_token: Budget = Field(60.0, description="Until a real request has its first token.")
+
+
+class SmokeSettings(_Section):
+    """[smoke]: which cases run, and how long they may take."""
+
+    directories: tuple[Path, ...] = Field(
+        (), description="Folders of further cases, ordinary pytest; relative to this file."
+    )
+    builtin: bool = Field(default=True, description="Run the packaged suite too.")
+    select: str = Field("", description="A pytest -k expression that cases must match.")
+    timeout: Budget = Field(30.0, description="Most seconds for one request.")
+    budget: Budget = Field(600.0, description="Most seconds for the whole suite.")
+
+
+class ReportSettings(_Section):
+    """[report]: where it goes."""
+
+    directory: Path = Field(Path("report"), description="Folder of the report; made if missing.")
+
+
+class Settings(_Section):
+    """All settings of a run."""
+
+    image: ImageSettings = ImageSettings()
+    model: ModelSettings = ModelSettings()
+    server: ServerSettings = ServerSettings()
+    versions: VersionSettings = VersionSettings()
+    readiness: ReadinessSettings = ReadinessSettings()
+    smoke: SmokeSettings = SmokeSettings()
+    report: ReportSettings = ReportSettings()
+
+    def expected_versions(self) -> dict[str, str]:
+        """Return every expected version, SGLang's own among them."""
+        return {"sglang": self.image.sglang_version} | self.versions.expected

@@ -1,0 +1,140 @@
+"""From pytest's outcomes to cases: who is to blame, in one line, and where it is written.
+
+An assertion and a fault of the server are FAILED; an error of the test's own code is ERROR.
+"""
+
+from __future__ import annotations
+
+import json
+import traceback
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TextIO
+
+import httpx
+import pytest
+
+from ci.errors import SglangCiError
+from ci.report.model import Case
+from ci.smoke.transport import explain
+from ci.verdict import Outcome
+
+DETAILS = 16_000
+"""Most characters of a traceback that a case keeps: its end."""
+
+
+@dataclass(frozen=True)
+class Found:
+    """What one phase of a test (set-up, call, tear-down) showed."""
+
+    outcome: Outcome
+    message: str = ""
+    details: str = ""
+    unanswered: bool = False
+    """Whether a request got no whole answer: then the server may be dead."""
+
+
+class Journal:
+    """Where cases go as they end: JSON lines, each flushed."""
+
+    def __init__(self, path: Path, *, progress: bool) -> None:
+        """Open `path` for appending; with `progress`, lines about running cases go there too."""
+        self._file: TextIO = path.open("a", encoding="utf-8")
+        self._progress = progress
+
+    def case(self, case: Case) -> None:
+        """Write a case that ended."""
+        self._line(case.model_dump_json())
+
+    def progress(self, **fact: str | int) -> None:
+        """Write a fact for the runner: `collected=`, a count, or `running=`, a name."""
+        if self._progress:
+            self._line(json.dumps(fact))
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _line(self, line: str) -> None:
+        self._file.write(f"{line}\n")
+        self._file.flush()
+
+
+def found_in(report: pytest.TestReport, error: BaseException | None, host: str) -> Found:
+    """Return what a phase's report says; `host` is the server's host and port."""
+    if report.passed:
+        return Found(Outcome.PASSED)
+    if report.skipped:
+        return Found(Outcome.SKIPPED, skip_reason(report))
+    details = report.longreprtext[-DETAILS:]
+    if error is None:
+        return Found(Outcome.FAILED, first_line(details), details)
+    outcome, message = min(
+        (_blame(leaf, host) for leaf in leaves(error)), key=lambda one: one[0] is not Outcome.FAILED
+    )
+    return Found(outcome, message, details, unanswered=_unanswered(error))
+
+
+def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
+    """Return why a test or module was skipped or expected to fail."""
+    if expected := getattr(report, "wasxfail", ""):
+        return first_line(f"expected to fail: {expected.removeprefix('reason: ')}")
+    why = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+    return first_line(why.removeprefix("Skipped: ")) or "skipped without a reason"
+
+
+def first_line(text: str) -> str:
+    """Return the first line of `text` that isn't empty, without surrounding space."""
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors that a group gathered, or the one error itself."""
+    if isinstance(error, BaseExceptionGroup):
+        for inner in error.exceptions:
+            yield from leaves(inner)
+    else:
+        yield error
+
+
+def _blame(error: BaseException, host: str) -> tuple[Outcome, str]:
+    line = first_line(str(error))
+    if isinstance(error, AssertionError | pytest.fail.Exception):
+        return Outcome.FAILED, line or f"assertion failed in {_place(error)}"
+    if isinstance(error, SglangCiError):
+        return Outcome(error.verdict.value), line
+    if isinstance(error, httpx.HTTPError) and _about(error, host):
+        return Outcome.FAILED, explain(error)
+    if isinstance(error, json.JSONDecodeError) and _inside_httpx(error):
+        return Outcome.FAILED, f"the answer is not JSON: {error.doc[:80]!r}"
+    if isinstance(error, pytest.FixtureLookupError):
+        return Outcome.ERROR, f"fixture '{error.argname}' not found"
+    return Outcome.ERROR, f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def _about(error: httpx.HTTPError, host: str) -> bool:
+    ours = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
+    return not ours and error.request.url.netloc.decode() == host
+
+
+def _inside_httpx(error: BaseException) -> bool:
+    frames = traceback.extract_tb(error.__traceback__)
+    return any(frame.name == "json" and "httpx" in frame.filename for frame in frames)
+
+
+def _place(error: BaseException) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{Path(frame.filename).name}:{frame.lineno}"
+
+
+def _unanswered(error: BaseException) -> bool:
+    return any(
+        isinstance(cause, httpx.TransportError) for leaf in leaves(error) for cause in _causes(leaf)
+    )
+
+
+def _causes(error: BaseException | None) -> Iterator[BaseException]:
+    while error is not None:
+        yield error
+        error = error.__cause__

@@ -1,0 +1,152 @@
+"""What a server says it is and can do, so that cases it can't pass are skipped with a reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+import httpx
+
+from ci.errors import BadAnswer, NotSglang
+from ci.smoke.transport import status_line
+
+Json = dict[str, Any]
+
+
+class Capability(StrEnum):
+    """Something that not every SGLang server does."""
+
+    GENERATION = "generation"
+    EMBEDDING = "embedding"
+    CHAT = "chat"
+    LOGPROBS = "logprobs"
+    JSON_SCHEMA = "json_schema"
+    REGEX = "regex"
+    EBNF = "ebnf"
+    PREFIX_CACHE = "prefix_cache"
+
+
+@dataclass(frozen=True)
+class Server:
+    """The server under test.
+
+    Attributes:
+        base_url: Where it answers, without a trailing slash.
+        model_card: The first entry of `/v1/models`.
+        model_info: The answer of `/model_info`.
+        server_info: The answer of `/server_info`: every flag, the version, live state.
+        absent: For each capability that the server doesn't have, the reason.
+    """
+
+    base_url: str
+    model_card: Mapping[str, Any]
+    model_info: Mapping[str, Any]
+    server_info: Mapping[str, Any]
+    absent: Mapping[Capability, str]
+
+    @property
+    def model(self) -> str:
+        """The served model's name."""
+        return str(self.model_card["id"])
+
+    def can(self, capability: Capability | str) -> bool:
+        """Return whether the server has `capability`."""
+        return Capability(capability) not in self.absent
+
+    def why_not(self, capability: Capability | str) -> str:
+        """Return why the server lacks `capability`; empty where it has it."""
+        return self.absent.get(Capability(capability), "")
+
+    @property
+    def context_length(self) -> int:
+        """Most tokens of one request, prompt and answer together; 0 where it isn't told."""
+        return int(self.model_card.get("max_model_len") or 0)
+
+    @property
+    def page_size(self) -> int:
+        """Tokens of one page of the KV cache: prefixes are shared page by page."""
+        return int(self.server_info.get("page_size") or 1)
+
+
+def discover(client: httpx.Client) -> Server:
+    """Ask the server what it is and can do.
+
+    Raises:
+        NotSglang: Something else answers there.
+        BadAnswer: An answer has another status or shape than SGLang's.
+        httpx.TransportError: It doesn't answer.
+    """
+    model_info = _model_info(client)
+    server_info = _object(client, "/server_info")
+    absent = {**_absent(model_info, server_info)}
+    if Capability.CHAT not in absent and (reason := _no_chat(client)):
+        absent[Capability.CHAT] = reason
+    return Server(
+        base_url=str(client.base_url).rstrip("/"),
+        model_card=_served(client),
+        model_info=model_info,
+        server_info=server_info,
+        absent=absent,
+    )
+
+
+def _model_info(client: httpx.Client) -> Json:
+    url = f"{client.base_url}model_info"
+    try:
+        info = _object(client, "/model_info")
+    except BadAnswer as error:
+        if error.status is not None and error.status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            raise
+        raise NotSglang(url, f"not an SGLang server: {error.problem}") from error
+    if not isinstance(info.get("model_path"), str):
+        raise NotSglang(url, "not an SGLang server: the answer has no model_path")
+    return info
+
+
+def _object(client: httpx.Client, path: str) -> Json:
+    response = client.get(path)
+    url = str(response.request.url)
+    if response.status_code != httpx.codes.OK:
+        raise BadAnswer(url, status_line(response), status=response.status_code)
+    try:
+        answer = response.json()
+    except ValueError as error:
+        raise BadAnswer(url, "the answer is not JSON", body=response.text) from error
+    if not isinstance(answer, dict):
+        raise BadAnswer(url, "the answer is no JSON object", body=response.text)
+    return answer
+
+
+def _served(client: httpx.Client) -> Json:
+    models = _object(client, "/v1/models").get("data")
+    if isinstance(models, list) and models and isinstance(models[0], dict) and "id" in models[0]:
+        return models[0]
+    raise BadAnswer(f"{client.base_url}v1/models", "the answer lists no model", body=str(models))
+
+
+def _absent(model_info: Json, server_info: Json) -> dict[Capability, str]:
+    if not model_info.get("is_generation", True):
+        makes = "the model makes embeddings"
+        return {one: makes for one in Capability if one is not Capability.EMBEDDING}
+    absent = {Capability.EMBEDDING: "the server was started without --is-embedding"}
+    backend = server_info.get("grammar_backend") or "none"
+    if backend == "none":
+        grammars = (Capability.JSON_SCHEMA, Capability.REGEX, Capability.EBNF)
+        absent |= dict.fromkeys(grammars, "the server was started without a grammar backend")
+    if backend == "outlines":
+        absent[Capability.EBNF] = "the grammar backend 'outlines' has no EBNF"
+    if server_info.get("disable_radix_cache"):
+        absent[Capability.PREFIX_CACHE] = "the server was started with --disable-radix-cache"
+    if (replicas := server_info.get("dp_size") or 1) > 1:
+        absent[Capability.PREFIX_CACHE] = f"requests are spread over {replicas} replicas"
+    return absent
+
+
+def _no_chat(client: httpx.Client) -> str:
+    """Ask for one token of chat; return the reason only where a template is what lacks."""
+    body = {"model": "default", "messages": [{"role": "user", "content": "a"}], "max_tokens": 1}
+    answer = client.post("/v1/chat/completions", json=body)
+    refused = httpx.codes.is_client_error(answer.status_code)
+    return "the model has no chat template" if refused and "template" in answer.text else ""

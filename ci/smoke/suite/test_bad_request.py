@@ -1,0 +1,126 @@
+"""Bad requests are refused with 4xx, and the server serves on."""
+
+from typing import Any
+
+import httpx
+import pytest
+
+from ci.smoke.ask import Ask, conversation, native
+from ci.smoke.server import Server
+from ci.smoke.transport import status_line
+
+NATIVE: dict[str, Any] = {
+    "no prompt": {},
+    "prompt of the wrong type": {"text": 5},
+    "sampling parameters of the wrong type": native("a") | {"sampling_params": 5},
+    "unknown sampling parameter": native("a", nonsense=4),
+    "negative max_new_tokens": native("a", max_new_tokens=-1),
+    "negative temperature": native("a", temperature=-1),
+    "top_p over 1": native("a", top_p=7),
+}
+GRAMMARS: dict[str, Any] = {
+    "regex": native("a", regex="("),
+    "json_schema": native("a", json_schema="{"),
+    "ebnf": native("a", ebnf="root ::= "),
+}
+COMPLETIONS: dict[str, Any] = {
+    "no prompt": {"prompt": None},
+    "prompt of the wrong type": {"prompt": 5},
+    "negative max_tokens": {"max_tokens": -1},
+    "max_tokens of the wrong type": {"max_tokens": "many"},
+    "negative temperature": {"temperature": -1},
+}
+CHATS: dict[str, Any] = {
+    "no messages": {"messages": []},
+    "messages of the wrong type": {"messages": "hello"},
+    "unknown role": {"messages": [{"role": "nobody", "content": "hello"}]},
+    "message without a role": {"messages": [{"content": "hello"}]},
+    "unknown response_format": {"response_format": {"type": "nonsense"}},
+    "negative max_tokens": {"max_tokens": -1},
+}
+
+
+def refused(response: httpx.Response) -> None:
+    """Assert that a request got 4xx and a reason."""
+    assert response.is_client_error, f"it got {status_line(response)}"
+    assert response.text.strip(), f"HTTP {response.status_code} gives no reason"
+
+
+@pytest.fixture(autouse=True)
+def _serves_on(ask: Ask) -> Any:
+    """Assert after each case that the server still answers, and rightly."""
+    yield
+    count = len(ask.generate("a", max_new_tokens=2, ignore_eos=True).output_ids)
+    assert count == 2, f"after the bad request: 2 tokens were asked for, {count} came"
+
+
+@pytest.mark.needs("generation")
+@pytest.mark.parametrize("path", ["/generate", "/v1/completions", "/v1/chat/completions"])
+def test_malformed_json(client: httpx.Client, path: str) -> None:
+    """A body that isn't JSON."""
+    headers = {"content-type": "application/json"}
+    refused(client.post(path, content=b'{"text": "a"', headers=headers))
+
+
+@pytest.mark.needs("generation")
+@pytest.mark.parametrize("fault", NATIVE)
+def test_generate(client: httpx.Client, fault: str) -> None:
+    """A request to `/generate` with a wrong key or value."""
+    refused(client.post("/generate", json=NATIVE[fault]))
+
+
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=pytest.mark.needs(kind)) for kind in GRAMMARS]
+)
+def test_broken_grammar(client: httpx.Client, kind: str) -> None:
+    """A grammar that can't be compiled."""
+    refused(client.post("/generate", json=GRAMMARS[kind]))
+
+
+@pytest.mark.needs("generation")
+@pytest.mark.parametrize("fault", COMPLETIONS)
+def test_completion(ask: Ask, fault: str) -> None:
+    """A request to `/v1/completions` with a wrong value."""
+    refused(
+        ask.client.post("/v1/completions", json=ask.openai(**{"prompt": "a", **COMPLETIONS[fault]}))
+    )
+
+
+@pytest.mark.needs("chat")
+@pytest.mark.parametrize("fault", CHATS)
+def test_chat(ask: Ask, fault: str) -> None:
+    """A request to `/v1/chat/completions` with a wrong value."""
+    body = ask.openai(**{"messages": conversation("a"), **CHATS[fault]})
+    refused(ask.client.post("/v1/chat/completions", json=body))
+
+
+@pytest.mark.needs("generation")
+def test_too_long_a_prompt(client: httpx.Client, server: Server) -> None:
+    """A prompt of more tokens than the model's context."""
+    refused(client.post("/generate", json=native(too_long(server))))
+
+
+@pytest.mark.needs("generation")
+def test_too_long_a_prompt_to_stream(client: httpx.Client, server: Server) -> None:
+    """The same with a stream: refused at once, or by an error as its only event."""
+    response = client.post("/generate", json=native(too_long(server), {"stream": True}))
+    if response.status_code != httpx.codes.OK:
+        return refused(response)
+    events = [line for line in response.text.splitlines() if line.startswith("data:")]
+    assert '"error"' in events[0], f"the stream begins with {events[0][:200]}"
+    return None
+
+
+def too_long(server: Server) -> list[int]:
+    """Return a prompt that is one token longer than the model's context."""
+    if not server.context_length:
+        pytest.skip("the server does not tell its context length")
+    if server.server_info.get("allow_auto_truncate"):
+        pytest.skip("the server was started with --allow-auto-truncate")
+    return [1] * (server.context_length + 1)
+
+
+@pytest.mark.needs("generation")
+def test_unknown_path(client: httpx.Client) -> None:
+    """A path that isn't there."""
+    refused(client.get("/no/such/path"))

@@ -1,0 +1,99 @@
+"""What came over the runner's pipe, and what is to be said of a run that ended badly."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from ci.report.model import Case
+from ci.smoke import ANSWERS
+from ci.verdict import Outcome
+
+_SHOWN = 40
+"""Lines of pytest's output that the case of a bad end keeps."""
+
+_ENDINGS = {
+    2: "pytest was interrupted",
+    3: "pytest broke",
+    4: "pytest refused to start",
+    5: "no case was found",
+}
+"""pytest's exit codes beside 0 (all passed) and 1 (some did not)."""
+
+
+@dataclass
+class Tape:
+    """Cases in the order of their ends, and how far the run came."""
+
+    on_case: Callable[[Case], None]
+    cases: list[Case] = field(default_factory=list)
+    collected: int = 0
+    ended: int = 0
+    running: str = ""
+
+    def feed(self, line: bytes) -> None:
+        """Take one line of the results file; what is no record of ours is left out."""
+        try:
+            record = json.loads(line)
+            case = Case.model_validate(record) if "outcome" in record else None
+        except (ValueError, TypeError):
+            return
+        if case is None:
+            self.collected = record.get("collected", self.collected)
+            self.running = record.get("running", self.running)
+            return
+        self.ended += case.name == self.running
+        self.running = "" if case.name == self.running else self.running
+        self.add(case)
+
+    def add(self, case: Case) -> None:
+        """Keep a case and pass it on."""
+        self.cases.append(case)
+        self.on_case(case)
+
+
+def aftermath(tape: Tape, code: int | None, output: str, budget: float) -> Case | None:
+    """Return the case "suite" where a run did not end as it should; None where it did.
+
+    Args:
+        tape: What the run said.
+        code: pytest's exit code, negative for a signal; None where the budget was spent.
+        output: What pytest printed.
+        budget: Seconds that the run had.
+    """
+    problem = f"budget of {budget:g} s spent" if code is None else _problem(tape, code, output)
+    if not problem:
+        return None
+    where = f" in case '{tape.running}'" if tape.running else ""
+    lines = output.strip().splitlines()[-_SHOWN:]
+    return Case(
+        name="suite",
+        outcome=Outcome.ERROR,
+        message=f"{problem}{where}",
+        details="\n".join(lines),
+    )
+
+
+def _problem(tape: Tape, code: int, output: str) -> str:
+    stopped = any(case.name == ANSWERS for case in tape.cases)
+    faulty = any(case.outcome in {Outcome.FAILED, Outcome.ERROR} for case in tape.cases)
+    if code < 0:
+        return f"pytest was ended by {signal.Signals(-code).name}"
+    if stopped and code == 2:  # noqa: PLR2004
+        return ""
+    if code not in {0, 1} and not (faulty and tape.collected == 0):
+        return _ending(code, output)
+    if tape.ended < tape.collected:
+        return f"{tape.collected - tape.ended} of {tape.collected} cases gave no result"
+    return "pytest counts a failure that no case shows" if code == 1 and not faulty else ""
+
+
+def _ending(code: int, output: str) -> str:
+    """Name an exit code, with the line of the output that says most."""
+    known = _ENDINGS.get(code, f"pytest exited with {code}")
+    marks = ("ERROR:", "ImportError while loading", "INTERNALERROR> E ", "E   ")
+    lines = [line.strip() for line in output.splitlines()]
+    told = [line for mark in marks for line in lines if line.startswith(mark.strip())]
+    return f"{known}: {' '.join(told[0].split())}" if told else known

@@ -1,0 +1,124 @@
+"""Runs stages one after the other into a report, whatever happens in between.
+
+A stage that raises becomes a check that says so; a signal ends the run, and the report
+says that it was interrupted and keeps what was found until then.
+"""
+
+from __future__ import annotations
+
+import platform
+import signal
+import traceback
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from ci.concurrency import one_error, unless
+from ci.errors import CheckBroken, SglangCiError
+from ci.report.console import Progress
+from ci.report.model import Case, Check, NotRun, Report, now
+from ci.verdict import Outcome
+
+Work = Callable[[], Awaitable[Check]]
+
+
+class Stages:
+    """The stages of one run, in the order in which they ran.
+
+    Args:
+        progress: Who is told.
+    """
+
+    def __init__(self, progress: Progress) -> None:
+        self.progress = progress
+        self._checks: list[Check] = []
+        self._cases: list[Case] = []
+        self._interrupted = ""
+
+    async def report(
+        self,
+        work: Callable[[], Awaitable[None]],
+        *,
+        not_run: tuple[NotRun, ...] = (),
+        facts: dict[str, str] | None = None,
+    ) -> Report:
+        """Do `work`, which runs stages, and report them.
+
+        SIGINT and SIGTERM cancel `work`; what it holds open is closed before this returns.
+        """
+        started = now()
+        with one_error():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._signals, tasks.cancel_scope)
+                await work()
+                tasks.cancel_scope.cancel()
+        here = {"python": platform.python_version(), "machine": platform.machine()}
+        return Report(
+            started=started,
+            finished=now(),
+            checks=tuple(self._checks),
+            not_run=not_run,
+            interrupted=self._interrupted,
+            facts=here | (facts or {}),
+        )
+
+    async def run(
+        self,
+        name: str,
+        work: Work,
+        *,
+        budget: float | None = None,
+        death: Callable[[], Awaitable[Exception]] | None = None,
+    ) -> Check:
+        """Run one stage, keep its check, and return it.
+
+        Args:
+            name: The check's name.
+            work: What asks the question.
+            budget: Most seconds, to be shown.
+            death: Returns an error as soon as the server is dead, which ends the stage.
+        """
+        self.progress.check_started(name, budget)
+        self._cases.clear()
+        started, begin = now(), anyio.current_time()
+
+        def so_far(error: SglangCiError) -> Check:
+            self.case(_last_case(error))
+            seconds = anyio.current_time() - begin
+            return Check(name=name, started=started, seconds=seconds, cases=tuple(self._cases))
+
+        try:
+            check = await (unless(work, death) if death else work())
+        except SglangCiError as error:
+            check = so_far(error)
+        except Exception as error:  # noqa: BLE001 - a bug here must not read as a bad server
+            text = f"the check itself broke: {type(error).__name__}: {error}"
+            check = so_far(CheckBroken(text, details=traceback.format_exc()))
+        except anyio.get_cancelled_exc_class():
+            self._checks.append(so_far(CheckBroken(f"interrupted by {self._interrupted}")))
+            raise
+        self._checks.append(check)
+        self.progress.check_ended(check)
+        return check
+
+    def case(self, case: Case) -> None:
+        """Take in a case of the running stage as soon as it is known."""
+        self._cases.append(case)
+        self.progress.case(case)
+
+    async def _signals(self, scope: anyio.CancelScope) -> None:
+        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            async for number in signals:
+                if not self._interrupted:
+                    self._interrupted = signal.Signals(number).name
+                    self.progress.note(f"{self._interrupted}: ending the run")
+                    scope.cancel()
+
+
+def _last_case(error: SglangCiError) -> Case:
+    return Case(
+        name="runs to its end",
+        outcome=Outcome(error.verdict.value),
+        message=str(error),
+        details=error.details,
+    )

@@ -1,0 +1,1 @@
+"""Stand-ins at the boundary: what the code under test talks to, of known behaviour."""
