@@ -51,7 +51,7 @@ copy_output() {
 
 has_gpu() {
     [[ ${CUDA_VISIBLE_DEVICES-all} != @(|-1) ]] &&
-        { timeout 20 nvidia-smi -L 2>/dev/null | grep -q ^GPU || compgen -G '/dev/nvidia[0-9]*'; }
+        { [[ $(timeout 20 nvidia-smi -L 2>/dev/null) == GPU* ]] || compgen -G '/dev/nvidia[0-9]*'; }
 }
 
 HOST=${HOST:-127.0.0.1} PORT=${PORT:-30000} LOG_LEVEL=${LOG_LEVEL:-info} DEVICE=${DEVICE:-auto}
@@ -100,7 +100,7 @@ def holder(port):
         try:
             if os.readlink(link) in sockets:
                 pid = link.split("/")[2]
-                command = Path(f"/proc/{pid}/cmdline").read_text().split("\0")[:3]
+                command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:3]
                 return f"pid {pid} ({' '.join(command).strip()})"
         except OSError:
             continue
@@ -123,7 +123,7 @@ if expected:
         from packaging.utils import canonicalize_version as plain
     except ImportError:
         plain = str
-    found = next((sglang.version for sglang in distributions(name="sglang")), "unknown")
+    found = next((each.version for each in distributions(name="sglang")), "unknown")
     if plain(found) != plain(expected):
         refuse(72, "wrong sglang version", f"{found} in {sys.executable}", f"install {expected}")
 

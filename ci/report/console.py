@@ -165,9 +165,8 @@ class PlainProgress:
     def finished(self, report: Report, report_dir: Path | None) -> None:
         """Write the table of checks, then what `closing_lines` says."""
         head = ("check", "verdict", "time", "cases")
-        for line in _columns([head, *map(check_row, report.checks)]):
-            self._write(line)
-        for line in closing_lines(report, report_dir):
+        table = _columns([head, *map(check_row, report.checks)])
+        for line in ("", *table, "", *closing_lines(report, report_dir)):
             self._write(line)
 
     def _write(self, line: str) -> None:

@@ -64,10 +64,13 @@ class GithubProgress(PlainProgress):
 
     def _command(self, name: str, message: str = "", title: str = "") -> None:
         told = f" title={_escaped(title, in_property=True)}" if title else ""
-        self._write(f"::{name}{told}::{_escaped(message)}")
+        super()._write(f"::{name}{told}::{_escaped(message)}")
 
     def _write(self, line: str) -> None:
-        super()._write(line.replace("##[", "## ["))
+        harmless = line.replace("##[", "## [")
+        if harmless.lstrip().startswith("::"):
+            harmless = harmless.replace("::", ": :", 1)
+        super()._write(harmless)
 
 
 def _escaped(text: str, *, in_property: bool = False) -> str:
@@ -75,4 +78,5 @@ def _escaped(text: str, *, in_property: bool = False) -> str:
     signs: dict[str, str | int | None] = {"%": "%25", "\r": "%0D", "\n": "%0A"}
     if in_property:
         signs |= {":": "%3A", ",": "%2C"}
-    return clean(shorten(text, LINE)).translate(str.maketrans(signs))
+    harmless = clean(shorten(text, LINE)).replace("##[", "## [")
+    return harmless.translate(str.maketrans(signs))

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 from ci.report.model import Case, Check, NotRun, Phase, Report
 from ci.verdict import Outcome
+
+unhurried = settings(deadline=None)
+"""For properties of a rendering: how long one takes says nothing on a busy machine."""
 
 START = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
 URL = "http://127.0.0.1:30000"

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from ci.report.text import clean, counts, duration, limit, one_line, shorten, unexplained
 from tests.unit import report_samples
+from tests.unit.report_samples import unhurried
 
 pytestmark = pytest.mark.unit
 
@@ -26,6 +27,7 @@ def test_clean_keeps_what_can_be_shown(raw: str, shown: str) -> None:
     assert clean(raw) == shown
 
 
+@unhurried
 @given(st.text(st.characters()))
 def test_one_line_is_one_printable_line(text: str) -> None:
     """A server's words can break out of the line that they are quoted in."""
@@ -34,6 +36,7 @@ def test_one_line_is_one_printable_line(text: str) -> None:
     assert not any(ord(sign) < 32 or 0xD800 <= ord(sign) < 0xE000 for sign in line)
 
 
+@unhurried
 @given(st.text(), st.integers(2, 50))
 def test_shorten_keeps_both_ends(text: str, most: int) -> None:
     """A long log loses its last line, which often says why."""

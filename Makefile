@@ -1,0 +1,51 @@
+# Everything here works on a Debian machine with python3, git and make: each target installs
+# what it needs into .tools and .venv first (requirements/install.sh), and does so once.
+#
+#   make ci      prove a real SGLang server on this machine; ARGS="..." go to `sglang-ci ci`
+#   make test    lint, types and all tests; ARGS="..." go to pytest
+#   make lint    lint and types alone
+#   make server  the environment of `make ci` alone; `make dev` that of `make test`
+#   make locks   pin anew; UPGRADE=--upgrade takes newer versions
+#   make boot    measure the start of this environment against the plain one
+#   make clean   remove what these targets installed
+
+.DEFAULT_GOAL := ci
+.PHONY: ci test lint server dev uv locks boot clean
+unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH VIRTUAL_ENV
+
+BIN := .venv/bin
+UV := .tools/bin/uv
+LOCK = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
+	--custom-compile-command "make locks" $(UPGRADE)
+
+ci: server
+	$(BIN)/sglang-ci ci $(ARGS)
+
+test: lint
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: dev
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/shellcheck launch.sh requirements/install.sh
+	$(BIN)/hadolint Dockerfile
+
+uv server dev:
+	requirements/install.sh $@
+
+# Each file is held to the pins of the one before it, so that all fit in one environment.
+# requirements.lock is for Dagger, which brings its own copy of dagger-io.
+locks: uv
+	$(LOCK) requirements/uv.in -o requirements/uv.txt
+	$(LOCK) requirements/build.in -o requirements/build.txt
+	$(LOCK) pyproject.toml requirements/server.in \
+		--overrides requirements/cpu-overrides.txt -o requirements/server.txt
+	$(LOCK) pyproject.toml requirements/dev.in -c requirements/server.txt -o requirements/dev.txt
+	$(LOCK) pyproject.toml requirements/dagger.in -c requirements/dev.txt \
+		--no-emit-package dagger-io -o requirements.lock
+
+boot: server
+	$(BIN)/python -m benchmarks.boot $(ARGS)
+
+clean:
+	rm -rf .tools .venv

@@ -1,0 +1,56 @@
+"""A real Dagger engine, or the reason why there is none."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+HANG = 900.0
+
+Dagger = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@functools.cache
+def missing() -> str:
+    """Return why no engine can be reached; empty where one answers."""
+    program = shutil.which("dagger")
+    if program is None:
+        return "the dagger command is not installed"
+    asked = subprocess.run(
+        [program, "core", "version"], capture_output=True, text=True, timeout=60, check=False
+    )
+    last = (asked.stderr.strip().splitlines() or ["no output"])[-1]
+    return "" if asked.returncode == 0 else f"no Dagger engine answers: {last}"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip this tier, with the reason, where no engine can be reached."""
+    here = [item for item in items if item.path.is_relative_to(Path(__file__).parent)]
+    if here and (reason := missing()):
+        for item in here:
+            item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def dagger() -> Dagger:
+    """Run `dagger call …` on this project's module."""
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["dagger", "--progress=plain", "call", *arguments],
+            cwd=ROOT,
+            env=os.environ | {"NO_COLOR": "1"},
+            capture_output=True,
+            text=True,
+            timeout=HANG,
+            check=False,
+        )
+
+    return call
