@@ -100,8 +100,8 @@ def holder(port):
         try:
             if os.readlink(link) in sockets:
                 pid = link.split("/")[2]
-                command = Path(f"/proc/{pid}/cmdline").read_bytes().decode(errors="replace").split("\0")[:3]
-                return f"pid {pid} ({' '.join(command).strip()})"
+                words = Path(f"/proc/{pid}/cmdline").read_text(errors="replace").split("\0")
+                return f"pid {pid} ({' '.join(words[:3]).strip()})" # the rest may hold a secret
         except OSError:
             continue
     return "a process that this user can't see"
@@ -149,7 +149,7 @@ for name, default in [("XDG_CACHE_HOME", cache), ("HF_HOME", f"{cache}/huggingfa
                       ("SGLANG_CACHE_DIR", "~/.cache/sglang")]:
     folder = Path(os.path.expanduser(os.environ.get(name) or default)).absolute()
     stands = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
-    if not os.path.isdir(stands) or not os.access(stands, os.W_OK | os.X_OK):
+    if not os.access(stands, os.W_OK | os.X_OK):
         refuse(73, "cache not writable", folder, f"let {me} write {stands}, or set {name}")
 
 if given.device == "cuda" and not sys.argv[1]:

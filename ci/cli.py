@@ -20,10 +20,12 @@ import anyio
 import typer
 
 from ci import pipeline
+from ci.checks.versions import canonical
 from ci.errors import SglangCiError, UsageError
 from ci.report.console import Progress, progress_for
 from ci.report.model import Check, Report, merge
 from ci.report.write import ReportFolder, load
+from ci.server.reach import base_url
 from ci.settings import Effective, Settings
 from ci.settings import load as load_settings
 from ci.stages import Stages
@@ -43,7 +45,7 @@ app = typer.Typer(
 config_app = typer.Typer(help="Show the settings.", no_args_is_help=True)
 app.add_typer(config_app, name="config")
 
-Url = Annotated[str, typer.Argument(help="The server's base URL.")]
+Url = Annotated[str, typer.Argument(help="The server's base URL.", parser=base_url)]
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="Configuration file. [default: ./sglang-ci.toml]")
 ]
@@ -159,9 +161,10 @@ def report(
     report_dir: ReportDir = None,
 ) -> None:
     """Lay reports together as one, and render it."""
+    parts = [load(path) for path in paths]  # the report's folder may be one of them
 
     async def merged(progress: Progress, _: Path) -> Report:  # noqa: ARG001
-        return merge(load(path) for path in paths)
+        return merge(parts)
 
     _reported(Settings(), report_dir, merged)
 
@@ -192,7 +195,8 @@ def _settings(
 
 
 def _list(key: str, values: list[str] | list[Path] | None) -> dict[str, str]:
-    return {key: json.dumps([str(value) for value in values])} if values else {}
+    texts = [str(value) for value in values or ()]
+    return {key: json.dumps(texts, ensure_ascii=False)} if texts else {}
 
 
 def _model(text: str) -> dict[str, str]:
@@ -200,8 +204,8 @@ def _model(text: str) -> dict[str, str]:
     if not text:
         return {}
     if at and not Path(text).exists():
-        return {"model.name": name, "model.revision": revision}
-    return {"model.path": text}
+        return {"model.path": "", "model.name": name, "model.revision": revision}
+    return {"model.path": text, "model.name": "", "model.revision": ""}
 
 
 def _expected(pairs: list[str] | None) -> dict[str, str]:
@@ -210,6 +214,7 @@ def _expected(pairs: list[str] | None) -> dict[str, str]:
         name, equals, version = text.partition("=")
         if not equals:
             raise UsageError(f"--expect {text}: not NAME=VERSION")
+        name = canonical(name)
         key = "image.sglang_version" if name == "sglang" else f"versions.expected.{name}"
         found[key] = version.lstrip("=")
     return found

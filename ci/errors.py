@@ -103,6 +103,11 @@ class NotSglang(AnswerFault):
 class Unreachable(AnswerFault):
     """No connection is accepted, or it is cut before an answer begins."""
 
+    def __init__(self, url: str, problem: str, *, refused: bool = False) -> None:
+        """Keep whether nothing listens there at all."""
+        self.refused = refused
+        super().__init__(url, problem)
+
 
 class Unresponsive(AnswerFault):
     """A connection is accepted and no complete answer comes in time."""

@@ -18,6 +18,7 @@ from ci.checks.inventory import inventory
 from ci.checks.readiness import Readiness
 from ci.checks.shutdown import check_shutdown
 from ci.checks.versions import Expected, canonical, check_versions, read_inventory
+from ci.concurrency import one_error
 from ci.errors import SglangCiError
 from ci.report.console import Progress
 from ci.report.model import Check, NotRun, Report
@@ -110,10 +111,11 @@ async def wait(url: str, settings: Settings, log_file: Path | None, stages: Stag
     ready = Readiness(url, settings.readiness, stages.progress, stages.case, log=log)
     if log is None or log_file is None:
         return await ready.check()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(follow, log_file, log)
-        check = await ready.check()
-        tasks.cancel_scope.cancel()
+    with one_error():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(follow, log_file, log)
+            check = await ready.check()
+            tasks.cancel_scope.cancel()
     return check
 
 

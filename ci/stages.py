@@ -12,6 +12,7 @@ import traceback
 from collections.abc import Awaitable, Callable
 
 import anyio
+from anyio.abc import TaskStatus
 
 from ci.concurrency import one_error, unless
 from ci.errors import CheckBroken, SglangCiError
@@ -49,7 +50,7 @@ class Stages:
         started = now()
         with one_error():
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(self._signals, tasks.cancel_scope)
+                await tasks.start(self._signals, tasks.cancel_scope)
                 await work()
                 tasks.cancel_scope.cancel()
         here = {"python": platform.python_version(), "machine": platform.machine()}
@@ -83,9 +84,10 @@ class Stages:
         started, begin = now(), anyio.current_time()
 
         def so_far(error: SglangCiError) -> Check:
-            self.case(_last_case(error))
-            seconds = anyio.current_time() - begin
-            return Check(name=name, started=started, seconds=seconds, cases=tuple(self._cases))
+            end, seconds = _end(error), anyio.current_time() - begin
+            self.progress.case(end)
+            cases = (end, *self._cases)
+            return Check(name=name, started=started, seconds=seconds, cases=cases)
 
         try:
             check = await (unless(work, death) if death else work())
@@ -106,8 +108,9 @@ class Stages:
         self._cases.append(case)
         self.progress.case(case)
 
-    async def _signals(self, scope: anyio.CancelScope) -> None:
+    async def _signals(self, scope: anyio.CancelScope, *, task_status: TaskStatus[None]) -> None:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            task_status.started()
             async for number in signals:
                 if not self._interrupted:
                     self._interrupted = signal.Signals(number).name
@@ -115,7 +118,7 @@ class Stages:
                     scope.cancel()
 
 
-def _last_case(error: SglangCiError) -> Case:
+def _end(error: SglangCiError) -> Case:
     return Case(
         name="runs to its end",
         outcome=Outcome(error.verdict.value),

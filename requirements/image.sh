@@ -27,5 +27,5 @@ else
         "sglang==$SGLANG_VERSION" dill
 fi
 [ -z "${TORCH_INDEX:-}" ] || use_cpu_torch
-"$python" requirements/shrink.py
 "$python" requirements/compile.py
+"$python" requirements/shrink.py

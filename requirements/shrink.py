@@ -33,7 +33,9 @@ def useless(package: Path, needed: set[Path]) -> list[Path]:
     return [
         path
         for path in files
-        if path.suffix in SUFFIXES or ".so" in path.suffixes or "bin" in path.parts[len(SITE.parts) :]
+        if path.suffix in SUFFIXES
+        or ".so" in path.suffixes
+        or "bin" in path.parts[len(SITE.parts) :]
     ]
 
 

@@ -7,11 +7,9 @@ of its output, or by its port, whichever can be seen.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from functools import partial
-from urllib.parse import urlsplit
 
 import anyio
 import httpx
@@ -21,12 +19,12 @@ from ci.errors import (
     AnswerFault,
     BadAnswer,
     LaunchBlocked,
-    NameUnresolved,
     NotReady,
     NotSglang,
     ServerExited,
     SglangCiError,
     Unreachable,
+    Unresponsive,
 )
 from ci.report.console import Progress
 from ci.report.model import Case, Check, Phase, now
@@ -34,6 +32,7 @@ from ci.server.client import ServerClient
 from ci.server.log import ServerLog
 from ci.server.port import PORT_TAKEN
 from ci.server.process import ServerProcess, fault_of_exit
+from ci.server.reach import obstacle
 from ci.settings import ReadinessSettings
 from ci.verdict import Outcome
 
@@ -48,18 +47,16 @@ GONE_SECONDS = 0.7
 
 @dataclass
 class _Patience:
-    """Passes an error over until it was seen for `seconds` without a break."""
+    """Passes something over until it was seen at every look for `seconds`."""
 
     seconds: float
     since: float | None = None
 
-    def spent(self) -> bool:
-        if self.since is None:
-            self.since = anyio.current_time()
-        return anyio.current_time() - self.since >= self.seconds
-
-    def restore(self) -> None:
-        self.since = None
+    def lasts(self, *, seen: bool) -> bool:
+        """Take in whether it was seen just now; return whether that goes on for too long."""
+        now = anyio.current_time()
+        self.since = (now if self.since is None else self.since) if seen else None
+        return self.since is not None and now - self.since >= self.seconds
 
 
 @dataclass
@@ -83,6 +80,7 @@ class Readiness:
     log: ServerLog | None = None
     _last: str = field(default="nothing was seen", init=False)
     _generation: bool = field(default=True, init=False)
+    _answered: bool = field(default=False, init=False)
 
     async def check(self) -> Check:
         """Wait for each phase in turn, and return what was seen."""
@@ -151,45 +149,19 @@ class Readiness:
             await anyio.sleep(POLL)
 
     async def _port_open(self) -> None:
-        at = urlsplit(self.url)
-        host, port = at.hostname or "", at.port or (443 if at.scheme == "https" else 80)
-        while not await self._connects(host, port):
+        while problem := await obstacle(self.url, POLL_TIMEOUT):
+            self._last = f"nothing listens at {self.url} ({problem})"
             await anyio.sleep(POLL)
         if self.process is not None and not self.process.owns_port():
             raise LaunchBlocked(
-                f"port {port} was taken by another process while the server was starting: "
-                "end that process, or choose another port",
+                f"port {self.process.launch.port} was taken by another process while the server "
+                "was starting: end that process, or choose another port",
                 PORT_TAKEN,
             )
 
-    async def _connects(self, host: str, port: int) -> bool:
-        try:
-            with anyio.fail_after(POLL_TIMEOUT):
-                await (await anyio.connect_tcp(host, port)).aclose()
-        except socket.gaierror as error:
-            raise NameUnresolved(f"{self.url}: the host's name has no address here") from error
-        except (OSError, TimeoutError) as error:
-            self._last = f"nothing listens at {self.url} ({_reason(error)})"
-            return False
-        return True
-
     async def _serving(self) -> None:
-        gone, stranger = _Patience(GONE_SECONDS), _Patience(STRANGER_SECONDS)
         async with ServerClient(self.url, timeout=POLL_TIMEOUT) as client:
-            while True:
-                try:
-                    if await self._serves(client):
-                        return
-                except Unreachable as error:
-                    self._unreachable("serving", error, gone)
-                except NotSglang as error:
-                    self._last = str(error)
-                    if stranger.spent():
-                        raise
-                except AnswerFault as error:
-                    self._last = str(error)
-                    gone.restore()
-                await anyio.sleep(POLL)
+            await self._poll("serving", partial(self._serves, client))
 
     async def _serves(self, client: ServerClient) -> bool:
         info = await client.model_info()
@@ -202,33 +174,50 @@ class Readiness:
         return True
 
     async def _first_token(self) -> None:
-        gone = _Patience(GONE_SECONDS)
+        self._last = f"{self.url}: one token was asked for and none came"
         async with ServerClient(self.url, timeout=self.budgets.first_token) as client:
-            self._last = f"{self.url}: one token was asked for and none came"
-            while True:
-                try:
-                    await client.first_token(generation=self._generation)
-                except Unreachable as error:
-                    self._unreachable("first token", error, gone)
-                except BadAnswer as error:
-                    self._last = str(error)
-                    if error.status is None or error.status < httpx.codes.INTERNAL_SERVER_ERROR:
-                        raise
-                else:
+            await self._poll("first token", partial(self._answers, client))
+
+    async def _answers(self, client: ServerClient) -> bool:
+        await client.first_token(generation=self._generation)
+        return True
+
+    async def _poll(self, phase: str, ask: Callable[[], Awaitable[bool]]) -> None:
+        """Ask until the answer is yes, and raise what stays too long to be passed over."""
+        gone, stranger = _Patience(GONE_SECONDS), _Patience(STRANGER_SECONDS)
+        while True:
+            error: AnswerFault | None = None
+            try:
+                if await ask():
                     return
-                await anyio.sleep(POLL)
+            except AnswerFault as fault:
+                error = self._judged(fault)
+                self._last = str(error)
+            self._answered |= not isinstance(error, Unreachable | Unresponsive)
+            if gone.lasts(seen=isinstance(error, Unreachable)):
+                self._exited(phase)
+            if stranger.lasts(seen=_is_final(error)) and error:
+                raise error
+            await anyio.sleep(POLL)
 
-    def _unreachable(self, phase: str, error: Unreachable, gone: _Patience) -> None:
-        """Pass a cut connection over, unless the port has been gone for too long."""
-        self._last = str(error)
-        if gone.spent():
-            cause = f"its port was open, and now: {error.problem}"
-            raise ServerExited(None, phase, cause) from error
+    def _judged(self, error: AnswerFault) -> AnswerFault:
+        """Tell a server that is gone from something that never spoke HTTP."""
+        if not isinstance(error, Unreachable) or error.refused or self._answered:
+            return error
+        return NotSglang(error.url, f"{error.problem}; is it https://, or no HTTP server?")
+
+    def _exited(self, phase: str) -> None:
+        """Raise that the server is gone; of a process of ours `died` knows more, and says it."""
+        if self.process is None:
+            log = self.log.tail() if self.log else ""
+            raise ServerExited(None, phase, f"its port was open, and now {self._last}", log)
 
 
-def _reason(error: Exception) -> str:
-    text = " ".join(str(leaf) for leaf in getattr(error, "exceptions", ()) or (error,)).lower()
-    return "connection refused" if "refused" in text or "connect call failed" in text else text
+def _is_final(error: AnswerFault | None) -> bool:
+    """Return whether a server that is still starting doesn't answer like that."""
+    if isinstance(error, BadAnswer):
+        return error.status is None or error.status < httpx.codes.INTERNAL_SERVER_ERROR
+    return isinstance(error, NotSglang)
 
 
 def _case(name: str, seconds: float, error: SglangCiError | None) -> Case:

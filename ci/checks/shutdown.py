@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import signal
 from collections.abc import Callable
 
 from ci.report.model import Case, Check, now
-from ci.server.process import ServerProcess
+from ci.server.process import ServerProcess, signal_name
 from ci.verdict import Outcome
 
 NAME = "shutdown"
@@ -26,7 +25,7 @@ async def check_shutdown(
     stopped = await server.stop(grace)
     how = f"it ended with {stopped.exit_code}"
     if stopped.exit_code < 0:
-        how = f"it was ended by {signal.Signals(-stopped.exit_code).name}"
+        how = f"it was ended by {signal_name(-stopped.exit_code)}"
     cases = (
         _case("ends in time", not stopped.killed, f"SIGKILL was needed after {grace:g} s"),
         _case("exit code 0", stopped.exit_code == 0, how),

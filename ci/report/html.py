@@ -41,10 +41,9 @@ _WORST_FIRST = (
 
 @dataclass(frozen=True)
 class Bar:
-    """One phase on the timeline: places in percent of its width, `depth` as a part."""
+    """One phase on the timeline: places in percent of its width."""
 
     phase: Phase
-    depth: int
     left: float
     width: float
     limit: float | None
@@ -88,18 +87,16 @@ def render(report: Report) -> str:
 def timeline(check: Check) -> Timeline:
     """Lay the phases of `check` out to one scale, in their own order."""
     total = max((phase.start + phase.seconds for phase in check.phases), default=0) or 1.0
-    parents = {phase.name: phase.within for phase in check.phases}
-    bars = tuple(_bar(phase, parents, total) for phase in check.phases)
+    bars = tuple(_bar(phase, total) for phase in check.phases)
     step = next((step for step in _TICKS if total / step < _MOST_TICKS), total)
     ticks = [number * step for number in range(int(total / step) + 1)]
     return Timeline(bars, tuple((100 * tick / total, limit(round(tick, 1))) for tick in ticks))
 
 
-def _bar(phase: Phase, parents: dict[str, str], total: float) -> Bar:
+def _bar(phase: Phase, total: float) -> Bar:
     end = None if phase.budget is None else phase.start + phase.budget
     return Bar(
         phase=phase,
-        depth=int(phase.within in parents),
         left=100 * phase.start / total,
         width=100 * phase.seconds / total,
         limit=None if end is None or end > total else 100 * end / total,

@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -40,7 +41,7 @@ _CURES = {
 
 def to_json(report: Report) -> str:
     """Return `report` as JSON in ASCII, which holds any text that Python can hold."""
-    return json.dumps(report.model_dump(mode="json"), indent=2) + "\n"
+    return json.dumps(report.model_dump(), default=datetime.isoformat, indent=2) + "\n"
 
 
 _RENDERERS: dict[str, Callable[[Report], str]] = {

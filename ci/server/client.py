@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import socket
 import ssl
-from collections.abc import Iterator
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -26,11 +26,25 @@ from ci.errors import (
     Unreachable,
     Unresponsive,
 )
+from ci.server.reach import base_url, causes
 
 MAX_BODY = 16 * 1024 * 1024
 """Most bytes of an answer; `/server_info` of a large server has about 100 kB."""
 
 Json = dict[str, Any]
+
+
+_KEY_WANTED = {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
+_SERVER_ERROR = httpx.codes.INTERNAL_SERVER_ERROR
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """An answer's status, its whole body as text, and where it redirects to."""
+
+    status: int
+    text: str
+    target: str = ""
 
 
 class ServerClient:
@@ -40,18 +54,21 @@ class ServerClient:
         url: The server's base URL, with or without a trailing slash.
         timeout: Most seconds of a call, from connecting to the last byte of the answer.
         transport: Another transport, for tests.
+
+    Raises:
+        UsageError: `url` is not the URL of a server.
     """
 
     def __init__(
         self, url: str, *, timeout: float = 30.0, transport: httpx.AsyncBaseTransport | None = None
     ) -> None:
-        self.url = url.rstrip("/")
+        self.url = base_url(url)
         self.timeout = timeout
         self._http = httpx.AsyncClient(
             transport=transport,
             timeout=httpx.Timeout(timeout),
             trust_env=False,
-            verify=ssl.create_default_context(),
+            verify=_tls(self.url),
             follow_redirects=False,
         )
 
@@ -71,8 +88,7 @@ class ServerClient:
 
     async def status(self, path: str) -> int:
         """Return the HTTP status of `GET path`, whatever it is."""
-        status, _ = await self._exchange("GET", path, None)
-        return status
+        return (await self._exchange("GET", path, None)).status
 
     async def model_info(self) -> Json:
         """Return `/model_info`.
@@ -80,16 +96,15 @@ class ServerClient:
         Raises:
             NotSglang: Something else answers there.
         """
+        url, answer = f"{self.url}/model_info", await self._exchange("GET", "/model_info", None)
         try:
-            info = await self._json("GET", "/model_info", None)
+            info = _object(url, answer)
         except BadAnswer as error:
-            if error.status is not None and error.status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            if error.status in _KEY_WANTED or (error.status or 0) >= _SERVER_ERROR:
                 raise
-            raise NotSglang(error.url, f"not an SGLang server: {error.problem}") from error
+            raise NotSglang(url, f"not an SGLang server: {error.problem}") from error
         if not isinstance(info.get("model_path"), str):
-            raise NotSglang(
-                f"{self.url}/model_info", "not an SGLang server: the answer has no model_path"
-            )
+            raise NotSglang(url, "not an SGLang server: the answer has no model_path")
         return info
 
     async def server_info(self) -> Json:
@@ -111,7 +126,8 @@ class ServerClient:
         parameters = {"max_new_tokens": 1, "temperature": 0, "ignore_eos": True}
         body = {"text": "Hello", "sampling_params": parameters}
         answer = await self._json("POST", "/generate", body)
-        tokens = answer.get("meta_info", {}).get("completion_tokens")
+        meta = answer.get("meta_info")
+        tokens = meta.get("completion_tokens") if isinstance(meta, dict) else None
         if tokens != 1:
             raise BadAnswer(
                 f"{self.url}/generate", f"one token was asked for, completion_tokens is {tokens!r}"
@@ -119,29 +135,48 @@ class ServerClient:
         return answer
 
     async def _json(self, method: str, path: str, body: Json | None) -> Json:
-        status, content = await self._exchange(method, path, body)
-        url, text = f"{self.url}{path}", content.decode("utf-8", "replace")
-        if status != httpx.codes.OK:
-            raise BadAnswer(url, f"HTTP {status}: {_brief(text)}", status=status, body=text)
-        try:
-            answer = json.loads(text)
-        except ValueError as error:
-            problem = f"HTTP 200 without JSON: {_brief(text)}"
-            raise BadAnswer(url, problem, body=text) from error
-        if not isinstance(answer, dict):
-            raise BadAnswer(url, f"JSON, but no object: {_brief(text)}", body=text)
-        return answer
+        return _object(f"{self.url}{path}", await self._exchange(method, path, body))
 
-    async def _exchange(self, method: str, path: str, body: Json | None) -> tuple[int, bytes]:
+    async def _exchange(self, method: str, path: str, body: Json | None) -> _Answer:
         url = f"{self.url}{path}"
         try:
             with anyio.fail_after(self.timeout):
                 async with self._http.stream(method, url, json=body) as response:
-                    return response.status_code, await _read(response, url)
-        except TimeoutError as error:
+                    content = await _read(response, url)
+        except (TimeoutError, httpx.TimeoutException) as error:
             raise Unresponsive(url, f"no complete answer within {self.timeout:g} s") from error
-        except (httpx.TransportError, httpx.InvalidURL, httpx.DecodingError) as error:
+        except (httpx.TransportError, httpx.DecodingError) as error:
             raise fault_of(url, error) from error
+        target = response.headers.get("location", "")
+        return _Answer(response.status_code, content.decode("utf-8", "replace"), target)
+
+
+def _tls(url: str) -> ssl.SSLContext:
+    """Return how certificates are verified; for http, where there are none, at no cost."""
+    if url.startswith("https"):
+        return ssl.create_default_context()
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _object(url: str, answer: _Answer) -> Json:
+    """Return the JSON object that an answer holds."""
+    status, text = answer.status, answer.text
+    if status != httpx.codes.OK:
+        problem = f"HTTP {status}: {_hint(answer)}{_brief(text)}"
+        raise BadAnswer(url, problem, status=status, body=text)
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise BadAnswer(url, f"HTTP 200 without JSON: {_brief(text)}", body=text) from error
+    if not isinstance(content, dict):
+        raise BadAnswer(url, f"JSON, but no object: {_brief(text)}", body=text)
+    return content
+
+
+def _hint(answer: _Answer) -> str:
+    if answer.target:
+        return f"redirects to {answer.target}: "
+    return "it wants an API key, and none is sent: " if answer.status in _KEY_WANTED else ""
 
 
 async def _read(response: httpx.Response, url: str) -> bytes:
@@ -155,17 +190,24 @@ async def _read(response: httpx.Response, url: str) -> bytes:
 
 def fault_of(url: str, error: Exception) -> SglangCiError:
     """Turn a transport error into this package's error for the same fault."""
-    chain = list(_causes(error))
+    chain = list(causes(error))
     if any(isinstance(cause, socket.gaierror) for cause in chain):
         return NameUnresolved(f"{url}: the host's name has no address here")
-    if any(isinstance(cause, ssl.SSLError) for cause in chain):
-        return NotSglang(url, f"no TLS as it should be: {chain[-1]}; is it http://?")
-    if isinstance(error, httpx.UnsupportedProtocol | httpx.InvalidURL):
-        return NotSglang(url, f"not a URL of a server: {error}")
+    for cause in chain:
+        if isinstance(cause, ssl.SSLError):
+            return NotSglang(url, _tls_problem(cause))
+    if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
+        return Unreachable(url, "connection refused", refused=True)
     if isinstance(error, httpx.ConnectError):
-        refused = any(isinstance(cause, ConnectionRefusedError) for cause in chain)
-        return Unreachable(url, "connection refused" if refused else f"can't connect: {chain[-1]}")
+        return Unreachable(url, f"can't connect: {chain[-1]}")
     return _cut(url, error)
+
+
+def _tls_problem(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        why = error.verify_message.lower()
+        return f"its certificate isn't trusted ({why}); let SSL_CERT_FILE name its authority's"
+    return f"does not speak TLS ({error.reason}); is it http://?"
 
 
 def _cut(url: str, error: Exception) -> AnswerFault:
@@ -179,13 +221,7 @@ def _cut(url: str, error: Exception) -> AnswerFault:
     return Unreachable(url, f"connection cut before an answer ({text or type(error).__name__})")
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__
-
-
 def _brief(text: str, length: int = 120) -> str:
     """Return the start of `text` on one line."""
-    line = " ".join(text.split())
+    line = " ".join(text.split()) or "empty"
     return line if len(line) <= length else f"{line[:length]}…"

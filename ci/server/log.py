@@ -12,9 +12,13 @@ from pathlib import Path
 
 import anyio
 
+from ci.errors import UsageError
 from ci.report.model import Phase
 
 KEPT_LINES = 4000
+LONGEST_LINE = 10_000
+"""Most characters that are kept of a line."""
+_LISTED = 4
 ENDED = "launch.sh: server output ended"
 """What `launch.sh` writes to LOG_FILE after the last process of the server is gone."""
 
@@ -38,11 +42,14 @@ _MARKS = (
     _Mark("warm-up", "serving", "Uvicorn running on", "fired up and ready to roll"),
 )
 _PATTERNS = tuple({pattern for mark in _MARKS for pattern in (mark.begin, mark.end) if pattern})
+_TIME = re.compile(r"^\[[^\]]*\]\s*")
+_KILLED = r"Subprocess \S+ .*crashed with exit code -\d+"
 _ERROR = re.compile(
-    r"^(?:\[[^\]]*\]\s*)?"
-    r"(?P<line>launch\.sh: .+|(?:[\w.]+(?:Error|Exception|Interrupt|Exit)\b).*|.*?: error: .+)$"
+    r"launch\.sh: .+|[\w.]+(?:Error|Exception|Interrupt|Exit)\b.*"
+    rf"|.*?: error: .+|Fatal Python error: .+|ERROR:\s+\[Errno .+|{_KILLED}.*"
 )
-_CHILD_DIED = re.compile(r"Received sigquit from a child process")
+_AFTERMATH = re.compile(r"Received sigquit from|SIGQUIT received|kill_process_tree called")
+"""What SGLang's parent says when it has lost a child."""
 
 
 class ServerLog:
@@ -60,6 +67,7 @@ class ServerLog:
 
     def add(self, line: str, at: float) -> None:
         """Take in one line that arrived `at` (`anyio.current_time()`)."""
+        line = line[:LONGEST_LINE]
         self._lines.append(line)
         for pattern in _PATTERNS:
             if pattern not in self._seen and re.search(pattern, line):
@@ -98,13 +106,18 @@ class ServerLog:
         SGLang's own last lines only tell that a child was lost; the error of that child
         stands above them.
         """
-        lines = [line for line in self._lines if line != ENDED]
-        first = next((at for at, line in enumerate(lines) if _CHILD_DIED.search(line)), len(lines))
-        for part in (lines[:first], lines[first:]):
-            for line in reversed(part):
-                if found := _ERROR.match(line.strip()):
-                    return found["line"]
-        return next((line.strip() for line in reversed(lines) if line.strip()), "no output")
+        lines = [_TIME.sub("", line.strip()) for line in self._lines if line != ENDED]
+        first = next((at for at, line in enumerate(lines) if _AFTERMATH.match(line)), len(lines))
+        for at in (*reversed(range(first)), *reversed(range(first, len(lines)))):
+            if _ERROR.fullmatch(lines[at]):
+                return _sentence(lines[at:])
+        return next((line for line in reversed(lines) if line), "no output")
+
+
+def _sentence(lines: list[str]) -> str:
+    """Return the first line, with the list that it announces where it ends in a colon."""
+    count = _LISTED if lines[0].endswith(":") else 1
+    return " ".join(lines[:count])
 
 
 class _Tail:
@@ -129,7 +142,8 @@ class _Tail:
             file.seek(self._position)
             chunk = file.read()
         self._position += len(chunk)
-        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        *lines, rest = (self._rest + chunk).split(b"\n")
+        self._rest = rest[:LONGEST_LINE]
         return [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
 
 
@@ -137,9 +151,16 @@ async def follow(path: Path, log: ServerLog, interval: float = 0.05) -> None:
     """Feed a growing file to `log`, line by line, until it is cancelled.
 
     The file may not be there yet, and may be replaced by an emptied one.
+
+    Raises:
+        UsageError: It is there and can't be read.
     """
     tail = _Tail(path)
     while True:
-        for line in tail.lines():
+        try:
+            lines = tail.lines()
+        except OSError as error:
+            raise UsageError(f"{path}: the log can't be read: {error.strerror}") from error
+        for line in lines:
             log.add(line, anyio.current_time())
         await anyio.sleep(interval)

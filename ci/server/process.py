@@ -25,14 +25,18 @@ from ci.errors import (
     ServerExited,
     SglangCiError,
 )
-from ci.server.log import ServerLog
+from ci.server.log import LONGEST_LINE, ServerLog
 from ci.server.port import listens, members
 
 REFUSED = {65, 66, 67, 72}
 """Exit codes of `launch.sh` that blame what was to be served."""
 BLOCKED = {64, 68, 69, 70, 71, 73}
 """Exit codes of `launch.sh` that blame this machine or the way it was called."""
+SERVER_MODULE = "sglang.launch_server"
+"""What `launch.sh` becomes, as an argument of its own: no path of this package looks like it."""
 KILL_GRACE = 5.0
+LAST_WORDS = 0.5
+"""Most seconds that a dead server's output is waited for; what it left may hold the pipe."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,8 @@ class _Lines:
         self._log, self._rest = log, ""
 
     def add(self, text: str) -> None:
-        *lines, self._rest = (self._rest + text).split("\n")
+        *lines, rest = (self._rest + text).split("\n")
+        self._rest = rest[:LONGEST_LINE]
         for line in lines:
             self._log.add(line.rstrip("\r"), anyio.current_time())
 
@@ -143,7 +148,7 @@ class ServerProcess:
     def has_started(self) -> bool:
         """Return whether `launch.sh` has handed over to SGLang."""
         try:
-            return any("sglang" in part for part in psutil.Process(self.pid).cmdline()[1:3])
+            return SERVER_MODULE in psutil.Process(self.pid).cmdline()
         except psutil.Error:
             return False
 
@@ -154,7 +159,7 @@ class ServerProcess:
     async def died(self, phase: str) -> SglangCiError:
         """Wait until the process ends by itself, and return why."""
         exit_code = await self._process.wait()
-        with anyio.move_on_after(1.0):
+        with anyio.move_on_after(LAST_WORDS):
             await self._drained.wait()
         return fault_of_exit(exit_code, phase, self.log)
 
@@ -168,6 +173,7 @@ class ServerProcess:
         orphans = [] if killed else await self._left_behind()
         self._signal_group(signal.SIGKILL)
         exit_code = await self._process.wait()
+        await self._left_behind()
         seconds = anyio.current_time() - begin
         return Stopped(exit_code, seconds, killed, tuple(orphans))
 
@@ -190,7 +196,7 @@ class ServerProcess:
         self._drained.set()
 
     async def _left_behind(self) -> list[str]:
-        """Return processes that still live a moment after their parent ended."""
+        """Wait a moment for the process group to be empty; return who is still there."""
         for _ in range(round(KILL_GRACE / 0.1)):
             if not members(self.pid):
                 return []
@@ -223,8 +229,16 @@ def fault_of_exit(exit_code: int | None, phase: str, log: ServerLog) -> SglangCi
     if exit_code in BLOCKED:
         return LaunchBlocked(cause, exit_code)
     if exit_code is not None and exit_code < 0:
-        cause = f"{signal.Signals(-exit_code).name}; {cause}"
+        cause = f"{signal_name(-exit_code)}; {cause}"
     return ServerExited(exit_code, phase, cause, log.tail())
+
+
+def signal_name(number: int) -> str:
+    """Return a signal's name; real-time signals have none."""
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"
 
 
 def launch_script() -> Path:
@@ -254,13 +268,14 @@ async def running(launch: Launch, output: Path | None = None) -> AsyncIterator[S
         launch: What to start.
         output: File that gets the server's output as well.
     """
-    process = await anyio.open_process(
-        _argv(launch.flags),
-        env=launch.environ(),
-        stdin=subprocess.DEVNULL,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
+    with anyio.CancelScope(shield=True):  # a process that has no owner yet must not be lost
+        process = await anyio.open_process(
+            _argv(launch.flags),
+            env=launch.environ(),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
     server = ServerProcess(process, launch, ServerLog(anyio.current_time()))
     with one_error():
         async with anyio.create_task_group() as tasks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic_core import ErrorDetails
@@ -11,6 +12,7 @@ from pydantic_core import ErrorDetails
 from ci.errors import SettingsError
 from ci.settings.model import Settings
 
+_SHOWN = 120
 _KINDS = {
     "array": "a list",
     "boolean": "true or false",
@@ -32,7 +34,17 @@ def explain(error: ErrorDetails, sources: Mapping[tuple[str, ...], str]) -> Sett
         return SettingsError(source, shown, hint, ", ".join(known))
     if error["type"] == "value_error":
         return SettingsError(source, shown, error["msg"].removeprefix("Value error, "))
-    return SettingsError(source, shown, f"{error['input']!r} is not allowed", _allowed(key, error))
+    problem = f"{quoted(error['input'])} is not allowed"
+    return SettingsError(source, shown, problem, _allowed(key, error))
+
+
+def quoted(value: object) -> str:
+    """Return a value as it is shown in a message."""
+    try:
+        text = repr(value)
+    except ValueError:  # a whole number with thousands of digits has none
+        return "such a number"
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
 def _source(key: tuple[str, ...], sources: Mapping[tuple[str, ...], str]) -> str:
@@ -45,7 +57,7 @@ def _source(key: tuple[str, ...], sources: Mapping[tuple[str, ...], str]) -> str
 
 def _schema(key: tuple[str, ...]) -> dict[str, Any]:
     """Return the JSON schema of the setting at `key`, empty where there is none."""
-    root = Settings.model_json_schema()
+    root = _root()
     node: dict[str, Any] = root
     for part in (*key, None):
         if "$ref" in node:
@@ -55,6 +67,11 @@ def _schema(key: tuple[str, ...]) -> dict[str, Any]:
         below = node.get("properties", {}).get(part) or node.get("items")
         node = below or node.get("additionalProperties") or {}
     return node
+
+
+@cache
+def _root() -> dict[str, Any]:
+    return Settings.model_json_schema()
 
 
 def _allowed(key: tuple[str, ...], error: ErrorDetails) -> str:

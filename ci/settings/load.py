@@ -2,7 +2,8 @@
 
 Order, the later wins: defaults, `sglang-ci.toml`, variables `SGLANG_CI_SECTION__KEY`, flags
 (`--set section.key=value` and their short forms). Values of variables and flags are plain
-text; one that starts with `[` or `{` is read as TOML.
+text; one that starts with `[` or `{` is read as TOML. Lists replace each other, tables are
+laid over each other, and an empty table empties.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ci.errors import SettingsError
-from ci.settings.explain import explain
+from ci.settings.explain import explain, quoted
 from ci.settings.model import Settings
 
 FILE = "sglang-ci.toml"
@@ -27,8 +28,11 @@ _Key = tuple[str, ...]
 
 @dataclass(frozen=True)
 class _Value:
+    """One value, where it was said, and the folder that relative paths in it start from."""
+
     value: Any
     source: str
+    base: Path
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,12 @@ class Effective:
         for section, keys in self.settings.model_dump(mode="json").items():
             for key, value in keys.items():
                 name = f"{section}.{key}"
-                found = [at for at in self.sources if f"{at}.".startswith(f"{name}.")]
-                yield name, str(value), self.sources[found[0]] if found else "default"
+                found = {
+                    source: None
+                    for at, source in self.sources.items()
+                    if f"{at}.".startswith(f"{name}.")
+                }
+                yield name, str(value), ", ".join(found) or "default"
 
 
 def load(
@@ -57,7 +65,8 @@ def load(
 
     Args:
         file: The configuration file; `sglang-ci.toml` in `cwd`, if there is one, where None.
-        environ: The environment's variables; only `SGLANG_CI_…` count.
+        environ: The environment's variables; only `SGLANG_CI_…__…` count, since SGLang has
+            `SGLANG_CI_…` of its own.
         flags: Dotted key to text, as given on the command line.
         cwd: Folder against which relative paths of variables and flags are resolved.
 
@@ -66,11 +75,15 @@ def load(
     """
     cwd = cwd or Path.cwd()
     values: dict[_Key, _Value] = {}
-    for layer in (_from_file(file, cwd), _from_environ(environ or {}), _from_flags(flags or {})):
+    layers = (
+        _from_file(file, cwd),
+        _from_environ(environ or {}, cwd),
+        _from_flags(flags or {}, cwd),
+    )
+    for layer in layers:
         _overlay(values, layer)
-    tree = _tree({key: _resolve(key, item.value, item.source, cwd) for key, item in values.items()})
     try:
-        settings = Settings.model_validate(tree)
+        settings = Settings.model_validate(_tree(values))
     except ValidationError as error:
         sources = {key: item.source for key, item in values.items()}
         raise explain(error.errors()[0], sources) from None
@@ -85,27 +98,33 @@ def _from_file(file: Path | None, cwd: Path) -> dict[_Key, _Value]:
         tree = tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise SettingsError(str(path), "file", f"can't be read: {error.strerror}") from error
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(str(path), "file", f"is not TOML: {error}") from error
-    return {key: _Value(value, str(path)) for key, value in _leaves(tree)}
+    return {key: _Value(value, str(path), path.parent) for key, value in _leaves(tree)}
 
 
-def _from_environ(environ: Mapping[str, str]) -> dict[_Key, _Value]:
-    found = {}
+def _from_environ(environ: Mapping[str, str], cwd: Path) -> dict[_Key, _Value]:
+    found: dict[_Key, _Value] = {}
     for name, text in environ.items():
-        if name.startswith(PREFIX):
-            section, *rest = name.removeprefix(PREFIX).split("__", maxsplit=2)
-            key = (section.lower(), *(part.lower() for part in rest[:1]), *rest[1:])
-            found[key] = _Value(_parse(name, ".".join(key), text), name)
+        if name.startswith(PREFIX) and "__" in name:
+            section, key, *rest = name.removeprefix(PREFIX).split("__", maxsplit=2)
+            place = (section.lower(), key.lower(), *rest)
+            _overlay(found, _texts(name, place, text, cwd))
     return found
 
 
-def _from_flags(flags: Mapping[str, str]) -> dict[_Key, _Value]:
-    source = "command line"
-    return {
-        tuple(key.split(".")): _Value(_parse(source, key, text), source)
-        for key, text in flags.items()
-    }
+def _from_flags(flags: Mapping[str, str], cwd: Path) -> dict[_Key, _Value]:
+    found: dict[_Key, _Value] = {}
+    for key, text in flags.items():
+        _overlay(found, _texts("command line", tuple(key.split(".")), text, cwd))
+    return found
+
+
+def _texts(source: str, key: _Key, text: str, cwd: Path) -> dict[_Key, _Value]:
+    """Return the values that one variable or flag gives."""
+    value = _parse(source, ".".join(key), text)
+    parts = _leaves(value, key) if isinstance(value, dict) and value else [(key, value)]
+    return {at: _Value(part, source, cwd) for at, part in parts}
 
 
 def _parse(source: str, key: str, text: str) -> Any:
@@ -113,7 +132,7 @@ def _parse(source: str, key: str, text: str) -> Any:
         return text
     try:
         return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:
         raise SettingsError(source, key, f"{text!r} is not a TOML value: {error}") from error
 
 
@@ -133,23 +152,25 @@ def _overlay(values: dict[_Key, _Value], layer: Mapping[_Key, _Value]) -> None:
         values[key] = item
 
 
-def _tree(values: Mapping[_Key, Any]) -> dict[str, Any]:
+def _tree(values: Mapping[_Key, _Value]) -> dict[str, Any]:
     tree: dict[str, Any] = {}
-    for key, value in values.items():
+    for key, item in values.items():
         node = tree
-        for name in key[:-1]:
+        for depth, name in enumerate(key[:-1], start=1):
             node = node.setdefault(name, {})
-        node[key[-1]] = value
+            if not isinstance(node, dict):
+                source, shown = values[key[:depth]].source, ".".join(key[:depth])
+                raise SettingsError(source, shown, f"{quoted(node)} is not allowed", "a table")
+        node[key[-1]] = _resolve(key, item)
     return tree
 
 
 _PATHS = {("model", "path"), ("smoke", "directories"), ("report", "directory")}
 
 
-def _resolve(key: _Key, value: Any, source: str, cwd: Path) -> Any:
+def _resolve(key: _Key, item: _Value) -> Any:
     if key not in _PATHS:
-        return value
-    base = Path(source).parent if Path(source).suffix == ".toml" else cwd
-    if isinstance(value, list):
-        return [base / item if isinstance(item, str) else item for item in value]
-    return base / value if isinstance(value, str) else value
+        return item.value
+    if isinstance(item.value, list):
+        return [item.base / part if isinstance(part, str) else part for part in item.value]
+    return item.base / item.value if item.value and isinstance(item.value, str) else item.value

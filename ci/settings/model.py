@@ -11,12 +11,28 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from packaging.version import InvalidVersion, Version
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    model_validator,
+)
+from pydantic_core import PydanticCustomError
 
 SGLANG_VERSION = "0.5.23"
 """The SGLang that is built and expected unless the settings name another."""
 
-Budget = Annotated[float, Field(gt=0, le=86_400)]
+
+def _no_bool(value: object) -> object:
+    if isinstance(value, bool):
+        raise PydanticCustomError("number_type", "Input should be a number")
+    return value
+
+
+Budget = Annotated[float, Field(gt=0, le=86_400), BeforeValidator(_no_bool)]
+Port = Annotated[int, Field(ge=0, le=65_535), BeforeValidator(_no_bool)]
 
 
 def _pep440(text: str) -> str:
@@ -29,7 +45,12 @@ def _pep440(text: str) -> str:
     return text
 
 
+def _unset(value: object) -> object:
+    return None if value == "" else value
+
+
 VersionText = Annotated[str, AfterValidator(_pep440)]
+OptionalPath = Annotated[Path | None, BeforeValidator(_unset)]
 
 
 class _Section(BaseModel):
@@ -50,7 +71,7 @@ class ImageSettings(_Section):
 class ModelSettings(_Section):
     """[model]: what is served. Nothing set: the packaged tiny model."""
 
-    path: Path | None = Field(None, description="A model folder; relative to this file.")
+    path: OptionalPath = Field(None, description="A model folder; relative to this file.")
     name: str = Field(
         "", pattern=r"^$|^[\w.-]+/[\w.-]+$", description="A hub model, organisation/name."
     )
@@ -72,9 +93,7 @@ class ServerSettings(_Section):
     """[server]: how it is started."""
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
-    port: int = Field(
-        0, ge=0, le=65_535, description="Port to listen on; 0 takes a free one from 30000 up."
-    )
+    port: Port = Field(0, description="Port to listen on; 0 takes a free one from 30000 up.")
     device: Literal["auto", "cuda", "cpu"] = Field("auto", description="Where the model runs.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Below info only the outer phases of start-up are known."

@@ -59,9 +59,12 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Refuse to start without a server."""
-    if not session.config.getoption("--sglang-url"):
+    """Refuse to start without the URL of a server."""
+    url = session.config.getoption("--sglang-url")
+    if not url:
         raise pytest.UsageError("--sglang-url is required: the base URL of the server under test")
+    if not url.startswith(("http://", "https://")):
+        raise pytest.UsageError(f"--sglang-url: {url!r} does not begin with http:// or https://")
 
 
 @pytest.fixture(scope="session")

@@ -15,13 +15,16 @@ from typing import TextIO
 import httpx
 import pytest
 
-from ci.errors import SglangCiError
+from ci.errors import NotSglang, SglangCiError
 from ci.report.model import Case
-from ci.smoke.transport import explain
+from ci.smoke.transport import blame, explain
 from ci.verdict import Outcome
 
 DETAILS = 16_000
 """Most characters of a traceback that a case keeps: its end."""
+
+LINE = 300
+"""Most characters of a case's one line."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +34,21 @@ class Found:
     outcome: Outcome
     message: str = ""
     details: str = ""
+    seconds: float = 0.0
     unanswered: bool = False
     """Whether a request got no whole answer: then the server may be dead."""
+    foreign: bool = False
+    """Whether the server turned out to be none of SGLang's: then nothing else can pass."""
+
+    def case(self, name: str) -> Case:
+        """Return this as the case of that name."""
+        return Case(
+            name=name,
+            outcome=self.outcome,
+            seconds=self.seconds,
+            message=self.message,
+            details=self.details,
+        )
 
 
 class Journal:
@@ -71,9 +87,17 @@ def found_in(report: pytest.TestReport, error: BaseException | None, host: str) 
     if error is None:
         return Found(Outcome.FAILED, first_line(details), details)
     outcome, message = min(
-        (_blame(leaf, host) for leaf in leaves(error)), key=lambda one: one[0] is not Outcome.FAILED
+        (_blame(leaf, host) for leaf in _leaves(error)),
+        key=lambda one: one[0] is not Outcome.FAILED,
     )
-    return Found(outcome, message, details, unanswered=_unanswered(error))
+    causes = [cause for leaf in _leaves(error) for cause in _causes(leaf)]
+    return Found(
+        outcome,
+        message,
+        details,
+        unanswered=any(isinstance(cause, httpx.TransportError) for cause in causes),
+        foreign=any(isinstance(cause, NotSglang) for cause in causes),
+    )
 
 
 def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
@@ -85,15 +109,16 @@ def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 
 
 def first_line(text: str) -> str:
-    """Return the first line of `text` that isn't empty, without surrounding space."""
-    return next((line.strip() for line in text.splitlines() if line.strip()), "")
+    """Return the first line of `text` that isn't empty, without surrounding space, if long cut."""
+    line = next((line.strip() for line in text.splitlines() if line.strip()), "")
+    return line if len(line) <= LINE else f"{line[:LINE]}…"
 
 
-def leaves(error: BaseException) -> Iterator[BaseException]:
+def _leaves(error: BaseException) -> Iterator[BaseException]:
     """Yield the errors that a group gathered, or the one error itself."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from leaves(inner)
+            yield from _leaves(inner)
     else:
         yield error
 
@@ -105,7 +130,7 @@ def _blame(error: BaseException, host: str) -> tuple[Outcome, str]:
     if isinstance(error, SglangCiError):
         return Outcome(error.verdict.value), line
     if isinstance(error, httpx.HTTPError) and _about(error, host):
-        return Outcome.FAILED, explain(error)
+        return blame(error), explain(error)
     if isinstance(error, json.JSONDecodeError) and _inside_httpx(error):
         return Outcome.FAILED, f"the answer is not JSON: {error.doc[:80]!r}"
     if isinstance(error, pytest.FixtureLookupError):
@@ -114,8 +139,13 @@ def _blame(error: BaseException, host: str) -> tuple[Outcome, str]:
 
 
 def _about(error: httpx.HTTPError, host: str) -> bool:
-    ours = isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError)
-    return not ours and error.request.url.netloc.decode() == host
+    """Return whether an error is one of a request to the server, and not of the request itself."""
+    if isinstance(error, httpx.UnsupportedProtocol | httpx.LocalProtocolError):
+        return False
+    try:
+        return error.request.url.netloc.decode() == host
+    except RuntimeError:
+        return False
 
 
 def _inside_httpx(error: BaseException) -> bool:
@@ -126,12 +156,6 @@ def _inside_httpx(error: BaseException) -> bool:
 def _place(error: BaseException) -> str:
     frame = traceback.extract_tb(error.__traceback__)[-1]
     return f"{Path(frame.filename).name}:{frame.lineno}"
-
-
-def _unanswered(error: BaseException) -> bool:
-    return any(
-        isinstance(cause, httpx.TransportError) for leaf in leaves(error) for cause in _causes(leaf)
-    )
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:

@@ -22,6 +22,7 @@ from typing import IO
 import anyio
 from anyio.abc import Process
 
+from ci.concurrency import one_error
 from ci.report.model import Case, Check, now
 from ci.smoke import SUITE
 from ci.smoke.tape import Tape, aftermath
@@ -86,12 +87,14 @@ async def _pytest(url: str, options: SmokeOptions, tape: Tape, output: IO[bytes]
     """Run pytest to its end and return its exit code; negative for a signal."""
     with _pipe() as (reader, writer):
         argv = command(url, options, f"/dev/fd/{writer.fileno()}")
-        async with _group(argv, output, writer) as process, anyio.create_task_group() as tasks:
+        async with _group(argv, output, writer) as process:
             writer.close()
-            tasks.start_soon(_listen, reader, tape)
-            code = await process.wait()
-            _kill(process)
-            tasks.cancel_scope.deadline = anyio.current_time() + _DRAIN
+            with one_error():
+                async with anyio.create_task_group() as tasks:
+                    tasks.start_soon(_listen, reader, tape)
+                    code = await process.wait()
+                    _kill(process)
+                    tasks.cancel_scope.deadline = anyio.current_time() + _DRAIN
     return code
 
 
@@ -116,9 +119,14 @@ def environment() -> dict[str, str]:
         for key, value in os.environ.items()
         if key not in {"PYTEST_ADDOPTS", "PYTHONWARNINGS"}
     }
-    here = str(SUITE.parents[2])
-    path = os.pathsep.join(part for part in (here, kept.get("PYTHONPATH", "")) if part)
-    return {**kept, "PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1"}
+    path = [part for part in (_source_tree(), kept.get("PYTHONPATH", "")) if part]
+    return {**kept, "PYTHONPATH": os.pathsep.join(path), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
+def _source_tree() -> str:
+    """Return where this package lies; empty where it is installed and found anyway."""
+    here = SUITE.parents[2]
+    return "" if here.name in {"site-packages", "dist-packages"} else str(here)
 
 
 @contextmanager

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
-from ci.errors import NotSglang
 from ci.report.model import Case
 from ci.smoke import ANSWERS, SUITE
-from ci.smoke.record import Found, Journal, first_line, found_in, leaves, skip_reason
+from ci.smoke.record import Found, Journal, first_line, found_in, skip_reason
 from ci.smoke.server import Server
-from ci.smoke.transport import explain, open_client
+from ci.smoke.transport import blame, explain, open_client
 from ci.verdict import Outcome
 
 PULSE_TIMEOUT = 5.0
@@ -23,7 +23,7 @@ PULSE_TIMEOUT = 5.0
 SERVER = pytest.StashKey[Server]()
 """What the fixture `server` found."""
 
-_FOUND = pytest.StashKey[list[tuple[Found, float]]]()
+_FOUND = pytest.StashKey[list[Found]]()
 _SEVERITY = (Outcome.FAILED, Outcome.ERROR, Outcome.SKIPPED, Outcome.PASSED)
 
 
@@ -45,7 +45,7 @@ class Recorder:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Say which case runs."""
-        self._progress(running=self._names[nodeid])
+        self._progress(running=self._name(nodeid))
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -54,12 +54,12 @@ class Recorder:
         """Gather what each phase of a test showed, and write the case after the last."""
         report = yield
         error = call.excinfo.value if call.excinfo else None
+        found = found_in(report, error, self._host)
         phases = item.stash.setdefault(_FOUND, [])
-        phases.append((found_in(report, error, self._host), report.duration))
+        phases.append(replace(found, seconds=report.duration))
         if report.when == "teardown":
             self._end(item, phases)
-        if error and any(isinstance(leaf, NotSglang) for leaf in leaves(error)):
-            self._stop(item.session, str(error))
+            phases.clear()
         return report
 
     def pytest_exception_interact(
@@ -71,12 +71,13 @@ class Recorder:
         """Write a file that can't be collected as a case of its own."""
         if isinstance(report, pytest.CollectReport) and call.excinfo:
             message = collect_problem(call.excinfo.value)
-            self._case(node.nodeid, Found(Outcome.ERROR, message, report.longreprtext))
+            found = Found(Outcome.ERROR, message, report.longreprtext)
+            self._case(found.case(node.nodeid))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Write a file that skips itself as a case of its own."""
         if report.skipped:
-            self._case(report.nodeid, Found(Outcome.SKIPPED, skip_reason(report)))
+            self._case(Found(Outcome.SKIPPED, skip_reason(report)).case(report.nodeid))
 
     def pytest_unconfigure(self) -> None:
         """Close the results file."""
@@ -87,46 +88,49 @@ class Recorder:
     def _host(self) -> str:
         return httpx.URL(self._config.getoption("--sglang-url")).netloc.decode()
 
-    def _end(self, item: pytest.Item, phases: list[tuple[Found, float]]) -> None:
-        name = self._names[item.nodeid]
-        worst = min((found for found, _ in phases), key=lambda one: _SEVERITY.index(one.outcome))
-        self._case(name, worst, sum(seconds for _, seconds in phases))
-        if any(found.unanswered for found, _ in phases) and (problem := self._silence()):
-            self._stop(item.session, f"server stopped answering after {name}: {problem}")
+    def _end(self, item: pytest.Item, phases: list[Found]) -> None:
+        name = self._name(item.nodeid)
+        worst = min(phases, key=lambda found: _SEVERITY.index(found.outcome))
+        seconds = sum(found.seconds for found in phases)
+        self._case(replace(worst, seconds=seconds).case(name))
+        if any(found.foreign for found in phases):
+            self._stop(item.session, Found(Outcome.FAILED, worst.message))
+        elif any(found.unanswered for found in phases) and (silence := self._silence(name)):
+            self._stop(item.session, silence)
 
-    def _stop(self, session: pytest.Session, cause: str) -> None:
-        self._case(ANSWERS, Found(Outcome.FAILED, cause))
-        session.shouldstop = cause
+    def _stop(self, session: pytest.Session, cause: Found) -> None:
+        self._case(cause.case(ANSWERS))
+        session.shouldstop = cause.message
 
-    def _silence(self) -> str:
-        """Ask for one token; return what went wrong, empty where the server answers."""
+    def _silence(self, name: str) -> Found | None:
+        """Ask for one token after a case; return what went wrong, None where the server answers."""
         known = self._config.stash.get(SERVER, None)
         embeds = known is not None and not known.can("generation")
-        path = "/v1/embeddings" if embeds else "/generate"
-        ask = {"text": "a", "sampling_params": {"max_new_tokens": 1}}
-        body = {"model": "default", "input": "a"} if embeds else ask
         try:
             with open_client(self._config.getoption("--sglang-url"), PULSE_TIMEOUT) as client:
-                client.post(path, json=body)
+                _ask_for_a_token(client, embeds=embeds)
         except httpx.TransportError as error:
-            return explain(error)
-        return ""
+            cause = f"server stopped answering after {name}: {explain(error)}"
+            return Found(blame(error), cause)
+        return None
 
-    def _case(self, name: str, found: Found, seconds: float = 0.0) -> None:
+    def _name(self, nodeid: str) -> str:
+        return self._names.get(nodeid, nodeid)
+
+    def _case(self, case: Case) -> None:
         if self._journal:
-            self._journal.case(
-                Case(
-                    name=name,
-                    outcome=found.outcome,
-                    seconds=seconds,
-                    message=found.message,
-                    details=found.details,
-                )
-            )
+            self._journal.case(case)
 
     def _progress(self, **fact: str | int) -> None:
         if self._journal:
             self._journal.progress(**fact)
+
+
+def _ask_for_a_token(client: httpx.Client, *, embeds: bool) -> None:
+    if embeds:
+        client.post("/v1/embeddings", json={"model": "default", "input": "a"})
+    else:
+        client.post("/generate", json={"text": "a", "sampling_params": {"max_new_tokens": 1}})
 
 
 def case_names(items: list[pytest.Item]) -> dict[str, str]:

@@ -14,13 +14,16 @@ from ci.verdict import Outcome
 _SHOWN = 40
 """Lines of pytest's output that the case of a bad end keeps."""
 
+_INTERRUPTED = 2
 _ENDINGS = {
-    2: "pytest was interrupted",
+    0: "no case was found",
+    1: "pytest did not start",
+    _INTERRUPTED: "pytest was interrupted",
     3: "pytest broke",
     4: "pytest refused to start",
     5: "no case was found",
 }
-"""pytest's exit codes beside 0 (all passed) and 1 (some did not)."""
+"""pytest's exit codes; 0 and 1 are good ones where cases were found."""
 
 
 @dataclass
@@ -40,12 +43,15 @@ class Tape:
             case = Case.model_validate(record) if "outcome" in record else None
         except (ValueError, TypeError):
             return
-        if case is None:
+        if case:
+            self._end(case)
+        elif isinstance(record, dict):
             self.collected = record.get("collected", self.collected)
             self.running = record.get("running", self.running)
-            return
-        self.ended += case.name == self.running
-        self.running = "" if case.name == self.running else self.running
+
+    def _end(self, case: Case) -> None:
+        if case.name == self.running:
+            self.ended, self.running = self.ended + 1, ""
         self.add(case)
 
     def add(self, case: Case) -> None:
@@ -77,13 +83,13 @@ def aftermath(tape: Tape, code: int | None, output: str, budget: float) -> Case 
 
 
 def _problem(tape: Tape, code: int, output: str) -> str:
-    stopped = any(case.name == ANSWERS for case in tape.cases)
     faulty = any(case.outcome in {Outcome.FAILED, Outcome.ERROR} for case in tape.cases)
+    stopped = any(case.name == ANSWERS for case in tape.cases)
     if code < 0:
         return f"pytest was ended by {signal.Signals(-code).name}"
-    if stopped and code == 2:  # noqa: PLR2004
+    if (stopped and code == _INTERRUPTED) or (faulty and tape.collected == 0):
         return ""
-    if code not in {0, 1} and not (faulty and tape.collected == 0):
+    if code > 1 or tape.collected == 0:
         return _ending(code, output)
     if tape.ended < tape.collected:
         return f"{tape.collected - tape.ended} of {tape.collected} cases gave no result"

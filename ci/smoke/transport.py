@@ -13,7 +13,9 @@ from collections.abc import Iterator
 
 import httpx
 
+from ci.errors import NameUnresolved
 from ci.server.client import MAX_BODY, fault_of
+from ci.verdict import Outcome
 
 CONNECT_TIMEOUT = 5.0
 """Most seconds until a connection is accepted."""
@@ -81,6 +83,12 @@ class _BoundedStream(httpx.SyncByteStream):
 
     def close(self) -> None:
         self._inner.close()
+
+
+def blame(error: httpx.HTTPError) -> Outcome:
+    """Return FAILED, or ERROR where no server could be asked because its host has no address."""
+    unresolved = isinstance(fault_of("", error), NameUnresolved)
+    return Outcome.ERROR if unresolved else Outcome.FAILED
 
 
 def explain(error: httpx.HTTPError) -> str:

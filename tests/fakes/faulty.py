@@ -91,6 +91,12 @@ def repeating(head: bytes, part: bytes, interval: float) -> Behaviour:
     return behave
 
 
+def blunt(connection: Connection) -> None:
+    """Answer 400 to the first bytes, whatever they are, as a web server does to TLS."""
+    connection.socket.recv(1)
+    connection.send(response(400, PAGE, HTML))
+
+
 def silent(connection: Connection) -> None:
     """Accept, and never say a word."""
     connection.closing.wait()
@@ -131,6 +137,7 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "endless": repeating(CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n", 0.0),
     "endless header": repeating(b"HTTP/1.1 200 OK\r\n", b"x: " + b"y" * 4096 + b"\r\n", 0.0),
     "trickle": repeating(CHUNKED, b"1\r\n \r\n", 0.2),
+    "blunt": blunt,
     "silent": silent,
     "closing": closing,
     "resetting": resetting,

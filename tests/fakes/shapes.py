@@ -35,6 +35,7 @@ def completion_choice(index: int, made: Made, body: Json, faults: Faults) -> Jso
         choice["logprobs"] = {
             "tokens": [decode([one]) for one in made.ids],
             "token_logprobs": [_top(faults)[0] for _ in made.ids],
+            "top_logprobs": [{"x": _top(faults)[0]} for _ in made.ids],
         }
     return choice
 

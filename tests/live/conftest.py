@@ -78,9 +78,9 @@ class CommandRun:
             time.sleep(0.05)
 
     def servers(self) -> list[psutil.Process]:
-        """Return the processes of the server that it started, the parent first."""
-        children = psutil.Process(self.process.pid).children()
-        return [member for child in children for member in members(child.pid)]
+        """Return the processes of the server, its oldest child and what that started."""
+        oldest = min(psutil.Process(self.process.pid).children(), key=psutil.Process.create_time)
+        return [oldest, *(member for member in members(oldest.pid) if member != oldest)]
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the command alone."""

@@ -163,39 +163,41 @@ def many() -> Report:
     return report(crowd, crowd.model_copy(update={"name": "own", "cases": (*crowd.cases, long)}))
 
 
+TEXT = st.text(st.characters(), max_size=30)
+SECONDS = st.floats(0, 1e6)
+FACTS = st.dictionaries(TEXT, TEXT, max_size=3)
+CASES = st.builds(
+    Case,
+    name=TEXT,
+    outcome=st.sampled_from(Outcome),
+    seconds=SECONDS,
+    message=TEXT,
+    details=TEXT,
+)
+PHASES = st.builds(
+    Phase, name=TEXT, start=SECONDS, seconds=SECONDS, budget=st.none() | SECONDS, within=TEXT
+)
+CHECKS = st.builds(
+    Check,
+    name=TEXT,
+    started=st.just(START),
+    seconds=SECONDS,
+    cases=st.lists(CASES, max_size=4).map(tuple),
+    phases=st.lists(PHASES, max_size=3).map(tuple),
+    facts=FACTS,
+    log=TEXT,
+)
+
+
 def any_report() -> st.SearchStrategy[Report]:
     """Return a strategy for reports with any text in any place, half characters included."""
-    text = st.text(st.characters(), max_size=30)
-    seconds = st.floats(0, 1e6)
-    cases = st.builds(
-        Case,
-        name=text,
-        outcome=st.sampled_from(Outcome),
-        seconds=seconds,
-        message=text,
-        details=text,
-    )
-    phases = st.builds(
-        Phase, name=text, start=seconds, seconds=seconds, budget=st.none() | seconds, within=text
-    )
-    facts = st.dictionaries(text, text, max_size=3)
-    checks = st.builds(
-        Check,
-        name=text,
-        started=st.just(START),
-        seconds=seconds,
-        cases=st.lists(cases, max_size=4).map(tuple),
-        phases=st.lists(phases, max_size=3).map(tuple),
-        facts=facts,
-        log=text,
-    )
     return st.builds(
         Report,
-        title=text,
+        title=TEXT,
         started=st.just(START),
         finished=st.just(START + timedelta(seconds=34)),
-        checks=st.lists(checks, max_size=3).map(tuple),
-        not_run=st.lists(st.builds(NotRun, stage=text, needs=text), max_size=2).map(tuple),
-        interrupted=st.just("") | text,
-        facts=facts,
+        checks=st.lists(CHECKS, max_size=3).map(tuple),
+        not_run=st.lists(st.builds(NotRun, stage=TEXT, needs=TEXT), max_size=2).map(tuple),
+        interrupted=st.just("") | TEXT,
+        facts=FACTS,
     )

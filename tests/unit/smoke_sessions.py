@@ -11,7 +11,7 @@ from ci.report.model import Case
 from ci.smoke import SUITE
 from ci.verdict import Outcome
 
-QUIET = ("-p", "no:terminal", "-p", "no:faulthandler", "-p", "no:cacheprovider", "-s")
+QUIET = ("-p", "no:faulthandler", "-p", "no:cacheprovider", "-q", "-s", "--tb=short")
 
 
 def session(url: str, results: Path, *arguments: str) -> dict[str, Case]:

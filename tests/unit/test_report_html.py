@@ -142,18 +142,20 @@ def test_bars_lie_where_the_phases_lay() -> None:
         Phase(name="first", start=0, seconds=4, budget=5),
         Phase(name="second", start=4, seconds=6, budget=5),
         Phase(name="part", start=5, seconds=1, within="second"),
-        Phase(name="orphan", start=6, seconds=1, within="unknown"),
     )
-    line = html.timeline(Check(name="ready", started=START, seconds=10, phases=phases))
-    places = [(bar.left, bar.width, bar.limit, bar.over, bar.depth) for bar in line.bars]
+    check = Check(name="ready", started=START, seconds=10, phases=phases)
+    line = html.timeline(check)
+    places = [(bar.left, bar.width, bar.limit, bar.over) for bar in line.bars]
     assert places == [
-        (0, 40, 50, False, 0),
-        (40, 60, 90, True, 0),
-        (50, 10, None, False, 1),
-        (60, 10, None, False, 0),
+        (0, 40, 50, False),
+        (40, 60, 90, True),
+        (50, 10, None, False),
     ]
     assert [label for _, label in line.ticks] == ["0 s", "2 s", "4 s", "6 s", "8 s", "10 s"]
     assert line.limited
+    page = Page(html.render(report_samples.report(check)))
+    rows = [found for tag, found in page.elements if tag == "li"]
+    assert [row["class"] for row in rows] == ["", " over", "part"]
 
 
 def test_a_timeline_of_no_length_is_drawn() -> None:

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 
 from ci.errors import UsageError
 from ci.report.model import Report
@@ -18,6 +18,7 @@ pytestmark = pytest.mark.unit
 
 @unhurried
 @given(any_report())
+@example(report_samples.good().model_copy(update={"facts": {"\ud800": "\udfff"}}))
 def test_json_keeps_every_word_and_verdict(report: Report) -> None:
     """A report that is read back says something else than when it was written."""
     again = Report.model_validate(json.loads(to_json(report)))

@@ -164,6 +164,17 @@ def test_a_folder_without_permission_is_named() -> None:
     )
 
 
+def test_a_killed_runs_lock_hides_no_missing_permission() -> None:
+    """A folder that can't be written is found out only after the whole run."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (folder / ".lock").touch()
+        (folder / ".lock").chmod(0o666)
+        folder.chmod(0o555)
+        with unprivileged(), pytest.raises(ReportUnwritable, match="permission denied"):
+            ReportFolder.open(folder)
+
+
 def test_a_read_only_disk_is_named() -> None:
     """A read-only file system ends in a traceback."""
     with (

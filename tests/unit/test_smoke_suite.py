@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
@@ -160,9 +161,8 @@ def test_every_fault_is_proven() -> None:
     assert {*FAILS, *EMBEDDING, *ALL_FAIL, *ENDS, *LATER} == set(FAULTS)
 
 
-def matching(names: dict[str, object] | object, patterns: tuple[str, ...]) -> set[str]:
-    """Return the names that any of the patterns fits; each must fit one."""
-    known = {str(name) for name in names}  # type: ignore[attr-defined]
-    fitting = {pattern: {name for name in known if fnmatchcase(name, pattern)} for pattern in patterns}
-    assert all(fitting.values()), fitting
-    return set().union(*fitting.values())
+def matching(names: Iterable[str], patterns: tuple[str, ...]) -> set[str]:
+    """Return the names that a pattern fits; each pattern must fit one."""
+    fitting = [[name for name in names if fnmatchcase(name, pattern)] for pattern in patterns]
+    assert all(fitting), "a pattern fits no case"
+    return {name for some in fitting for name in some}

@@ -63,6 +63,7 @@ def test_completion(ask: Ask) -> None:
     found = answer.choices[0].logprobs
     assert found, "logprobs were asked for and are missing"
     assert len(found.token_logprobs) == len(found.tokens) == 5, "not one for each of 5 tokens"
+    assert len(found.top_logprobs) == 5, "not the best of each of 5 places"
     possible(found.token_logprobs)
 
 

@@ -1,0 +1,227 @@
+"""How `launch.sh` starts a server: with which flags, as which process, into which log."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from ci.platform import TINY_MODEL
+from tests.unit.launching import HANG, LAUNCH, Place, kill_group, make_place, program
+
+pytestmark = pytest.mark.unit
+
+ENDED = "launch.sh: server output ended\n"
+ON_CPU = [
+    *("--device", "cpu", "--attention-backend", "torch_native", "--sleep-on-idle"),
+    *("--max-total-tokens", "8192", "--max-running-requests", "8"),
+]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Place:
+    """A folder from which a server starts."""
+    return make_place(tmp_path)
+
+
+def told(place: Place, *flags: str) -> dict[str, Any]:
+    """Return what the server tells that it was started with."""
+    done = place.run(*flags)
+    assert done.returncode == 0, done.stderr
+    facts: dict[str, Any] = json.loads(done.stdout)
+    return facts
+
+
+def common(place: Place, level: str = "info") -> list[str]:
+    """Return the flags that every server gets."""
+    port = place.environment["PORT"]
+    where = ["--host", "127.0.0.1", "--port", port, "--log-level", level]
+    return ["--model-path", place.environment["MODEL_PATH"], *where]
+
+
+def test_flags_on_a_cpu(place: Place) -> None:
+    """A server on a CPU takes most of the memory, burns an idle core or doesn't start."""
+    assert told(place)["argv"] == common(place) + ON_CPU
+
+
+def test_flags_on_a_gpu(place: Place) -> None:
+    """A server on a GPU is held back by a CPU's limits, or the GPU isn't found."""
+    place = place.lacking("CUDA_VISIBLE_DEVICES").having(LOG_LEVEL="debug")
+    seen = told(place)
+    assert seen["argv"] == [*common(place, "debug"), "--device", "cuda"]
+    assert "CUDA_VISIBLE_DEVICES" not in seen["environment"]
+
+
+def test_cpu_hides_the_gpus(place: Place) -> None:
+    """`DEVICE=cpu` fails on a machine with a GPU, where the CPU plugin steps aside."""
+    seen = told(place.having(DEVICE="cpu", CUDA_VISIBLE_DEVICES="0"))
+    assert seen["argv"] == common(place) + ON_CPU
+    assert seen["environment"]["CUDA_VISIBLE_DEVICES"] == ""
+
+
+def test_models_flags_come_before_the_callers(place: Place) -> None:
+    """A caller can't override what the model brings along, or a value is torn at a space."""
+    lines = ["# a comment", "", '  --override={"a": 1} ', "--context-length=7", "--enable-metrics"]
+    (place.model / "launch.flags").write_text("\n".join(lines))
+    brought = ['--override={"a": 1}', "--context-length=7", "--enable-metrics"]
+    asked = ["--context-length", "9", "--name", "two words", "*"]
+    assert told(place, *asked)["argv"] == common(place) + ON_CPU + brought + asked
+
+
+def test_packaged_model_is_the_default(place: Place) -> None:
+    """Without a model of one's own nothing starts."""
+    path = f"{place.environment['PYTHONPATH']}:{LAUNCH.parent}"
+    seen = told(place.having(PYTHONPATH=path).lacking("MODEL_PATH"))
+    assert seen["argv"][:2] == ["--model-path", str(TINY_MODEL)]
+    assert "--load-format=dummy" in seen["argv"]
+
+
+@pytest.mark.parametrize("name", ["python3", "python"])
+def test_interpreter_is_found(place: Place, name: str) -> None:
+    """Where `PYTHON` isn't set no server starts."""
+    for tool in ("bash", "sed", "timeout"):
+        (place.root / "bin" / tool).symlink_to(str(shutil.which(tool)))
+    program(place.root / "bin" / name, f'exec {place.environment["PYTHON"]} "$@"')
+    assert told(place.lacking("PYTHON").having(PATH=str(place.root / "bin")))["pid"]
+
+
+def test_current_folder_is_not_imported(place: Place) -> None:
+    """A user's own folder `ci` or `sglang` takes the place of the installed package."""
+    (place.root / "sglang").mkdir()
+    (place.root / "sglang/__init__.py").write_text("raise SystemExit('the wrong sglang')")
+    assert told(place)["pid"]
+
+
+def test_environment_of_the_server(place: Place) -> None:
+    """A dead child is noticed after a minute, or a model's name tries the network first."""
+    names = {
+        "SGLANG_CUDA_COREDUMP_BEFORE_CRASH": "0",
+        "SGLANG_PYSPY_DUMP_BEFORE_CRASH": "0",
+        "HF_HUB_OFFLINE": "1",
+    }
+    assert names.items() <= told(place)["environment"].items()
+    own = dict.fromkeys(names, "own")
+    assert own.items() <= told(place.having(**own))["environment"].items()
+
+
+@pytest.mark.parametrize("log", ["", "log"])
+def test_server_is_the_process_that_was_started(place: Place, log: str) -> None:
+    """SIGTERM or the exit code is lost on its way between caller and server."""
+    place = place.having(LOG_FILE=str(place.root / log) if log else "")
+    with place.running("--stay") as process:
+        assert f'"pid": {process.pid},' in read_until(process, "child")
+        process.terminate()
+        assert read_until(process, "").endswith(f"ended by {signal.SIGTERM:d}\n")
+        assert process.wait(HANG) == 7
+
+
+def test_log_file_holds_all_output(place: Place) -> None:
+    """What the server said is missing in the log or on the terminal."""
+    log = place.root / "log"
+    log.write_text("of an earlier run\n")
+    done = place.having(LOG_FILE=str(log)).run()
+    assert done.stdout.startswith("{")
+    assert done.stderr == "a line on standard error\n"
+    *lines, last = log.read_text().splitlines(keepends=True)
+    assert sorted(lines) == sorted([done.stdout, done.stderr])
+    assert last == ENDED
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])
+def test_copies_outlive_signals(place: Place, number: signal.Signals) -> None:
+    """Ctrl-C or a supervisor that signals each process cuts off the server's last words."""
+    log = place.root / "log"
+    with place.having(LOG_FILE=str(log)).running("--stay") as process:
+        read_until(process, "child")
+        for copy in copies(log):
+            assert os.getpgid(copy.pid) != process.pid
+            copy.parent().send_signal(number)
+            copy.send_signal(number)
+        process.terminate()
+        read_until(process, "")
+    assert log.read_text().endswith(f"ended by {signal.SIGTERM:d}\n{ENDED}")
+
+
+@pytest.mark.parametrize("slow", [0, 1])
+def test_last_line_waits_for_both_streams(place: Place, slow: int) -> None:
+    """A prober stops reading before the error that ended the server."""
+    log = place.root / "log"
+    with place.having(LOG_FILE=str(log)).running("--stay") as process:
+        read_until(process, "child")
+        copy = copies(log)[slow]
+        copy.suspend()
+        kill_group(process.pid)
+        process.wait(HANG)
+        time.sleep(0.3)
+        assert ENDED not in log.read_text()
+        copy.resume()
+        read_until(process, "")
+    assert log.read_text().endswith(ENDED)
+
+
+def test_lock_tells_when_the_server_is_gone(place: Place) -> None:
+    """A prober that shares only the log's folder doesn't see that a server was killed."""
+    log = place.root / "log"
+    place = place.having(LOG_FILE=str(log))
+    with place.running("--stay") as process:
+        read_until(process, "child")
+        assert is_locked(log)
+        process.kill()
+        process.wait(HANG)
+        assert not is_locked(log)
+        assert ENDED not in log.read_text(), "its child still holds the output"
+        kill_group(process.pid)
+        read_until(process, "")
+    assert log.read_text().endswith(ENDED)
+
+
+def test_log_file_of_a_live_server_is_left_alone(place: Place) -> None:
+    """A second server erases the log of the first, and both write to it."""
+    log = place.root / "log"
+    place = place.having(LOG_FILE=str(log))
+    with place.running("--stay") as process:
+        read_until(process, "child")
+        before = log.read_text()
+        assert place.run().returncode == 64
+        assert log.read_text().startswith(before)
+        assert "bad LOG_FILE" not in log.read_text()
+
+
+def read_until(process: subprocess.Popen[str], word: str) -> str:
+    """Return the output up to a line that begins with `word`, or to its end where that is empty."""
+    assert process.stdout is not None
+    if not word:
+        return process.stdout.read()
+    text = ""
+    for line in process.stdout:
+        text += line
+        if line.startswith(word):
+            return text
+    raise AssertionError(text)
+
+
+def copies(log: Path) -> list[psutil.Process]:
+    """Return the two processes that copy a server's output to `log`."""
+    running = psutil.process_iter(["cmdline"])
+    found = [each for each in running if (each.info["cmdline"] or [])[-1:] == [str(log)]]
+    assert len(found) == 2
+    return found
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a living process holds the file's lock."""
+    with path.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+    return False

@@ -1,0 +1,154 @@
+"""The log: its phases, its end, and the line that says why a server died."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ci.concurrency import one_error
+from ci.errors import UsageError
+from ci.server.log import ENDED, KEPT_LINES, LONGEST_LINE, ServerLog, follow
+
+pytestmark = [pytest.mark.unit, pytest.mark.anyio]
+
+LOGS = Path(__file__).parent / "logs"
+"""What SGLang 0.5.23 really said as it died; long lines cut, paths changed."""
+
+
+def log_of(*lines: str) -> ServerLog:
+    """Return a log in which a line came each second."""
+    log = ServerLog(0.0)
+    for at, line in enumerate(lines, start=1):
+        log.add(line, float(at))
+    return log
+
+
+@pytest.mark.parametrize(
+    ("name", "cause"),
+    [
+        ("bad_flag", "sglang serve: error: unrecognized arguments: --no-such-flag"),
+        (
+            "empty_config",
+            "ValueError: Unrecognized model in /srv/model. Should have a `model_type`",
+        ),
+        ("no_tokenizer", "ValueError: Couldn't instantiate the backend tokenizer from one of: (1)"),
+        ("no_weights", "RuntimeError: Cannot find any model weights with `/srv/model`"),
+        ("wrong_architecture", "ValueError: Cannot find model module. 'NoSuchForCausalLM' is not"),
+        ("port_taken", "ERROR:    [Errno 98] error while attempting to bind on address"),
+        ("scheduler_killed", "Subprocess scheduler_0 (pid=8722) crashed with exit code -9."),
+    ],
+)
+async def test_real_deaths_are_explained(name: str, cause: str) -> None:
+    """A server dies for a plain reason, and the report shows a stack trace or nothing."""
+    lines = (LOGS / f"{name}.log").read_text().splitlines()
+    assert log_of(*lines).explain().startswith(cause)
+    assert log_of(*lines, ENDED).explain().startswith(cause)
+
+
+@pytest.mark.parametrize(
+    ("lines", "cause"),
+    [
+        ([], "no output"),
+        (["", "  "], "no output"),
+        (["loading", "still loading", ""], "still loading"),
+        (["[2026-01-01 00:00:00] loading", ""], "loading"),
+        (["launch.sh: port taken: 1 by pid 2; stop it", ENDED], "launch.sh: port taken"),
+        (["ValueError: of a request", "[t] RuntimeError: last"], "RuntimeError: last"),
+        (["[t TP0] torch.OutOfMemoryError: CUDA"], "torch.OutOfMemoryError: CUDA"),
+        (["KeyError: 'x'", "Received sigquit from a child", "SystemExit: 1"], "KeyError: 'x'"),
+        (["loading", "Received sigquit from a child", "OSError: x"], "OSError: x"),
+        (
+            ["ValueError: of a request", "[t] Subprocess tp_1 (pid=5) crashed with exit code -9."],
+            "Subprocess tp_1 (pid=5) crashed",
+        ),
+        (
+            ["ValueError: why", "[t] Subprocess tp_1 (pid=5) crashed with exit code 1."],
+            "ValueError: why",
+        ),
+        (["Fatal Python error: Segmentation fault", "Thread 0x1"], "Fatal Python error: Seg"),
+        (["an ErrorHandler was set", "Errors: none yet"], "Errors: none yet"),
+    ],
+)
+async def test_the_line_that_says_most(lines: list[str], cause: str) -> None:
+    """The aftermath of a death is shown in place of its cause."""
+    assert log_of(*lines).explain().startswith(cause)
+
+
+@given(st.lists(st.text(max_size=40), max_size=8))
+def test_any_output_can_be_explained(lines: list[str]) -> None:
+    """Some output breaks the explanation of a death."""
+
+    async def explain() -> str:
+        return log_of(*lines).explain()
+
+    assert anyio.run(explain)
+
+
+async def test_phases_of_a_real_start() -> None:
+    """The report's timeline is empty: SGLang words its log otherwise."""
+    log = log_of(*(LOGS / "scheduler_killed.log").read_text().splitlines())
+    phases = {phase.name: phase for phase in log.phases()}
+    assert list(phases) == ["arguments", "scheduler", "weights", "KV cache", "warm-up"]
+    assert {phases[name].within for name in phases} == {"port open", "serving"}
+    order = [phase.start for phase in log.phases()]
+    assert order == sorted(order)
+    assert all(phase.seconds > 0 for phase in log.phases())
+
+
+async def test_a_quiet_log_has_no_phases() -> None:
+    """At log level `warning` the readiness check breaks."""
+    assert log_of("warning: something").phases() == ()
+    assert log_of().last_line() == ""
+
+
+async def test_half_a_phase_is_none() -> None:
+    """A phase that never ended is shown with a time."""
+    log = log_of("x server_args=1", "Load weight begin", "Load weight begin")
+    assert [phase.name for phase in log.phases()] == ["arguments"]
+
+
+async def test_old_lines_go_and_long_ones_are_cut() -> None:
+    """A chatty server fills the memory of the run that watches it."""
+    log = log_of(*(f"line {at}" for at in range(KEPT_LINES + 10)), "x" * (LONGEST_LINE * 2))
+    assert len(log.tail(10 * KEPT_LINES).splitlines()) == KEPT_LINES
+    assert len(log.last_line()) == LONGEST_LINE
+    assert log.tail(2).splitlines()[0] == f"line {KEPT_LINES + 9}"
+
+
+async def until(log: ServerLog, line: str) -> None:
+    """Wait until `line` is the log's last one."""
+    with anyio.fail_after(10):
+        while log.last_line() != line:
+            await anyio.sleep(0.005)
+
+
+async def test_follow_reads_a_file_as_it_grows(tmp_path: Path) -> None:
+    """Lines get lost, doubled or cut where a log is written in pieces or starts anew."""
+    path, log = tmp_path / "server.log", ServerLog(0.0)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow, path, log, 0.005)
+        await anyio.sleep(0.02)
+        with path.open("ab", buffering=0) as file:
+            file.write(b"one\r\ntw")
+            await until(log, "one")
+            file.write(b"o\nbad \xff\n")
+            await until(log, "bad \N{REPLACEMENT CHARACTER}")
+        path.write_bytes(b"anew\n")
+        await until(log, "anew")
+        with path.open("ab", buffering=0) as file:
+            file.write(f"{ENDED}\n".encode())
+        with anyio.fail_after(10):
+            await log.ended.wait()
+        tasks.cancel_scope.cancel()
+    assert log.tail().splitlines() == ["one", "two", "bad \N{REPLACEMENT CHARACTER}", "anew", ENDED]
+
+
+async def test_follow_says_that_a_log_can_not_be_read(tmp_path: Path) -> None:
+    """A wrong `--log` breaks the check, or is waited for until the budget is spent."""
+    with pytest.raises(UsageError, match="the log can't be read: Is a directory"), one_error():
+        with anyio.fail_after(10):
+            await follow(tmp_path, ServerLog(0.0))

@@ -1,0 +1,325 @@
+"""The server's process: what it says is kept, how it ends is told, and nothing is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from ci.checks.shutdown import check_shutdown
+from ci.errors import (
+    CheckBroken,
+    LaunchBlocked,
+    LaunchRefused,
+    ServerExited,
+    SglangCiError,
+)
+from ci.report.model import Case
+from ci.server import process as processes
+from ci.server.log import LONGEST_LINE
+from ci.server.port import members
+from ci.server.process import (
+    BLOCKED,
+    REFUSED,
+    Launch,
+    ServerProcess,
+    fault_of_exit,
+    launch_script,
+    running,
+)
+from ci.verdict import Verdict
+
+pytestmark = [pytest.mark.unit, pytest.mark.anyio]
+
+HANG = 30.0
+"""Most seconds before anything here counts as hung."""
+
+Fake = Callable[[str], Launch]
+STUBBORN = (
+    "import signal, time, os\n"
+    "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+    "print('here', os.getpid(), flush=True)\n"
+    "time.sleep(300)\n"
+)
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """Return a function that puts a shell script in the place of `launch.sh`."""
+
+    def install(script: str) -> Launch:
+        path = tmp_path / "launch.sh"
+        path.write_text(script)
+        (tmp_path / "stubborn.py").write_text(STUBBORN)
+        monkeypatch.setattr(processes, "launch_script", lambda: path)
+        environment = {"FAKE": str(tmp_path), "PYTHON": sys.executable}
+        return Launch(model=tmp_path, host="127.0.0.1", port=1, environment=environment)
+
+    return install
+
+
+async def ended(launch: Launch, output: Path | None = None) -> tuple[SglangCiError, ServerProcess]:
+    """Run a server until it ends by itself, and return why it did."""
+    with anyio.fail_after(HANG):
+        async with running(launch, output) as server:
+            return await server.died("starting"), server
+
+
+async def said(server: ServerProcess, word: str) -> None:
+    """Wait until the server has said `word`."""
+    with anyio.fail_after(HANG):
+        while word not in server.log.tail():
+            await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("code", range(64, 74))
+async def test_refusals_of_launch_sh(fake: Fake, code: int) -> None:
+    """A machine without a GPU makes a bad server, or a missing model an infrastructure fault."""
+    error, _ = await ended(fake(f"echo 'launch.sh: what: where; remedy' >&2; exit {code}"))
+    assert isinstance(error, LaunchRefused | LaunchBlocked)
+    assert error.exit_code == code
+    assert str(error) == "launch.sh: what: where; remedy"
+    refuses_model = code in {65, 66, 67, 72}
+    assert error.verdict is (Verdict.FAILED if refuses_model else Verdict.ERROR)
+
+
+def test_every_refusal_of_launch_sh_is_known() -> None:
+    """A new refusal of launch.sh reads as a server that died."""
+    listed = {
+        int(line.split()[1])
+        for line in launch_script().read_text().splitlines()
+        if line.startswith("#   ") and line.split()[1].isdigit()
+    }
+    assert listed == REFUSED | BLOCKED
+    assert not REFUSED & BLOCKED
+
+
+@pytest.mark.parametrize(
+    ("script", "code", "how"),
+    [
+        ("echo 'ValueError: why'; exit 3", 3, "exited with 3 while starting: ValueError: why"),
+        ("exit 0", 0, "exited with 0 while starting: no output"),
+        ("echo last; kill -KILL $$", -9, "exited with -9 while starting: SIGKILL; last"),
+        ("kill -SEGV $$", -11, "exited with -11 while starting: SIGSEGV; no output"),
+        ("kill -40 $$", -40, "exited with -40 while starting: signal 40; no output"),
+    ],
+)
+async def test_how_a_server_died(fake: Fake, script: str, code: int, how: str) -> None:
+    """The exit code or the cause of a death is missing from the report."""
+    error, server = await ended(fake(script))
+    assert isinstance(error, ServerExited)
+    assert error.exit_code == server.exit_code == code
+    assert str(error) == f"server {how}"
+
+
+async def test_a_death_is_told_although_a_child_holds_the_output(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A scheduler that outlives its parent hides the parent's death."""
+    monkeypatch.setattr(processes, "KILL_GRACE", 0.2)
+    async with running(fake('"$PYTHON" "$FAKE/stubborn.py" & sleep 0.5; exit 7')) as server:
+        with anyio.fail_after(HANG):
+            error = await server.died("serving")
+        assert isinstance(error, ServerExited)
+        assert error.exit_code == 7
+    assert members(server.pid) == []
+
+
+@pytest.mark.parametrize(
+    ("written", "lines"),
+    [
+        (rb"one\ntwo\n", ["one", "two"]),
+        (rb"no end of line", ["no end of line"]),
+        (rb"windows\r\n", ["windows"]),
+        (rb"bad \xff\xfe byte\n", ["bad \N{REPLACEMENT CHARACTER}\N{REPLACEMENT CHARACTER} byte"]),
+        (rb"\n\nblank\n", ["", "", "blank"]),
+        (rb"caf\303\251\n", ["café"]),
+    ],
+)
+async def test_output_of_every_kind_is_kept(
+    fake: Fake, tmp_path: Path, written: bytes, lines: list[str]
+) -> None:
+    """The line that says why is lost because of how it was written."""
+    target = tmp_path / "server.log"
+    _, server = await ended(fake(f"printf '{written.decode()}'"), target)
+    assert server.log.tail().splitlines() == lines
+    assert target.read_text().splitlines() == lines
+
+
+async def test_pieces_of_a_line_make_one_line(fake: Fake) -> None:
+    """A line that is written in pieces, or in the middle of a character, is torn apart."""
+    pieces = ("par", "tial ", r"caf\303", r"\251\n")
+    _, server = await ended(fake("; sleep 0.05; ".join(f"printf '{piece}'" for piece in pieces)))
+    assert server.log.tail() == "partial café"
+
+
+async def test_an_endless_line_costs_no_time_and_no_memory(fake: Fake) -> None:
+    """A progress bar of megabytes without a line's end stalls the run."""
+    begin = time.monotonic()
+    _, server = await ended(fake("head -c 50000000 /dev/zero | tr '\\0' x; echo; echo end"))
+    assert time.monotonic() - begin < HANG / 2
+    first, last = server.log.tail().splitlines()
+    assert (len(first), last) == (LONGEST_LINE, "end")
+
+
+async def test_a_full_disk_does_not_block_the_server(fake: Fake) -> None:
+    """A server hangs, or the run breaks, because its log can't be written."""
+    _, server = await ended(fake("seq 20000; exit 4"), Path("/dev/full"))
+    assert server.log.last_line() == "20000"
+    assert server.exit_code == 4
+
+
+async def test_the_environment_is_passed_on(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A setting doesn't reach the server, or one of ours slows its start by a minute."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("FROM_OUTSIDE", "kept")
+    launch = fake("env; exit 1")
+    _, server = await ended(launch)
+    shown = set(server.log.tail(500).splitlines())
+    wanted = {f"MODEL_PATH={launch.model}", "HOST=127.0.0.1", "PORT=1", "FROM_OUTSIDE=kept"}
+    assert wanted | {f"FAKE={launch.model}", "PYTHONUNBUFFERED=1"} <= shown
+    assert not any(line.startswith("PYTHONDONTWRITEBYTECODE") for line in shown)
+
+
+async def test_flags_are_passed_on_as_they_are(fake: Fake, tmp_path: Path) -> None:
+    """A flag with a space or a quote in it reaches the server as another one."""
+    launch = fake("printf '<%s>' \"$@\"")
+    odd = ("--a", "b c", "d'e\"f", "$HOME", "*", "")
+    _, server = await ended(
+        Launch(tmp_path, "127.0.0.1", 1, flags=odd, environment=launch.environment)
+    )
+    assert server.log.tail() == "".join(f"<{flag}>" for flag in odd)
+
+
+async def test_a_polite_server_is_asked_and_not_killed(fake: Fake) -> None:
+    """A server that ends as it should is reported as killed."""
+    async with running(fake("trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done")) as server:
+        await said(server, "up")
+        stopped = await server.stop(HANG)
+    assert (stopped.exit_code, stopped.killed, stopped.orphans) == (0, False, ())
+
+
+async def test_a_deaf_server_is_killed(fake: Fake) -> None:
+    """A hung server outlives the run."""
+    async with running(fake('exec "$PYTHON" "$FAKE/stubborn.py"')) as server:
+        await said(server, "here")
+        cases: list[Case] = []
+        check = await check_shutdown(server, 0.2, cases.append)
+    assert [case.outcome for case in check.cases] == ["FAILED", "FAILED", "PASSED"]
+    assert check.cause == "ends in time: SIGKILL was needed after 0.2 s (and 1 more)"
+    assert cases == list(check.cases)
+    assert members(server.pid) == []
+
+
+async def test_children_that_survive_are_named_and_killed(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A detokenizer of a gigabyte stays behind, and nobody is told."""
+    monkeypatch.setattr(processes, "KILL_GRACE", 0.3)
+    grandchild = '( "$PYTHON" "$FAKE/stubborn.py" & wait ) &'
+    script = f"{grandchild} trap 'exit 0' TERM; while :; do sleep 0.05; done"
+    async with running(fake(script)) as server:
+        await said(server, "here")
+        check = await check_shutdown(server, HANG, lambda _: None)
+    assert check.cases[0].outcome == check.cases[1].outcome == "PASSED"
+    assert check.cases[2].outcome == "FAILED"
+    assert "stubborn.py" in check.cases[2].message
+    assert members(server.pid) == []
+
+
+FAMILY = '"$PYTHON" "$FAKE/stubborn.py" & exec "$PYTHON" "$FAKE/stubborn.py"'
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("a bug"), LaunchBlocked("x", 68), KeyboardInterrupt()]
+)
+async def test_an_error_leaves_no_process(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    """A bug in a check leaves a server behind, or arrives as a group of errors."""
+    monkeypatch.setattr(processes, "KILL_GRACE", 0.2)
+    launch, pids = fake(FAMILY), list[int]()
+
+    async def broken() -> None:
+        async with running(launch) as server:
+            pids.append(server.pid)
+            await said(server, "here")
+            raise error
+
+    with pytest.raises(type(error)):
+        await broken()
+    assert members(pids[0]) == []
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.001, 0.01, 0.3])
+async def test_cancellation_leaves_no_process(
+    fake: Fake, monkeypatch: pytest.MonkeyPatch, seconds: float, tmp_path: Path
+) -> None:
+    """Ctrl-C at an unlucky moment, even while the process is being made, leaves a server."""
+    monkeypatch.setattr(processes, "KILL_GRACE", 0.2)
+    launch = fake(f"echo $$ >{tmp_path}/pid; {FAMILY}")
+    with anyio.move_on_after(seconds):
+        async with running(launch):
+            await anyio.sleep_forever()
+    file = tmp_path / "pid"
+    assert not file.exists() or members(int(file.read_text() or 0)) == []
+
+
+async def test_it_has_started_when_sglang_runs_and_not_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder that is called sglang-ci, launch.sh itself passes for the server."""
+    script = tmp_path / "sglang-ci" / "launch.sh"
+    script.parent.mkdir()
+    (tmp_path / "sglang").mkdir()
+    (tmp_path / "sglang" / "__init__.py").touch()
+    (tmp_path / "sglang" / "launch_server.py").write_text(STUBBORN)
+    script.write_text('echo checking; read -r < "$GATE"; exec "$PYTHON" -m sglang.launch_server')
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    monkeypatch.setattr(processes, "launch_script", lambda: script)
+    environment = {"GATE": str(gate), "PYTHONPATH": str(tmp_path)}
+    launch = Launch(tmp_path, "127.0.0.1", 1, python=sys.executable, environment=environment)
+    async with running(launch) as server:
+        await said(server, "checking")
+        assert not server.has_started()
+        gate.write_text("go\n")
+        await said(server, "here")
+        assert server.has_started()
+        assert not server.owns_port()
+        os.killpg(server.pid, signal.SIGKILL)
+
+
+def test_a_missing_launch_sh_is_our_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A broken installation reads as a bad server."""
+    monkeypatch.setattr(processes, "__file__", str(tmp_path / "a" / "b" / "process.py"))
+    with pytest.raises(CheckBroken, match=r"launch\.sh is missing from .*; install"):
+        launch_script()
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:5"),
+        ("0.0.0.0", "http://127.0.0.1:5"),
+        ("::", "http://[::1]:5"),
+        ("::1", "http://[::1]:5"),
+        ("node", "http://node:5"),
+    ],
+)
+def test_where_a_server_is_asked(host: str, url: str) -> None:
+    """A server that listens everywhere, or on IPv6, can't be asked."""
+    assert Launch(Path("m"), host, 5).url == url
+
+
+async def test_an_unknown_exit_code_is_said_to_be_unknown(fake: Fake) -> None:
+    """A server seen through its log only is given an exit code that nobody saw."""
+    _, server = await ended(fake("echo 'OSError: x'"))
+    error = fault_of_exit(None, "serving", server.log)
+    assert str(error) == "server exited while serving: OSError: x"

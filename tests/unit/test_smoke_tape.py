@@ -1,0 +1,112 @@
+"""What is said of a run from its records, its exit code and its output."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from ci.report.model import Case
+from ci.smoke import ANSWERS
+from ci.smoke.tape import Tape, aftermath
+from ci.verdict import Outcome
+
+pytestmark = pytest.mark.unit
+
+BUDGET = 9.0
+
+
+def tape(*records: object) -> Tape:
+    """Return a tape that was fed these records."""
+    fed = Tape(on_case=lambda _: None)
+    for record in records:
+        fed.feed(record if isinstance(record, bytes) else json.dumps(record).encode())
+    return fed
+
+
+def case(name: str, outcome: Outcome = Outcome.PASSED) -> dict[str, str]:
+    """Return a case's record."""
+    return {"name": name, "outcome": outcome.value}
+
+
+def said(run: Tape, code: int | None, output: str = "") -> str:
+    """Return the line that is said of a run; empty where nothing is."""
+    found = aftermath(run, code, output, BUDGET)
+    assert found is None or (found.name, found.outcome) == ("suite", Outcome.ERROR)
+    return found.message if found else ""
+
+
+@pytest.mark.parametrize(("code", "outcome"), [(0, Outcome.PASSED), (1, Outcome.FAILED)])
+def test_whole_run_needs_no_word(code: int, outcome: Outcome) -> None:
+    """A run of which every case arrived adds nothing; else every good run would be an error."""
+    assert said(tape({"collected": 1}, {"running": "a"}, case("a", outcome)), code) == ""
+
+
+def test_missing_results_are_counted() -> None:
+    """Cases that gave no result are never taken for passed."""
+    run = tape({"collected": 3}, {"running": "a"}, case("a"))
+    assert said(run, 0) == "2 of 3 cases gave no result"
+
+
+def test_budget_names_the_case() -> None:
+    """The case in which the budget ended is named; else nobody knows what was slow."""
+    run = tape({"collected": 2}, {"running": "a"}, case("a"), {"running": "b"})
+    assert said(run, None) == "budget of 9 s spent in case 'b'"
+
+
+def test_signal_names_the_case() -> None:
+    """The case that crashed pytest is named."""
+    assert said(tape({"collected": 1}, {"running": "a"}), -11) == (
+        "pytest was ended by SIGSEGV in case 'a'"
+    )
+
+
+def test_stopped_session_needs_no_word() -> None:
+    """A session that stopped because the server is dead has said so already."""
+    run = tape(
+        {"collected": 9}, {"running": "a"}, case("a", Outcome.FAILED), case(ANSWERS, Outcome.FAILED)
+    )
+    assert said(run, 2) == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "output", "line"),
+    [
+        (3, "x\nINTERNALERROR> E  KeyError: 1\n", "pytest broke: INTERNALERROR> E KeyError: 1"),
+        (4, "ERROR: file not found: /x\n", "pytest refused to start: ERROR: file not found: /x"),
+        (4, "", "pytest refused to start"),
+        (5, "", "no case was found"),
+        (9, "", "pytest exited with 9"),
+    ],
+)
+def test_exit_codes_are_told(code: int, output: str, line: str) -> None:
+    """Each of pytest's exit codes is told in words, with the line that says most."""
+    assert said(tape(), code, output) == line
+
+
+def test_failure_without_a_case_is_told() -> None:
+    """Where pytest counts a failure that no case shows, the run isn't passed."""
+    run = tape({"collected": 1}, {"running": "a"}, case("a"))
+    assert said(run, 1) == "pytest counts a failure that no case shows"
+
+
+def test_output_is_kept() -> None:
+    """The end of what pytest printed is kept as details."""
+    found = aftermath(tape(), 3, "\n".join(f"line {number}" for number in range(99)), BUDGET)
+    assert found
+    assert found.details.endswith("line 98")
+    assert "line 1\n" not in found.details
+
+
+@pytest.mark.parametrize("line", [b"", b"nonsense", b"[1]", b"5", b'{"outcome": "GREAT"}', b"\xff"])
+def test_foreign_lines_are_left_out(line: bytes) -> None:
+    """What isn't a record changes nothing; else a case's stray output breaks the check."""
+    assert tape(line).cases == []
+
+
+def test_cases_are_passed_on() -> None:
+    """Each case is told as it arrives."""
+    heard: list[Case] = []
+    run = Tape(heard.append)
+    run.feed(json.dumps(case("a")).encode())
+    assert [one.name for one in heard] == ["a"]
