@@ -46,6 +46,8 @@ COPY ${MODEL} /model
 USER 10001
 RUN mkdir -p /home/sglang/.cache/huggingface
 ARG SGLANG_VERSION
+# Some sampling parameters call torch.compile, which without a C++ compiler ends the server.
+ENV TORCH_COMPILE_DISABLE=1
 ENV PATH=/opt/sglang/bin:${PATH} PYTHONPATH=/opt/sglang-ci HF_HOME=/home/sglang/.cache/huggingface \
     HOST=0.0.0.0 PORT=30000 DEVICE=cpu MODEL_PATH=/model EXPECTED_SGLANG_VERSION=${SGLANG_VERSION}
 EXPOSE 30000

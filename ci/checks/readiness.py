@@ -39,6 +39,8 @@ from ci.verdict import Outcome
 NAME = "readiness"
 POLL = 0.05
 POLL_TIMEOUT = 5.0
+PROXY_SECONDS = 0.1
+"""How long a connection must hold: a proxy whose server isn't there yet cuts it at once."""
 STRANGER_SECONDS = 3.0
 """How long something else than SGLang must answer before it is believed to stay."""
 GONE_SECONDS = 0.7
@@ -149,7 +151,8 @@ class Readiness:
             await anyio.sleep(POLL)
 
     async def _port_open(self) -> None:
-        while problem := await obstacle(self.url, POLL_TIMEOUT):
+        hold = PROXY_SECONDS if self.process is None else 0.0
+        while problem := await obstacle(self.url, POLL_TIMEOUT, hold):
             self._last = f"nothing listens at {self.url} ({problem})"
             await anyio.sleep(POLL)
         if self.process is not None and not self.process.owns_port():
@@ -165,6 +168,7 @@ class Readiness:
 
     async def _serves(self, client: ServerClient) -> bool:
         info = await client.model_info()
+        self._answered = True
         self._generation = bool(info.get("is_generation", True))
         for path in ("/ready", "/health"):
             status = await client.status(path)
@@ -193,7 +197,6 @@ class Readiness:
             except AnswerFault as fault:
                 error = self._judged(fault)
                 self._last = str(error)
-            self._answered |= not isinstance(error, Unreachable | Unresponsive)
             if gone.lasts(seen=isinstance(error, Unreachable)):
                 self._exited(phase)
             if stranger.lasts(seen=_is_final(error)) and error:
@@ -202,6 +205,7 @@ class Readiness:
 
     def _judged(self, error: AnswerFault) -> AnswerFault:
         """Tell a server that is gone from something that never spoke HTTP."""
+        self._answered |= not isinstance(error, Unreachable | Unresponsive)
         if not isinstance(error, Unreachable) or error.refused or self._answered:
             return error
         return NotSglang(error.url, f"{error.problem}; is it https://, or no HTTP server?")

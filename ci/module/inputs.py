@@ -6,6 +6,7 @@ from tempfile import mkdtemp
 import dagger
 from dagger import object_type
 
+from ci.errors import SettingsError
 from ci.settings import Settings, load
 
 
@@ -22,11 +23,19 @@ class Inputs:
         """Read the user's `sglang-ci.toml`; defaults where there is none.
 
         Raises:
-            SettingsError: A key or value in it isn't allowed.
+            SettingsError: A key or value in it isn't allowed, or names a folder that a
+                container can't see.
         """
-        folder = Path(mkdtemp())
         if self.config is None:
-            return load(cwd=folder).settings
-        file = folder / await self.config.name()
+            return Settings()
+        name = await self.config.name()
+        file = Path(mkdtemp()) / name
         await self.config.export(str(file))
-        return load(file).settings
+        settings = load(file).settings
+        if settings.model.path is not None and self.model is None:
+            raise SettingsError(name, "model.path", "not seen from a container", "pass --model too")
+        if settings.smoke.directories and self.smoke_cases is None:
+            raise SettingsError(
+                name, "smoke.directories", "not seen from a container", "pass --smoke-cases too"
+            )
+        return settings

@@ -5,6 +5,7 @@ Phrases: SGLang 0.5.23 at log level `info`. At `warning` the phases stay unknown
 
 from __future__ import annotations
 
+import fcntl
 import re
 from collections import deque
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ LONGEST_LINE = 10_000
 _LISTED = 4
 ENDED = "launch.sh: server output ended"
 """What `launch.sh` writes to LOG_FILE after the last process of the server is gone."""
+_REFUSED = "launch.sh: "
 
 
 @dataclass(frozen=True)
@@ -72,7 +74,7 @@ class ServerLog:
         for pattern in _PATTERNS:
             if pattern not in self._seen and re.search(pattern, line):
                 self._seen[pattern] = at
-        if line == ENDED:
+        if line == ENDED or line.startswith(_REFUSED):
             self.ended.set()
 
     def tail(self, count: int = 40) -> str:
@@ -150,17 +152,35 @@ class _Tail:
 async def follow(path: Path, log: ServerLog, interval: float = 0.05) -> None:
     """Feed a growing file to `log`, line by line, until it is cancelled.
 
-    The file may not be there yet, and may be replaced by an emptied one.
+    The file may not be there yet, and may be replaced by an emptied one. `launch.sh` locks it
+    for as long as the server lives, so a lock that was held and is free again is the server's
+    end, also where a container ended before the log's last line was written.
 
     Raises:
         UsageError: It is there and can't be read.
     """
-    tail = _Tail(path)
+    tail, held = _Tail(path), False
     while True:
         try:
+            locked = _is_locked(path)
             lines = tail.lines()
         except OSError as error:
             raise UsageError(f"{path}: the log can't be read: {error.strerror}") from error
         for line in lines:
             log.add(line, anyio.current_time())
+        if held and not locked:
+            log.ended.set()
+        held = locked
         await anyio.sleep(interval)
+
+
+def _is_locked(path: Path) -> bool:
+    """Return whether another process holds the file's lock; False where there is no file."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False

@@ -11,9 +11,6 @@ import anyio.abc
 
 from ci.errors import NameUnresolved, UsageError
 
-PROXY_SECONDS = 0.02
-"""How long a connection must hold: a proxy whose server isn't there yet cuts it at once."""
-
 
 def base_url(text: str) -> str:
     """Return `text` as a server's base URL, without a trailing slash.
@@ -42,12 +39,13 @@ def _problem(url: SplitResult) -> str:
     return "it has more than a host, a port and a path" if url.query or url.fragment else ""
 
 
-async def obstacle(url: str, seconds: float) -> str:
+async def obstacle(url: str, seconds: float, hold: float) -> str:
     """Return what keeps a connection to `url` from being made; empty where one holds.
 
     Args:
         url: A server's base URL.
         seconds: Most seconds until it is made.
+        hold: Seconds for which it must not be cut.
 
     Raises:
         NameUnresolved: The URL's host has no address.
@@ -57,7 +55,7 @@ async def obstacle(url: str, seconds: float) -> str:
         with anyio.fail_after(seconds):
             port = at.port or (443 if at.scheme == "https" else 80)
             async with await anyio.connect_tcp(at.hostname or "", port) as stream:
-                return "" if await _holds(stream) else "connections are cut at once"
+                return "" if await _holds(stream, hold) else "connections are cut at once"
     except TimeoutError:
         return f"no connection within {seconds:g} s"
     except OSError as error:
@@ -68,9 +66,9 @@ async def obstacle(url: str, seconds: float) -> str:
         return "connection refused" if refused else str(chain[-1])
 
 
-async def _holds(stream: anyio.abc.ByteStream) -> bool:
+async def _holds(stream: anyio.abc.ByteStream, seconds: float) -> bool:
     try:
-        with anyio.move_on_after(PROXY_SECONDS):
+        with anyio.move_on_after(seconds):
             await stream.receive()
     except (anyio.EndOfStream, anyio.BrokenResourceError):
         return False

@@ -40,17 +40,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def dagger() -> Dagger:
-    """Run `dagger call …` on this project's module."""
+    """Run `dagger VERB …` on this project's module."""
 
-    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+    def run(verb: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            ["dagger", "--progress=plain", "call", *arguments],
+            ["dagger", "--progress=plain", verb, *arguments],
             cwd=ROOT,
             env=os.environ | {"NO_COLOR": "1"},
+            input=stdin,
             capture_output=True,
             text=True,
             timeout=HANG,
             check=False,
         )
 
-    return call
+    return run
+
+
+def said(ran: subprocess.CompletedProcess[str]) -> str:
+    """Return the end of everything that a run printed."""
+    return (ran.stdout + ran.stderr)[-8000:]

@@ -80,6 +80,8 @@ class Api:
 
     def embeddings(self, body: Json) -> Json:
         """Answer `/v1/embeddings` with one vector a text."""
+        if not isinstance(body.get("input"), str | list):
+            raise BadRequestError("input is missing")
         texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
         seeds = [1 if "constant_embedding" in self.faults else sum(encode(one)) for one in texts]
         data = [

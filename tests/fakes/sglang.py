@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from http.server import ThreadingHTTPServer
 from types import TracebackType
@@ -29,8 +29,10 @@ class FakeSglang:
         faults: Names from `FAULTS`; may be changed while the server runs.
     """
 
-    def __init__(self, settings: Settings | None = None, faults: Iterable[str] = ()) -> None:
+    def __init__(self, settings: Settings | None = None, faults: Collection[str] = ()) -> None:
         """Take how the server is to be."""
+        if unknown := set(faults) - set(FAULTS):
+            raise ValueError(f"unknown faults: {sorted(unknown)}")
         self.settings = settings or Settings()
         self._state = State(self.settings, set(faults))
         self._http: _Http | None = None

@@ -245,13 +245,13 @@ async def test_an_obstacle_is_named() -> None:
     """A port counts as open that isn't, or the report doesn't say why it wasn't."""
     port = closed_port()
     for host in ("127.0.0.1", "localhost"):
-        assert await obstacle(f"http://{host}:{port}", 5.0) == "connection refused"
+        assert await obstacle(f"http://{host}:{port}", 5.0, 0.5) == "connection refused"
     with listening(lambda _: None) as url:
-        assert await obstacle(url, 5.0) == "connections are cut at once"
+        assert await obstacle(url, 5.0, 5.0) == "connections are cut at once"
     with listening(BEHAVIOURS["silent"]) as url:
-        assert await obstacle(url, 5.0) == ""
+        assert await obstacle(url, 5.0, 0.05) == ""
     with pytest.raises(NameUnresolved):
-        await obstacle("http://no-such-host.invalid:1", 5.0)
+        await obstacle("http://no-such-host.invalid:1", 5.0, 0.0)
 
 
 async def test_a_plain_client_reads_no_certificates(monkeypatch: pytest.MonkeyPatch) -> None:

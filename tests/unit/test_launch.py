@@ -159,11 +159,13 @@ def test_last_line_waits_for_both_streams(place: Place, slow: int) -> None:
         read_until(process, "child")
         copy = copies(log)[slow]
         copy.suspend()
-        kill_group(process.pid)
-        process.wait(HANG)
-        time.sleep(0.3)
-        assert ENDED not in log.read_text()
-        copy.resume()
+        try:
+            kill_group(process.pid)
+            process.wait(HANG)
+            time.sleep(0.3)
+            assert ENDED not in log.read_text()
+        finally:
+            copy.resume()
         read_until(process, "")
     assert log.read_text().endswith(ENDED)
 

@@ -67,7 +67,13 @@ ENDS = {
 }
 """Faults after which the rest isn't tried, and how the first failure is told."""
 
-EMBEDDING = {"constant_embedding": ("embedding::texts are told apart",)}
+EMBEDDING = {
+    "constant_embedding": ("embedding::texts are told apart",),
+    "accepts_bad": ("embedding::bad request is refused",),
+    "bad_is_500": ("embedding::bad request is refused",),
+}
+"""The same for a server of embeddings."""
+
 LATER = {
     "bad_kills": "bad_request::malformed json[/generate]",
     "leaks_clients": "disconnect::clients that leave do no harm",

@@ -6,10 +6,12 @@ import pytest
 
 from ci.smoke.answers import Embeddings, read
 from ci.smoke.ask import Ask
+from ci.smoke.transport import status_line
 
 pytestmark = pytest.mark.needs("embedding")
 
-TEXTS = ["The cat sat on the mat.", "Interest rates rose again.", "Hello"]
+TEXTS = ["The cat sat on the mat", "Interest rates rose again", "Hello"]
+"""They end differently: a random model may look at little else."""
 
 
 def embed(ask: Ask, texts: str | list[str]) -> list[tuple[float, ...]]:
@@ -20,6 +22,13 @@ def embed(ask: Ask, texts: str | list[str]) -> list[tuple[float, ...]]:
     indices = [one.index for one in found.data]
     assert indices == list(range(len(indices))), f"indices are {indices}"
     return [one.embedding for one in found.data]
+
+
+def test_bad_request_is_refused(ask: Ask) -> None:
+    """A request without a text gets 4xx, and the server serves on."""
+    answer = ask.client.post("/v1/embeddings", json={"model": ask.model})
+    assert answer.is_client_error, f"4xx is due, it got {status_line(answer)}"
+    embed(ask, TEXTS[0])
 
 
 def likeness(left: tuple[float, ...], right: tuple[float, ...]) -> float:

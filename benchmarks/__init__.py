@@ -1,0 +1,1 @@
+"""Figures of this project, each measured as ratios in one run."""

@@ -1,0 +1,100 @@
+"""The module on a real engine: what passes, what fails, and with which words."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from pathlib import Path
+
+import httpx
+import pytest
+
+from ci.report.write import load
+from ci.verdict import Verdict
+from tests.engine.conftest import Dagger, said
+
+pytestmark = pytest.mark.engine
+
+REGISTRY = "localhost:5000"
+
+
+def test_functions_read_like_documentation(dagger: Dagger) -> None:
+    """A newcomer who lists the functions finds the stages, each with a sentence."""
+    listed = dagger("functions").stdout
+    for name, text in (("ci", "Build the image, serve it"), ("image", "Build the serving image")):
+        assert any(line.startswith(name) and text in line for line in listed.splitlines()), listed
+
+
+def test_ci_proves_and_publishes(dagger: Dagger, tmp_path: Path) -> None:
+    """The whole graph passes, and what was proven lies in the registry by digest, in zstd."""
+    try:
+        httpx.get(f"http://{REGISTRY}/v2/", timeout=5.0)
+    except httpx.TransportError:
+        pytest.skip(f"no registry answers on {REGISTRY}")
+    address = f"{REGISTRY}/sglang-ci/tests:{uuid.uuid4().hex}"
+    query = f"""{{sglangCi{{ci(publishTo: "{address}") {{
+        verdict published directory {{ export(path: "{tmp_path}") }} }}}}}}"""
+    ran = dagger("query", stdin=query)
+    assert ran.returncode == 0, said(ran)
+    found = json.loads(ran.stdout)["sglangCi"]["ci"]
+    assert found["verdict"] == "PASSED"
+    report = load(tmp_path)
+    assert report.verdict is Verdict.PASSED
+    assert [check.name for check in report.checks] == ["readiness", "versions", "smoke"]
+    assert "weights" in [phase.name for phase in report.checks[0].phases]
+    _, at, digest = found["published"].partition("@")
+    assert at
+    manifest = httpx.get(
+        f"http://{REGISTRY}/v2/sglang-ci/tests/manifests/{digest}",
+        headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
+    ).json()
+    assert {layer["mediaType"].rpartition("+")[2] for layer in manifest["layers"]} == {"zstd"}
+
+
+def test_model_without_configuration_fails(dagger: Dagger, tmp_path: Path) -> None:
+    """A folder that is no model fails before anything is loaded, with launch.sh's line."""
+    (tmp_path / "weights.safetensors").write_bytes(b"")
+    ran = dagger("call", "--model", str(tmp_path), "image", "serve", "ready")
+    assert ran.returncode != 0
+    assert "no config.json" in said(ran)
+
+
+def test_unknown_flag_fails(dagger: Dagger) -> None:
+    """A flag that SGLang doesn't know fails with the server's own words."""
+    ran = dagger("call", "image", "serve", "--flags=--no-such-flag", "ready")
+    assert ran.returncode != 0
+    assert "FAILED" in said(ran)
+    assert "--no-such-flag" in said(ran)
+
+
+def test_wrong_setting_names_its_key(dagger: Dagger, tmp_path: Path) -> None:
+    """A wrong key in the user's file stops the graph before anything is built."""
+    config = tmp_path / "sglang-ci.toml"
+    config.write_text("[server]\nprot = 1\n")
+    ran = dagger("call", "--config", str(config), "image", "serve", "ready")
+    assert ran.returncode != 0
+    assert "server.prot" in said(ran)
+
+
+def test_failing_case_of_the_user_stops_publishing(dagger: Dagger, tmp_path: Path) -> None:
+    """A user's own smoke case and a wrong version both count, and nothing is published."""
+    cases = tmp_path / "cases"
+    cases.mkdir()
+    (cases / "test_mine.py").write_text("def test_mine(model):\n    assert model == 'other'\n")
+    config = tmp_path / "sglang-ci.toml"
+    config.write_text('[versions]\nexpected = {torch = "1.0"}\n[smoke]\nbuiltin = false\n')
+    address = f"{REGISTRY}/sglang-ci/tests:{uuid.uuid4().hex}"
+    given = ("--config", str(config), "--smoke-cases", str(cases))
+    ran = dagger("call", *given, "ci", "--publish-to", address, "directory", "export",
+                 f"--path={tmp_path / 'report'}")  # fmt: skip
+    assert ran.returncode == 0, said(ran)
+    report = load(tmp_path / "report")
+    verdicts = {check.name: check.verdict for check in report.checks}
+    assert verdicts == {
+        "readiness": Verdict.PASSED,
+        "versions": Verdict.FAILED,
+        "smoke": Verdict.FAILED,
+    }
+    assert "expected 1.0, installed 2." in report.checks[1].cause
+    tags = httpx.get(f"http://{REGISTRY}/v2/sglang-ci/tests/tags/list").json().get("tags") or []
+    assert address.rpartition(":")[2] not in tags
