@@ -246,6 +246,8 @@ def _reported(
     progress = progress_for(sys.stdout, os.environ)
     with progress, ReportFolder.open(report_dir or settings.report.directory) as folder:
         found = anyio.run(prove, progress, folder.path)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # the report is written in an instant
         try:
             folder.write(found)
         except SglangCiError:

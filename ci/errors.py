@@ -75,7 +75,7 @@ class ServerExited(ServerFault):
         """Keep the exit code (negative: a signal; None: unknown), the phase, and why."""
         self.exit_code, self.phase, self.cause = exit_code, phase, cause
         how = "exited" if exit_code is None else f"exited with {exit_code}"
-        super().__init__(f"server {how} while {phase}: {cause}", details=log)
+        super().__init__(f"server {how} in phase '{phase}': {cause}", details=log)
 
 
 class NotReady(ServerFault):

@@ -174,7 +174,7 @@ class _Run:
         if check.verdict is not Verdict.PASSED:
             return
         for name, work in (("versions", self._versions), ("smoke", self._smoke)):
-            death = partial(server.died, f"the check {name} ran")
+            death = partial(server.died, name)
             await self.stages.run(name, partial(work, server), death=death)
             if server.exit_code is not None:
                 return

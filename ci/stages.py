@@ -18,9 +18,12 @@ from ci.concurrency import one_error, unless
 from ci.errors import CheckBroken, SglangCiError
 from ci.report.console import Progress
 from ci.report.model import Case, Check, NotRun, Report, now
-from ci.verdict import Outcome
+from ci.verdict import Outcome, Verdict
 
 Work = Callable[[], Awaitable[Check]]
+Death = Callable[[], Awaitable[SglangCiError]]
+LAST_LOOK = 1.0
+"""Seconds in which a dead server's end is told; a refused connection may be seen before it."""
 
 
 class Stages:
@@ -45,13 +48,15 @@ class Stages:
     ) -> Report:
         """Do `work`, which runs stages, and report them.
 
-        SIGINT and SIGTERM cancel `work`; what it holds open is closed before this returns.
+        SIGINT and SIGTERM cancel `work`; what it holds open is closed before this returns,
+        and further signals change nothing.
         """
         started = now()
         with one_error():
             async with anyio.create_task_group() as tasks:
-                await tasks.start(self._signals, tasks.cancel_scope)
-                await work()
+                with anyio.CancelScope() as scope:
+                    await tasks.start(self._signals, scope)
+                    await work()
                 tasks.cancel_scope.cancel()
         here = {"python": platform.python_version(), "machine": platform.machine()}
         return Report(
@@ -69,7 +74,7 @@ class Stages:
         work: Work,
         *,
         budget: float | None = None,
-        death: Callable[[], Awaitable[Exception]] | None = None,
+        death: Death | None = None,
     ) -> Check:
         """Run one stage, keep its check, and return it.
 
@@ -91,6 +96,8 @@ class Stages:
 
         try:
             check = await (unless(work, death) if death else work())
+            if death and check.verdict is not Verdict.PASSED:
+                check = await self._explained(check, death)
         except SglangCiError as error:
             check = so_far(error)
         except Exception as error:  # noqa: BLE001 - a bug here must not read as a bad server
@@ -101,6 +108,14 @@ class Stages:
             raise
         self._checks.append(check)
         self.progress.check_ended(check)
+        return check
+
+    async def _explained(self, check: Check, death: Death) -> Check:
+        """Put the server's death first, where that may be why its check didn't pass."""
+        with anyio.move_on_after(LAST_LOOK):
+            end = _end(await death())
+            self.progress.case(end)
+            return check.model_copy(update={"cases": (end, *check.cases)})
         return check
 
     def case(self, case: Case) -> None:

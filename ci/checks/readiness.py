@@ -19,6 +19,7 @@ from ci.errors import (
     AnswerFault,
     BadAnswer,
     LaunchBlocked,
+    NameUnresolved,
     NotReady,
     NotSglang,
     ServerExited,
@@ -43,6 +44,8 @@ PROXY_SECONDS = 0.1
 """How long a connection must hold: a proxy whose server isn't there yet cuts it at once."""
 STRANGER_SECONDS = 3.0
 """How long something else than SGLang must answer before it is believed to stay."""
+NAME_SECONDS = 3.0
+"""How long the host's name must lack an address before it counts as wrong."""
 GONE_SECONDS = 0.7
 """How long a port that was open must refuse connections before the server counts as dead."""
 
@@ -151,8 +154,8 @@ class Readiness:
             await anyio.sleep(POLL)
 
     async def _port_open(self) -> None:
-        hold = PROXY_SECONDS if self.process is None else 0.0
-        while problem := await obstacle(self.url, POLL_TIMEOUT, hold):
+        nameless = _Patience(NAME_SECONDS)
+        while problem := await self._obstacle(nameless):
             self._last = f"nothing listens at {self.url} ({problem})"
             await anyio.sleep(POLL)
         if self.process is not None and not self.process.owns_port():
@@ -161,6 +164,18 @@ class Readiness:
                 "was starting: end that process, or choose another port",
                 PORT_TAKEN,
             )
+
+    async def _obstacle(self, nameless: _Patience) -> str:
+        """Return what keeps the port from being open; a name may come late, or go again."""
+        hold = PROXY_SECONDS if self.process is None else 0.0
+        try:
+            problem = await obstacle(self.url, POLL_TIMEOUT, hold)
+        except NameUnresolved as error:
+            if nameless.lasts(seen=True):
+                raise
+            return str(error)
+        nameless.lasts(seen=False)
+        return problem
 
     async def _serving(self) -> None:
         async with ServerClient(self.url, timeout=POLL_TIMEOUT) as client:
@@ -194,6 +209,9 @@ class Readiness:
             try:
                 if await ask():
                     return
+            except NameUnresolved as fault:
+                error = Unreachable(self.url, "its host's name is gone", refused=True)
+                self._last = str(fault)
             except AnswerFault as fault:
                 error = self._judged(fault)
                 self._last = str(error)

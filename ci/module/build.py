@@ -7,6 +7,8 @@ from ci.settings import Settings
 
 PROBER_BASE = "python:3.11-slim"
 PACKAGE = "/opt/sglang-ci"
+USER = "10001"
+"""The user as which servers run."""
 
 
 def image(settings: Settings, *, gpu: bool) -> dagger.Container:

@@ -4,11 +4,11 @@ import uuid
 from typing import Annotated
 
 import dagger
-from dagger import Doc, dag, field, function, object_type
+from dagger import Doc, field, function, object_type
 
 from ci.module import models
 from ci.module.inputs import Inputs
-from ci.module.prober import LOG_FILE, LOG_FOLDER, PORT
+from ci.module.prober import LOG_FILE, PORT, hostname, with_logs
 from ci.module.server import Server
 from ci.settings import Settings
 
@@ -41,6 +41,7 @@ class Image:
         if self.gpu:
             container = container.experimental_with_all_gp_us()
         service = container.as_service(args=_arguments(settings, flags or []), use_entrypoint=True)
+        service = service.with_hostname(hostname(run))
         return Server(service=service, image=self.container, run=run, inputs=self.inputs)
 
     @function(cache="never")
@@ -64,12 +65,10 @@ class Image:
 
 def _logged(container: dagger.Container, settings: Settings, run: str) -> dagger.Container:
     """Return `container` with the settings' environment, and its output where a prober sees it."""
-    logs = dag.cache_volume(f"sglang-ci-log-{run}")
     container = (
-        container.with_mounted_cache(LOG_FOLDER, logs, owner=models.USER)
+        with_logs(container, run)
         .with_env_variable("LOG_FILE", LOG_FILE)
         .with_env_variable("LOG_LEVEL", settings.server.log_level)
-        .with_env_variable("RUN_ID", run)
         .with_exposed_port(PORT, experimental_skip_healthcheck=True)
     )
     for name, value in settings.server.environment.items():

@@ -3,11 +3,10 @@
 import dagger
 from dagger import dag
 
-from ci.module.build import with_package
+from ci.module.build import USER, with_package
 from ci.module.inputs import Inputs
 from ci.settings import ModelSettings
 
-USER = "10001"
 BAKED = "/opt/models/model"
 MOUNTED = "/models/model"
 HUB = "/models/hub"

@@ -1,26 +1,44 @@
 """The questions of `ci.cli`, put to a service from a container bound to it."""
 
 import dagger
-from dagger import ReturnType
+from dagger import ReturnType, dag
 
 from ci.errors import CheckBroken
-from ci.module.build import prober
+from ci.module.build import USER, prober
 
-HOST = "server"
 PORT = 30_000
-URL = f"http://{HOST}:{PORT}"
 LOG_FOLDER = "/var/log/sglang"
 LOG_FILE = f"{LOG_FOLDER}/server.log"
 
 
-def bound(service: dagger.Service, logs: dagger.CacheVolume, run: str) -> dagger.Container:
-    """Return a prober of `service`; `run` keeps its steps out of other runs' layer cache."""
-    return (
-        prober()
-        .with_service_binding(HOST, service)
-        .with_mounted_cache(LOG_FOLDER, logs)
-        .with_env_variable("RUN_ID", run)
+def hostname(run: str) -> str:
+    """Return the name under which the server of `run` is reached inside the session."""
+    return f"sglang-{run[:12]}"
+
+
+def url(run: str) -> str:
+    """Return the base URL of the server of `run`."""
+    return f"http://{hostname(run)}:{PORT}"
+
+
+def with_logs(container: dagger.Container, run: str) -> dagger.Container:
+    """Return `container` with the folder that the server of `run` and its prober share.
+
+    A volume of another owner would be another volume.
+    """
+    logs = dag.cache_volume(f"sglang-ci-log-{run}")
+    return container.with_mounted_cache(LOG_FOLDER, logs, owner=USER).with_env_variable(
+        "RUN_ID", run
     )
+
+
+def beside(run: str) -> dagger.Container:
+    """Return a prober of the server of `run`.
+
+    It is not bound to the service: the engine ends a container whose bound service ends, and
+    the end of a server is what a prober must live to tell.
+    """
+    return with_logs(prober(), run)
 
 
 def ask(container: dagger.Container, stage: str, *arguments: str) -> dagger.Container:

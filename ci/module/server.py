@@ -33,26 +33,28 @@ class Server:
     @function(cache="never")
     async def ready(self) -> Report:
         """Wait until the server has given its first token, phase by phase."""
-        return await self._found(self._ready(), "wait")
+        return await self._found(await self._ready(), "wait")
 
     @function(cache="never")
     async def versions(self) -> Report:
         """Hold what is installed and what runs against what is expected."""
-        return await self._found(await self._versions(self._ready()), "versions")
+        return await self._found(await self._versions(await self._ready()), "versions")
 
     @function(cache="never")
     async def smoke(self) -> Report:
         """Run the smoke suite and the user's own cases against the server."""
-        return await self._found(self._smoke(self._ready()), "smoke")
+        return await self._found(self._smoke(await self._ready()), "smoke")
 
     @function(cache="never")
     async def prove(self) -> Report:
         """Ask every question, as far as the answers to the earlier ones make sense."""
-        asked, stages = self._ready(), ["wait"]
+        asked, stages = await self._ready(), ["wait"]
         if (await self._found(asked, "wait")).passed:
             asked, stages = self._smoke(await self._versions(asked)), ["wait", "versions", "smoke"]
         asked = prober.ask(asked, "report", *(f"/report/{stage}" for stage in stages))
-        return await self._found(asked, "report")
+        report = await self._found(asked, "report")
+        await self.service.stop()
+        return report
 
     @function(cache="never")
     async def report(self) -> dagger.Directory:
@@ -67,22 +69,22 @@ class Server:
     async def _found(self, asked: dagger.Container, stage: str) -> Report:
         return await Report.of(await prober.answer(asked, stage))
 
-    def _ready(self) -> dagger.Container:
-        """Return a prober that has waited for the server, with the user's files in it."""
-        logs = dag.cache_volume(f"sglang-ci-log-{self.run}")
-        container = prober.bound(self.service, logs, self.run)
+    async def _ready(self) -> dagger.Container:
+        """Start the server; return a prober that waits for it, with the user's files in it."""
+        await self.service.start()
+        container = prober.beside(self.run)
         if self.inputs.config is not None:
             container = container.with_mounted_file(CONFIG, self.inputs.config)
         if self.inputs.smoke_cases is not None:
             container = container.with_mounted_directory(CASES, self.inputs.smoke_cases)
-        return prober.ask(container, "wait", prober.URL, "--log", prober.LOG_FILE)
+        return prober.ask(container, "wait", prober.url(self.run), "--log", prober.LOG_FILE)
 
     async def _versions(self, container: dagger.Container) -> dagger.Container:
         label = await self.image.label(VERSION_LABEL)
         return prober.ask(
             container.with_mounted_file(INVENTORY, self._inventory()),
             "versions",
-            prober.URL,
+            prober.url(self.run),
             "--inventory",
             INVENTORY,
             *(["--label", label] if label else []),
@@ -100,4 +102,4 @@ class Server:
 
     def _smoke(self, container: dagger.Container) -> dagger.Container:
         cases = ["--smoke", CASES] if self.inputs.smoke_cases is not None else []
-        return prober.ask(container, "smoke", prober.URL, *cases)
+        return prober.ask(container, "smoke", prober.url(self.run), *cases)

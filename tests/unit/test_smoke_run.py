@@ -1,29 +1,21 @@
-"""The runner: whatever users' files do to pytest, the check says so and nothing is left behind."""
+"""The runner: whatever servers and users' files do, the check says so."""
 
 from __future__ import annotations
 
-import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-import anyio
-import psutil
 import pytest
 
-from ci.report.model import Case, Check
-from ci.smoke.run import SmokeOptions, environment, run_smoke
+from ci.report.model import Case
+from ci.smoke.run import SmokeOptions
 from ci.verdict import Outcome, Verdict
 from tests.fakes.sglang import FakeSglang
+from tests.unit.smoke_runs import NOWHERE, outcomes, own, run
 
 pytestmark = pytest.mark.unit
-
-NOWHERE = "http://127.0.0.1:1"
-"""No server is there: for files that ask for none."""
-
-HANG_LIMIT = 60.0
-"""Seconds after which a run counts as hung; far above what any takes."""
 
 
 @pytest.fixture(scope="module")
@@ -31,29 +23,6 @@ def url() -> Iterator[str]:
     """The URL of a good server."""
     with FakeSglang() as fake:
         yield fake.url
-
-
-def run(url: str, options: SmokeOptions, seen: list[Case] | None = None) -> Check:
-    """Run the check to its end."""
-    heard = seen if seen is not None else []
-
-    async def bounded() -> Check:
-        with anyio.fail_after(HANG_LIMIT):
-            return await run_smoke(url, options, heard.append)
-
-    return anyio.run(bounded)
-
-
-def own(folder: Path, text: str, url: str = NOWHERE, **options: float | str) -> Check:
-    """Run one file of a user's, without the suite."""
-    folder.mkdir(exist_ok=True)
-    (folder / "test_mine.py").write_text(text)
-    return run(url, SmokeOptions(directories=(folder,), builtin=False, **options))  # type: ignore[arg-type]
-
-
-def outcomes(check: Check) -> dict[str, Outcome]:
-    """Return each case's outcome by name."""
-    return {case.name: case.outcome for case in check.cases}
 
 
 def test_suite_passes_beside_a_users_file(url: str, tmp_path: Path) -> None:
@@ -115,41 +84,38 @@ def test_other_server_fails() -> None:
     assert check.cases[-1].message.endswith("not an SGLang server: the answer is not JSON")
 
 
-def test_nothing_collected_is_an_error(tmp_path: Path) -> None:
-    """A run without a case is never PASSED."""
-    check = own(tmp_path, "VALUE = 1\n")
-    assert outcomes(check) == {"suite": Outcome.ERROR}
-    assert check.cases[0].message == "no case was found"
-
-
-def test_nothing_selected_is_an_error(tmp_path: Path) -> None:
-    """A selection that fits no case is never PASSED."""
-    check = own(tmp_path, "def test_it(): pass\n", select="no_such_case")
-    assert check.verdict is Verdict.ERROR
-
-
-def test_skipped_only_is_an_error(tmp_path: Path) -> None:
-    """A run in which everything was skipped is never PASSED."""
-    check = own(tmp_path, "import pytest\ndef test_it(): pytest.skip('no')\n")
-    assert check.verdict is Verdict.ERROR
-
-
 @pytest.mark.parametrize(
-    ("text", "message"),
+    ("text", "select"),
     [
-        ("def broken(:\n", "test_mine.py:1: SyntaxError: invalid syntax"),
-        ("import no_such_module\n", "ModuleNotFoundError: No module named 'no_such_module'"),
-        ("1 / 0\n", "ZeroDivisionError: division by zero"),
+        ("VALUE = 1\n", ""),
+        ("def test_it(): pass\n", "no_such_case"),
+        ("import pytest\ndef test_it(): pytest.skip('no')\n", ""),
     ],
+    ids=["nothing there", "nothing selected", "all skipped"],
 )
-def test_broken_file_is_an_error(tmp_path: Path, text: str, message: str) -> None:
-    """A file that can't be read is an error with its place, and other files still run."""
-    (tmp_path / "test_good.py").write_text("def test_good(): pass\n")
-    check = own(tmp_path, text)
-    good, broken = sorted(check.cases, key=lambda case: case.outcome is Outcome.ERROR)
-    assert (good.name, good.outcome) == ("test_good.py::test_good", Outcome.PASSED)
-    assert (broken.name, broken.message) == ("test_mine.py", message)
-    assert "test_mine.py" in broken.details
+def test_run_without_a_case_is_an_error(tmp_path: Path, text: str, select: str) -> None:
+    """A run in which no case ran is never PASSED."""
+    assert own(tmp_path, text, select=select).verdict is Verdict.ERROR
+
+
+BROKEN = {
+    "test_syntax.py": ("def broken(:\n", "test_syntax.py:1: SyntaxError: invalid syntax"),
+    "test_import.py": ("import nothing\n", "ModuleNotFoundError: No module named 'nothing'"),
+    "test_error.py": ("1 / 0\n", "ZeroDivisionError: division by zero"),
+}
+
+
+def test_broken_files_are_errors(tmp_path: Path) -> None:
+    """Files that can't be read are errors with their place, and other files still run."""
+    for name, (text, _) in BROKEN.items():
+        (tmp_path / name).write_text(text)
+    check = own(tmp_path, "def test_good(): pass\n")
+    assert outcomes(check).pop("test_mine.py::test_good") is Outcome.PASSED
+    bad = {case.name: case for case in check.cases if case.outcome is Outcome.ERROR}
+    assert {name: case.message for name, case in bad.items()} == {
+        name: message for name, (_, message) in BROKEN.items()
+    }
+    assert all(name in case.details for name, case in bad.items())
 
 
 def test_broken_conftest_is_an_error(tmp_path: Path) -> None:
@@ -187,87 +153,3 @@ def test_crash_is_an_error(tmp_path: Path, act: str, message: str) -> None:
     assert last.name == "suite"
     assert last.message.startswith(message)
     assert "test_last" in last.message
-
-
-def test_spent_budget_is_an_error(tmp_path: Path) -> None:
-    """A case that never ends costs the budget and no more."""
-    check = own(tmp_path, "import time\ndef test_slow(): time.sleep(600)\n", budget=1.0)
-    assert outcomes(check) == {"suite": Outcome.ERROR}
-    assert check.cause.startswith("suite: budget of 1 s spent")
-
-
-STRAY = """
-import pathlib, subprocess, sys, time
-def test_stray():
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    pathlib.Path({file!r}).write_text(str(child.pid))
-    time.sleep({seconds})
-"""
-
-
-def test_no_process_is_left(tmp_path: Path) -> None:
-    """Processes that a case leaves behind end with the run."""
-    told = tmp_path / "pid"
-    own(tmp_path, STRAY.format(file=str(told), seconds=0))
-    assert gone(int(told.read_text()))
-
-
-def test_cancelled_run_leaves_no_process(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of a case ends pytest and what it started."""
-    told = tmp_path / "pid"
-    text = STRAY.format(file=str(told), seconds=600)
-    (tmp_path / "test_mine.py").write_text(text)
-
-    async def cancelled() -> None:
-        options = SmokeOptions(directories=(tmp_path,), builtin=False)
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(run_smoke, NOWHERE, options)
-            with anyio.fail_after(HANG_LIMIT):
-                while not (told.exists() and told.read_text()):
-                    await anyio.sleep(0.05)
-            tasks.cancel_scope.cancel()
-
-    anyio.run(cancelled)
-    assert gone(int(told.read_text()))
-
-
-def gone(pid: int) -> bool:
-    """Return whether a process ends within a few seconds; one that is dead counts as gone."""
-    try:
-        process = psutil.Process(pid)
-        process.wait(timeout=10)
-    except psutil.NoSuchProcess:
-        return True
-    except psutil.TimeoutExpired:
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
-    return True
-
-
-def test_surroundings_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The place where the check runs changes nothing: no pytest.ini, conftest, or package `ci`."""
-    place = tmp_path / "place"
-    (place / "ci").mkdir(parents=True)
-    (place / "pytest.ini").write_text("[pytest]\naddopts = --no-such-option\n")
-    (place / "conftest.py").write_text("raise RuntimeError('the wrong conftest')\n")
-    (place / "ci" / "__init__.py").write_text("raise RuntimeError('the wrong package')\n")
-    monkeypatch.chdir(place)
-    monkeypatch.setenv("PYTEST_ADDOPTS", "--no-such-option")
-    monkeypatch.setenv("PYTHONWARNINGS", "error")
-    check = own(tmp_path / "cases", "import warnings\ndef test_it(): warnings.warn('never mind')\n")
-    assert outcomes(check) == {"test_mine.py::test_it": Outcome.PASSED}
-
-
-def test_readonly_folder_stays_as_it_is(tmp_path: Path) -> None:
-    """Running cases writes nothing beside them; else a read-only folder would not do."""
-    folder = tmp_path / "cases"
-    own(folder, "def test_it(): pass\n")
-    assert [path.name for path in folder.iterdir()] == ["test_mine.py"]
-
-
-def test_environment_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Cases see the user's own variables, and this package wherever it lies."""
-    monkeypatch.setenv("MINE", "kept")
-    monkeypatch.setenv("PYTHONPATH", "mine")
-    found = environment()
-    assert found["MINE"] == "kept"
-    assert found["PYTHONPATH"].split(os.pathsep)[1:] == ["mine"]

@@ -1,0 +1,153 @@
+"""Whatever listens at the URL: one verdict, one line that a person can act on, in time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
+from pathlib import Path
+
+import anyio
+import pytest
+
+from ci.checks import readiness
+from ci.checks.readiness import Readiness
+from ci.checks.versions import Expected, check_versions
+from ci.report.model import Check
+from ci.server.client import ServerClient
+from ci.settings import ReadinessSettings
+from ci.verdict import Verdict
+from tests.fakes.faulty import BEHAVIOURS, closed_port, listening, self_signed
+from tests.live.quiet import Quiet
+
+pytestmark = [pytest.mark.unit, pytest.mark.anyio]
+
+HANG = 30.0
+"""Most seconds before a check counts as hung."""
+BUDGETS = ReadinessSettings(port_open=0.5, serving=1.0, first_token=1.0)
+STRANGERS = {
+    "web page": "not an SGLang server: HTTP 200 without JSON: <!doctype html>",
+    "web page, not found": "not an SGLang server: HTTP 404: <!doctype html>",
+    "other API": "not an SGLang server: the answer has no model_path",
+    "number for a path": "not an SGLang server: the answer has no model_path",
+    "list": "not an SGLang server: JSON, but no object: []",
+    "empty": "not an SGLang server: HTTP 200 without JSON: empty",
+    "malformed": "not an SGLang server: HTTP 200 without JSON: {",
+    "deep": "not an SGLang server: HTTP 200 without JSON: [",
+    "binary": "not an SGLang server: HTTP 200 without JSON",
+    "bad gzip": "the answer can't be decoded",
+    "key wanted": "HTTP 401: it wants an API key, and none is sent",
+    "redirect": "HTTP 307: redirects to https://elsewhere.example/",
+    "truncated": "the answer was cut",
+    "truncated chunk": "the answer was cut",
+    "not HTTP": "connection cut before an answer",
+    "endless": "not an SGLang server: the answer is over",
+    "endless header": "answers, but not in HTTP",
+    "blunt": "not an SGLang server: HTTP 400: <!doctype html>",
+    "closing": "is it https://, or no HTTP server?",
+    "resetting": "is it https://, or no HTTP server?",
+}
+"""What is believed to stay as it is, and ends a start-up before its budget is spent."""
+SLOW = {
+    "unavailable": "HTTP 503",
+    "silent": "nothing was seen",
+    "trickle": "nothing was seen",
+}
+"""What a server that is still starting may be, and is waited for."""
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Believe sooner what real servers need seconds for."""
+    monkeypatch.setattr(readiness, "STRANGER_SECONDS", 0.15)
+
+
+async def start_up(url: str) -> Check:
+    """Return what the readiness check finds at `url`."""
+    with anyio.fail_after(HANG):
+        return await Readiness(url, BUDGETS, Quiet(), lambda _: None).check()
+
+
+async def held_against(url: str) -> Check:
+    """Return what the versions check finds at `url`."""
+    with anyio.fail_after(HANG):
+        async with ServerClient(url, timeout=0.5) as client:
+            return await check_versions(client, Expected({"sglang": "1.0"}), lambda _: None)
+
+
+def test_every_behaviour_is_tried() -> None:
+    """A new kind of stranger is never held against the checks."""
+    assert set(STRANGERS) | set(SLOW) == set(BEHAVIOURS)
+
+
+@pytest.mark.parametrize("behaviour", STRANGERS)
+async def test_a_stranger_fails_before_the_budget_is_spent(behaviour: str) -> None:
+    """Something else than SGLang is waited for as long as a model may load, or passes."""
+    with listening(BEHAVIOURS[behaviour]) as url:
+        check = await start_up(url)
+    assert check.verdict is Verdict.FAILED
+    assert check.cause.startswith(f"serving: {url}/model_info: ")
+    assert STRANGERS[behaviour] in check.cause
+    assert len(check.cause) < 400
+    assert len(check.cause.splitlines()) == 1
+
+
+@pytest.mark.parametrize("behaviour", SLOW)
+async def test_what_may_be_slow_fails_when_the_budget_is_spent(behaviour: str) -> None:
+    """A server that says nothing, or 503, is given up at once, or never."""
+    with listening(BEHAVIOURS[behaviour]) as url:
+        check = await start_up(url)
+    assert check.verdict is Verdict.FAILED
+    assert check.cause.startswith("serving: not ready: phase 'serving' took over 1 s: ")
+    assert SLOW[behaviour] in check.cause
+
+
+Place = Callable[[Path], AbstractContextManager[str]]
+
+
+def tls(folder: Path) -> AbstractContextManager[str]:
+    """Return a TLS server at a plain URL."""
+    return listening(BEHAVIOURS["web page"], tls=self_signed(folder))
+
+
+def closed(_: Path) -> AbstractContextManager[str]:
+    """Return nothing at all, at a URL."""
+    return nullcontext(f"http://127.0.0.1:{closed_port()}")
+
+
+def nowhere(_: Path) -> AbstractContextManager[str]:
+    """Return a URL whose host has no address."""
+    return nullcontext("http://no-such-host.invalid:30000")
+
+
+@pytest.mark.parametrize(
+    ("place", "verdict", "words"),
+    [
+        (tls, Verdict.FAILED, "is it https://"),
+        (closed, Verdict.FAILED, "(connection refused)"),
+        (nowhere, Verdict.ERROR, "the host's name has no address here"),
+    ],
+)
+async def test_what_speaks_no_http(
+    tmp_path: Path, place: Place, verdict: Verdict, words: str
+) -> None:
+    """TLS on a plain port, a closed port or a misspelt host is not named as what it is."""
+    with place(tmp_path) as url:
+        check = await start_up(url)
+        assert check.verdict is verdict
+        assert words in check.cause
+        assert url in check.cause
+
+
+@pytest.mark.parametrize(
+    "place", [*(partial(listening, behave) for behave in BEHAVIOURS.values()), closed]
+)
+async def test_no_stranger_has_the_right_version(
+    tmp_path: Path, place: Callable[..., AbstractContextManager[str]]
+) -> None:
+    """Something that doesn't tell its version passes the check of versions."""
+    with place(tmp_path) if place is closed else place() as url:
+        check = await held_against(url)
+    assert check.verdict is Verdict.FAILED
+    assert url in check.cause
+    assert len(check.cause.splitlines()) == 1
