@@ -155,6 +155,7 @@ class Readiness:
 
     async def _port_open(self) -> None:
         nameless = _Patience(NAME_SECONDS)
+        self._last = f"{self.url}: no connection was made yet"
         while problem := await self._obstacle(nameless):
             self._last = f"nothing listens at {self.url} ({problem})"
             await anyio.sleep(POLL)
@@ -178,6 +179,7 @@ class Readiness:
         return problem
 
     async def _serving(self) -> None:
+        self._last = f"{self.url} accepts connections and says nothing"
         async with ServerClient(self.url, timeout=POLL_TIMEOUT) as client:
             await self._poll("serving", partial(self._serves, client))
 

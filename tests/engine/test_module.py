@@ -32,11 +32,11 @@ def test_ci_proves_and_publishes(dagger: Dagger, tmp_path: Path) -> None:
     except httpx.TransportError:
         pytest.skip(f"no registry answers on {REGISTRY}")
     address = f"{REGISTRY}/sglang-ci/tests:{uuid.uuid4().hex}"
-    query = f"""{{sglangCi{{ci(publishTo: "{address}") {{
-        verdict published directory {{ export(path: "{tmp_path}") }} }}}}}}"""
+    query = f"""{{ ci(publishTo: "{address}") {{
+        verdict published directory {{ export(path: "{tmp_path}") }} }} }}"""
     ran = dagger("query", stdin=query)
     assert ran.returncode == 0, said(ran)
-    found = json.loads(ran.stdout)["sglangCi"]["ci"]
+    found = json.loads(ran.stdout)["ci"]
     assert found["verdict"] == "PASSED"
     report = load(tmp_path)
     assert report.verdict is Verdict.PASSED

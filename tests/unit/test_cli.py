@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith(("SGLANG_CI_", "GITHUB_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(cli.signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
 
     def run(*arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", ["sglang-ci", *arguments])

@@ -81,7 +81,7 @@ def test_errors_carry_their_data() -> None:
     """Who catches an error has to parse its message."""
     exited = ServerExited(None, "serving", "gone", "line 1\nline 2")
     assert (exited.exit_code, exited.phase, exited.cause) == (None, "serving", "gone")
-    assert str(exited) == "server exited while serving: gone"
+    assert str(exited) == "server exited in phase 'serving': gone"
     assert exited.details == "line 1\nline 2"
     slow = NotReady("port open", 600.0, "nothing listens")
     assert str(slow) == "not ready: phase 'port open' took over 600 s: nothing listens"

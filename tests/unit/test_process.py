@@ -103,11 +103,11 @@ def test_every_refusal_of_launch_sh_is_known() -> None:
 @pytest.mark.parametrize(
     ("script", "code", "how"),
     [
-        ("echo 'ValueError: why'; exit 3", 3, "exited with 3 while starting: ValueError: why"),
-        ("exit 0", 0, "exited with 0 while starting: no output"),
-        ("echo last; kill -KILL $$", -9, "exited with -9 while starting: SIGKILL; last"),
-        ("kill -SEGV $$", -11, "exited with -11 while starting: SIGSEGV; no output"),
-        ("kill -40 $$", -40, "exited with -40 while starting: signal 40; no output"),
+        ("echo 'ValueError: why'; exit 3", 3, "exited with 3 in phase 'starting': ValueError: why"),
+        ("exit 0", 0, "exited with 0 in phase 'starting': no output"),
+        ("echo last; kill -KILL $$", -9, "exited with -9 in phase 'starting': SIGKILL; last"),
+        ("kill -SEGV $$", -11, "exited with -11 in phase 'starting': SIGSEGV; no output"),
+        ("kill -40 $$", -40, "exited with -40 in phase 'starting': signal 40; no output"),
     ],
 )
 async def test_how_a_server_died(fake: Fake, script: str, code: int, how: str) -> None:
@@ -322,4 +322,4 @@ async def test_an_unknown_exit_code_is_said_to_be_unknown(fake: Fake) -> None:
     """A server seen through its log only is given an exit code that nobody saw."""
     _, server = await ended(fake("echo 'OSError: x'"))
     error = fault_of_exit(None, "serving", server.log)
-    assert str(error) == "server exited while serving: OSError: x"
+    assert str(error) == "server exited in phase 'serving': OSError: x"

@@ -95,9 +95,13 @@ def members(node: ast.ClassDef) -> Iterator[str]:
             pairs = zip(part.args.args[1:], defaults(part.args), strict=True)
             given = ", ".join(f"{one.arg}: {kind(one.annotation)}{rest}" for one, rest in pairs)
             yield f"{node.name}.{part.name}({given}) -> {kind(part.returns)}"
-        elif isinstance(part, ast.AnnAssign):
-            if isinstance(part.value, ast.Call) or node.name == MAIN:
-                yield f"{node.name}.{ast.unparse(part.target)}: {kind(part.annotation)}"
+        elif isinstance(part, ast.AnnAssign) and offered(part, node):
+            yield f"{node.name}.{ast.unparse(part.target)}: {kind(part.annotation)}"
+
+
+def offered(part: ast.AnnAssign, node: ast.ClassDef) -> bool:
+    """Return whether users see an attribute: those of `field()`, and all of the entrance."""
+    return isinstance(part.value, ast.Call) or node.name == MAIN
 
 
 def defaults(arguments: ast.arguments) -> list[str]:

@@ -19,7 +19,7 @@ from ci.checks import inventory as inventories
 from ci.checks.inventory import inventory
 from ci.checks.versions import Expected, canonical, check_versions, read_inventory, same
 from ci.errors import UsageError
-from ci.report.model import Check
+from ci.report.model import Case, Check
 from ci.server.client import ServerClient
 from ci.verdict import Outcome, Verdict
 from tests.fakes.sglang import FakeSglang, Settings
@@ -31,7 +31,7 @@ INSTALLED = {"sglang": "0.5.23", "torch": "2.11.0+cpu", "python": "3.11.7"}
 
 async def check(expected: Expected, running: str = "0.5.23") -> Check:
     """Hold a running fake server against what is expected."""
-    told = []
+    told: list[Case] = []
     with FakeSglang(Settings(version=running, model="org/name")) as server:
         async with ServerClient(server.url) as client:
             found = await check_versions(client, expected, told.append)
