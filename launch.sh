@@ -74,6 +74,7 @@ flags=(--model-path "$MODEL_PATH" --host "$HOST" --port "$PORT" --log-level "$LO
     --device "${DEVICE:=cpu}")
 if [[ $DEVICE == cpu ]]; then
     export CUDA_VISIBLE_DEVICES= # where torch sees a GPU, the CPU plugin steps aside
+    export TORCH_COMPILE_DISABLE=${TORCH_COMPILE_DISABLE-1} # compiling wants a compiler
     flags+=(--attention-backend torch_native --sleep-on-idle
         --max-total-tokens 8192 --max-running-requests 8) # else 60 % of memory is taken
 fi

@@ -23,7 +23,7 @@ use_cpu_torch() {
 if grep -q "^sglang==$SGLANG_VERSION " requirements/server.txt; then
     install --no-deps --require-hashes -r requirements/server.txt
 else
-    install --prerelease allow --overrides requirements/cpu-overrides.txt \
+    install --overrides requirements/cpu-overrides.txt \
         "sglang==$SGLANG_VERSION" dill
 fi
 [ -z "${TORCH_INDEX:-}" ] || use_cpu_torch
