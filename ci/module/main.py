@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import dagger
-from dagger import Doc, check, function, object_type
+from dagger import Doc, check, function, object_type, up
 
 from ci.module import build
 from ci.module.image import Image
@@ -66,3 +66,9 @@ class SglangCi:
     async def proves(self) -> None:
         """Build and prove the image on a CPU."""
         await (await self.ci()).sync()
+
+    @function(cache="never")
+    @up
+    async def server(self) -> dagger.Service:
+        """Serve the image on a CPU: `dagger up` brings it to a port of this host."""
+        return (await (await self.image()).serve()).service

@@ -23,9 +23,9 @@ class Server:
     isn't PASSED; its `directory` keeps what was found in any case.
     """
 
-    service: Annotated[dagger.Service, Doc("The service, to be bound to other containers")] = (
-        field()
-    )
+    service: Annotated[
+        dagger.Service, Doc("The service, to be bound to other containers, or reached by its up")
+    ] = field()
     image: dagger.Container
     run: str
     inputs: Inputs
@@ -60,11 +60,6 @@ class Server:
     async def report(self) -> dagger.Directory:
         """Ask every question, and keep the report whatever it says."""
         return (await self.prove()).directory
-
-    @function(cache="never")
-    def up(self) -> dagger.Service:
-        """Return the service, to be reached from the host: `image serve up up`."""
-        return self.service
 
     async def _found(self, asked: dagger.Container, stage: str) -> Report:
         return await Report.of(await prober.answer(asked, stage))

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +21,8 @@ from tests.fakes.launched import Plan, install
 HANG = 60.0
 """Most seconds that a run may take before it counts as hung."""
 CASE = "import os, time\ndef test_own(server):\n    time.sleep(float(os.environ['CASE_SECONDS']))\n"
+Command = Callable[..., int]
+"""`sglang-ci` in this process: arguments to exit code."""
 REPORT_FILES = {"report.json", "junit.xml", "summary.md", "index.html"}
 
 

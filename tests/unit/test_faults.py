@@ -10,7 +10,6 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ci.checks import readiness
 from ci.checks.readiness import Readiness
 from ci.checks.versions import Expected, check_versions
 from ci.report.model import Check
@@ -20,7 +19,7 @@ from ci.verdict import Verdict
 from tests.fakes.faulty import BEHAVIOURS, closed_port, listening, self_signed
 from tests.live.quiet import Quiet
 
-pytestmark = [pytest.mark.unit, pytest.mark.anyio]
+pytestmark = [pytest.mark.unit, pytest.mark.anyio, pytest.mark.usefixtures("impatient")]
 
 HANG = 30.0
 """Most seconds before a check counts as hung."""
@@ -55,13 +54,6 @@ SLOW = {
     "trickle": "accepts connections and says nothing",
 }
 """What a server that is still starting may be, and is waited for."""
-
-
-@pytest.fixture(autouse=True)
-def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Believe sooner what real servers need seconds for."""
-    monkeypatch.setattr(readiness, "STRANGER_SECONDS", 0.15)
-    monkeypatch.setattr(readiness, "NAME_SECONDS", 0.15)
 
 
 async def start_up(url: str, budgets: ReadinessSettings = BUDGETS) -> Check:

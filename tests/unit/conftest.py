@@ -1,0 +1,59 @@
+"""Fixtures that several files of this tier use."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from ci import cli
+from ci.checks import readiness
+from ci.server import process as processes
+from ci.server.process import Launch
+from tests.unit.commands import Command
+from tests.unit.shells import STUBBORN, Fake
+
+
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Return a function that runs the command in an empty folder and returns its exit code."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith(("SGLANG_CI_", "GITHUB_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setattr(signal, "signal", lambda *_: None)
+
+    def run(*arguments: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["sglang-ci", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        code = ended.value.code
+        return code if isinstance(code, int) else 0
+
+    return run
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+    """Return a function that puts a shell script in the place of `launch.sh`."""
+
+    def install(script: str) -> Launch:
+        path = tmp_path / "launch.sh"
+        path.write_text(script)
+        (tmp_path / "stubborn.py").write_text(STUBBORN)
+        monkeypatch.setattr(processes, "launch_script", lambda: path)
+        environment = {"FAKE": str(tmp_path), "PYTHON": sys.executable}
+        return Launch(model=tmp_path, host="127.0.0.1", port=1, environment=environment)
+
+    return install
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Believe sooner what real servers need seconds for."""
+    monkeypatch.setattr(readiness, "STRANGER_SECONDS", 0.2)
+    monkeypatch.setattr(readiness, "GONE_SECONDS", 0.2)
+    monkeypatch.setattr(readiness, "NAME_SECONDS", 0.2)
+    monkeypatch.setattr(processes, "KILL_GRACE", 0.2)
