@@ -26,8 +26,9 @@ test: lint
 
 lint: dev
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck launch.sh requirements/install.sh
+	$(BIN)/shellcheck launch.sh .ci/run requirements/install.sh requirements/image.sh
 	$(BIN)/hadolint Dockerfile
 
 uv server dev:

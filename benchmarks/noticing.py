@@ -36,9 +36,10 @@ from ci.checks.readiness import Readiness
 from ci.platform import TINY_MODEL
 from ci.report.console import PlainProgress
 from ci.report.model import Check
+from ci.server.launch import Launch
 from ci.server.log import ServerLog, follow
 from ci.server.port import reserved
-from ci.server.process import Launch, ServerProcess, running
+from ci.server.process import ServerProcess, running
 from ci.settings import ReadinessSettings
 from ci.settings.model import SGLANG_VERSION
 from ci.verdict import Verdict
@@ -88,10 +89,12 @@ def serve() -> None:
     server = ThreadingHTTPServer(("127.0.0.1", port), _Handler)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     time.sleep(plan["act_after"])
+    now = time.monotonic()
     if plan["what"] == "ready":
         _Handler.ready.set()
-    if plan["what"] != "hung":
-        truth.write_text(repr(time.monotonic()))
+    part = truth.with_suffix(".part")
+    part.write_text(repr(now))
+    part.replace(truth)
     if plan["what"] == "dead":
         os._exit(7)
     threading.Event().wait()
@@ -137,11 +140,19 @@ async def trial(path: str, what: str, way: str) -> float:
         async with running(launch) as server, watched(way, server, log_file) as known:
             check = await _check(server.url, budgets, known)
             knew = anyio.current_time()
-        if what == "hung":
-            return check.phases[-1].seconds - BUDGET
-        right = Verdict.PASSED if what == "ready" else Verdict.FAILED
-        assert check.verdict is right, check.cause
-        return knew - float(await anyio.Path(truth).read_text())
+            right = Verdict.PASSED if what == "ready" else Verdict.FAILED
+            assert check.verdict is right, check.cause
+            if what == "hung":
+                return check.phases[-1].seconds - BUDGET
+            return knew - float(await _written(anyio.Path(truth)))
+
+
+async def _written(truth: anyio.Path) -> str:
+    """Return the truth; the server may still be writing it down."""
+    with anyio.fail_after(10):
+        while not await truth.exists():
+            await anyio.sleep(0.005)
+    return await truth.read_text()
 
 
 async def _check(url: str, budgets: ReadinessSettings, known: dict[str, Any]) -> Check:

@@ -26,7 +26,7 @@ from subprocess import DEVNULL
 import httpx
 
 from ci.platform import TINY_MODEL
-from ci.server.process import launch_script
+from ci.server.launch import launch_script
 from ci.smoke import SUITE
 
 

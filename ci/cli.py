@@ -22,8 +22,8 @@ import typer
 from ci import pipeline
 from ci.checks.versions import canonical
 from ci.errors import SglangCiError, UsageError
-from ci.report.console import Progress, progress_for
 from ci.report.model import Check, Report, merge
+from ci.report.progress import Progress, progress_for
 from ci.report.write import ReportFolder, load
 from ci.server.reach import base_url
 from ci.settings import Effective, Settings

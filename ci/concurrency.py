@@ -23,17 +23,18 @@ def one_error() -> Iterator[None]:
     try:
         yield
     except BaseExceptionGroup as group:
-        leaves = list(_leaves(group))
-        ours = [leaf for leaf in leaves if isinstance(leaf, SglangCiError)]
-        if ours or len(leaves) == 1:
-            raise (ours or leaves)[0] from group
+        found = list(leaves(group))
+        ours = [leaf for leaf in found if isinstance(leaf, SglangCiError)]
+        if ours or len(found) == 1:
+            raise (ours or found)[0] from group
         raise
 
 
-def _leaves(error: BaseException) -> Iterator[BaseException]:
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """Yield the errors that a group gathered, or the one error itself."""
     if isinstance(error, BaseExceptionGroup):
         for inner in error.exceptions:
-            yield from _leaves(inner)
+            yield from leaves(inner)
     else:
         yield error
 

@@ -20,13 +20,14 @@ from ci.checks.shutdown import check_shutdown
 from ci.checks.versions import Expected, canonical, check_versions, read_inventory
 from ci.concurrency import one_error
 from ci.errors import SglangCiError
-from ci.report.console import Progress
 from ci.report.model import Check, NotRun, Report
+from ci.report.progress import Progress
 from ci.server.client import ServerClient
+from ci.server.launch import Launch, launch_script
 from ci.server.log import ServerLog, follow
 from ci.server.model_files import Model, fetch, resolve
 from ci.server.port import reserved
-from ci.server.process import Launch, ServerProcess, launch_script, running
+from ci.server.process import ServerProcess, running
 from ci.settings import Settings
 from ci.smoke.run import SmokeOptions, run_smoke
 from ci.stages import Stages

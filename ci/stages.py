@@ -16,8 +16,8 @@ from anyio.abc import TaskStatus
 
 from ci.concurrency import one_error, unless
 from ci.errors import CheckBroken, SglangCiError
-from ci.report.console import Progress
 from ci.report.model import Case, Check, NotRun, Report, now
+from ci.report.progress import Progress
 from ci.verdict import Outcome, Verdict
 
 Work = Callable[[], Awaitable[Check]]

@@ -1,0 +1,1 @@
+"""Tests, in tiers: unit, live (a real SGLang) and engine (a real Dagger engine)."""

@@ -27,8 +27,8 @@ from ci.errors import (
     Unreachable,
     Unresponsive,
 )
-from ci.report.console import Progress
 from ci.report.model import Case, Check, Phase, now
+from ci.report.progress import Progress
 from ci.server.client import ServerClient
 from ci.server.log import ServerLog
 from ci.server.port import PORT_TAKEN

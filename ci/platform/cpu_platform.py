@@ -1,7 +1,7 @@
 """The platform class that `ci.platform.cpu` names; importable only beside SGLang."""
 
-from sglang.srt.platforms.device_mixin import PlatformEnum
 from sglang.srt.platforms.cpu import CpuDeviceMixin
+from sglang.srt.platforms.device_mixin import PlatformEnum
 from sglang.srt.platforms.interface import PlatformCapabilities, SRTPlatform
 
 
@@ -19,6 +19,6 @@ class PlainCpuPlatform(CpuDeviceMixin, SRTPlatform):
         """Return the dispatch key under which layers choose their pure torch method."""
         return "native"
 
-    def is_pin_memory_available(self, device: object = None) -> bool:
+    def is_pin_memory_available(self, device: object = None) -> bool:  # noqa: ARG002
         """Return False: page-locked memory serves copies to a device, and there is none."""
         return False

@@ -6,10 +6,9 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -19,72 +18,20 @@ from anyio.streams.text import TextReceiveStream
 
 from ci.concurrency import one_error
 from ci.errors import (
-    CheckBroken,
     LaunchBlocked,
     LaunchRefused,
     ServerExited,
     SglangCiError,
 )
+from ci.server.launch import BLOCKED, REFUSED, Launch, launch_script
 from ci.server.log import LONGEST_LINE, ServerLog
 from ci.server.port import listens, members
 
-REFUSED = {65, 66, 67, 72}
-"""Exit codes of `launch.sh` that blame what was to be served."""
-BLOCKED = {64, 68, 69, 70, 71, 73}
-"""Exit codes of `launch.sh` that blame this machine or the way it was called."""
 SERVER_MODULE = "sglang.launch_server"
 """What `launch.sh` becomes, as an argument of its own: no path of this package looks like it."""
 KILL_GRACE = 5.0
 LAST_WORDS = 0.5
 """Most seconds that a dead server's output is waited for; what it left may hold the pipe."""
-
-
-@dataclass(frozen=True)
-class Launch:
-    """What `launch.sh` is given.
-
-    Args:
-        model: The model's folder.
-        host: Address to listen on.
-        port: Port to listen on.
-        device: `auto`, `cuda` or `cpu`.
-        log_level: SGLang's log level.
-        flags: Further flags of SGLang's own.
-        expected_version: The SGLang version that must be installed; any where empty.
-        environment: Further variables, which win over this process's own.
-        python: The interpreter that has SGLang.
-    """
-
-    model: Path
-    host: str
-    port: int
-    device: str = "auto"
-    log_level: str = "info"
-    flags: tuple[str, ...] = ()
-    expected_version: str = ""
-    environment: Mapping[str, str] = field(default_factory=dict)
-    python: str = sys.executable
-
-    @property
-    def url(self) -> str:
-        """The server's base URL as seen from this host."""
-        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(self.host, self.host)  # noqa: S104
-        return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
-
-    def environ(self) -> dict[str, str]:
-        """Return the environment in which `launch.sh` runs."""
-        inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-        return inherited | {
-            "MODEL_PATH": str(self.model),
-            "HOST": self.host,
-            "PORT": str(self.port),
-            "DEVICE": self.device,
-            "LOG_LEVEL": self.log_level,
-            "EXPECTED_SGLANG_VERSION": self.expected_version,
-            "PYTHON": self.python,
-            "PYTHONUNBUFFERED": "1",
-            **self.environment,
-        }
 
 
 class _Lines:
@@ -239,19 +186,6 @@ def signal_name(number: int) -> str:
         return signal.Signals(number).name
     except ValueError:
         return f"signal {number}"
-
-
-def launch_script() -> Path:
-    """Return `launch.sh`: beside the package in a source tree, inside it when installed.
-
-    Raises:
-        CheckBroken: It is at neither place.
-    """
-    package = Path(__file__).parents[1]
-    for path in (package / "launch.sh", package.parent / "launch.sh"):
-        if path.is_file():
-            return path
-    raise CheckBroken(f"launch.sh is missing from {package}; install sglang-ci again")
 
 
 def _argv(flags: Sequence[str]) -> list[str]:

@@ -15,6 +15,7 @@ from typing import TextIO
 import httpx
 import pytest
 
+from ci.concurrency import leaves
 from ci.errors import NotSglang, SglangCiError
 from ci.report.model import Case
 from ci.smoke.transport import blame, explain
@@ -87,10 +88,10 @@ def found_in(report: pytest.TestReport, error: BaseException | None, host: str) 
     if error is None:
         return Found(Outcome.FAILED, first_line(details), details)
     outcome, message = min(
-        (_blame(leaf, host) for leaf in _leaves(error)),
+        (_blame(leaf, host) for leaf in leaves(error)),
         key=lambda one: one[0] is not Outcome.FAILED,
     )
-    causes = [cause for leaf in _leaves(error) for cause in _causes(leaf)]
+    causes = [cause for leaf in leaves(error) for cause in _causes(leaf)]
     return Found(
         outcome,
         message,
@@ -112,15 +113,6 @@ def first_line(text: str) -> str:
     """Return the first line of `text` that isn't empty, without surrounding space, if long cut."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
     return line if len(line) <= LINE else f"{line[:LINE]}…"
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """Yield the errors that a group gathered, or the one error itself."""
-    if isinstance(error, BaseExceptionGroup):
-        for inner in error.exceptions:
-            yield from _leaves(inner)
-    else:
-        yield error
 
 
 def _blame(error: BaseException, host: str) -> tuple[Outcome, str]:

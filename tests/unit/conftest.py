@@ -12,7 +12,7 @@ import pytest
 from ci import cli
 from ci.checks import readiness
 from ci.server import process as processes
-from ci.server.process import Launch
+from ci.server.launch import Launch
 from tests.unit.commands import Command
 from tests.unit.shells import STUBBORN, Fake
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 import io
 from typing import TYPE_CHECKING
 
-from ci.report.console import progress_for
+from ci.report.progress import progress_for
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from ci.report.console import Progress
     from ci.report.model import Report
+    from ci.report.progress import Progress
 
 GITHUB = {"GITHUB_ACTIONS": "true"}
 TERMINAL = {"TERM": "xterm-256color"}

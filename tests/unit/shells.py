@@ -10,11 +10,8 @@ import anyio
 from ci.errors import (
     SglangCiError,
 )
-from ci.server.process import (
-    Launch,
-    ServerProcess,
-    running,
-)
+from ci.server.launch import Launch
+from ci.server.process import ServerProcess, running
 
 HANG = 30.0
 """Most seconds before anything here counts as hung."""

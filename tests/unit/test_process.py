@@ -16,16 +16,11 @@ from ci.errors import (
     LaunchRefused,
     ServerExited,
 )
+from ci.server import launch as launching
 from ci.server import process as processes
+from ci.server.launch import BLOCKED, REFUSED, Launch, launch_script
 from ci.server.log import LONGEST_LINE
-from ci.server.process import (
-    BLOCKED,
-    REFUSED,
-    Launch,
-    fault_of_exit,
-    launch_script,
-    running,
-)
+from ci.server.process import fault_of_exit, running
 from ci.verdict import Verdict
 from tests.unit.shells import HANG, STUBBORN, Fake, ended, said
 
@@ -165,7 +160,7 @@ async def test_it_has_started_when_sglang_runs_and_not_before(
 
 def test_a_missing_launch_sh_is_our_fault(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """A broken installation reads as a bad server."""
-    monkeypatch.setattr(processes, "__file__", str(tmp_path / "a" / "b" / "process.py"))
+    monkeypatch.setattr(launching, "__file__", str(tmp_path / "a" / "b" / "launch.py"))
     with pytest.raises(CheckBroken, match=r"launch\.sh is missing from .*; install"):
         launch_script()
 

@@ -11,8 +11,9 @@ import pytest
 from ci.concurrency import one_error
 from ci.platform import TINY_MODEL
 from ci.report.model import Check
+from ci.server.launch import Launch
 from ci.server.port import reserved
-from ci.server.process import Launch, ServerProcess, running
+from ci.server.process import ServerProcess, running
 from ci.settings import ReadinessSettings
 from ci.verdict import Verdict
 from tests.fakes.launched import Plan, install

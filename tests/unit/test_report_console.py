@@ -10,9 +10,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 
-from ci.report.console import PlainProgress, progress_for
+from ci.report.console import PlainProgress
 from ci.report.github import GithubProgress
 from ci.report.model import Report
+from ci.report.progress import progress_for
 from ci.report.terminal import RichProgress
 from tests.unit import report_samples
 from tests.unit.report_players import GITHUB, TERMINAL, Screen, Ticks, play, told
@@ -96,7 +97,7 @@ def test_what_an_encoding_lacks_is_replaced() -> None:
 PLAYER = """
 import os, sys
 from pathlib import Path
-from ci.report.console import progress_for
+from ci.report.progress import progress_for
 from tests.unit import report_samples
 from tests.unit.report_players import play
 sys.stdin.readline()
