@@ -11,9 +11,9 @@ USER = "10001"
 """The user as which servers run."""
 
 
-def image(settings: Settings, *, gpu: bool) -> dagger.Container:
-    """Build the Dockerfile's target `gpu` or `cpu`."""
-    arguments = {
+def image(settings: Settings, labels: dict[str, str], *, gpu: bool) -> dagger.Container:
+    """Build the Dockerfile's target `gpu` or `cpu`; `labels` are its arguments of that kind."""
+    arguments = labels | {
         "SGLANG_VERSION": settings.image.sglang_version,
         "TORCH_INDEX": settings.image.torch_index,
     }

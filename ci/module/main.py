@@ -25,6 +25,9 @@ class SglangCi:
         dagger.Directory | None, Doc("Folder of your own smoke cases, ordinary pytest")
     ] = None
     hub_token: Annotated[dagger.Secret | None, Doc("Token of the model hub")] = None
+    revision: Annotated[str, Doc("Commit of your project, for the image's label")] = ""
+    source_url: Annotated[str, Doc("URL of your project, for the image's label")] = ""
+    created: Annotated[str, Doc("Time of the build, RFC 3339, for the image's label")] = ""
 
     @function(cache="never")
     async def ci(
@@ -58,7 +61,8 @@ class SglangCi:
             smoke_cases=self.smoke_cases,
             hub_token=self.hub_token,
         )
-        container = build.image(await inputs.settings(), gpu=gpu)
+        labels = {"REVISION": self.revision, "SOURCE": self.source_url, "CREATED": self.created}
+        container = build.image(await inputs.settings(), labels, gpu=gpu)
         return Image(container=container, gpu=gpu, inputs=inputs)
 
     @function(cache="never")

@@ -6,15 +6,15 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import anyio
 import anyio.abc
 import psutil
-from anyio.streams.text import TextReceiveStream
 
 from ci.concurrency import one_error
 from ci.errors import (
@@ -29,26 +29,27 @@ from ci.server.port import listens, members
 
 SERVER_MODULE = "sglang.launch_server"
 """What `launch.sh` becomes, as an argument of its own: no path of this package looks like it."""
+_CHUNK = 65_536
 KILL_GRACE = 5.0
 LAST_WORDS = 0.5
 """Most seconds that a dead server's output is waited for; what it left may hold the pipe."""
 
 
 class _Lines:
-    """Cuts text that arrives in pieces into lines of the log."""
+    """Cuts output that arrives in pieces into lines of the log."""
 
     def __init__(self, log: ServerLog) -> None:
-        self._log, self._rest = log, ""
+        self._log, self._rest = log, b""
 
-    def add(self, text: str) -> None:
-        *lines, rest = (self._rest + text).split("\n")
+    def add(self, chunk: bytes) -> None:
+        *lines, rest = (self._rest + chunk).split(b"\n")
         self._rest = rest[:LONGEST_LINE]
         for line in lines:
-            self._log.add(line.rstrip("\r"), anyio.current_time())
+            self._log.add(line.decode("utf-8", "replace").rstrip("\r"), anyio.current_time())
 
     def close(self) -> None:
         if self._rest:
-            self._log.add(self._rest, anyio.current_time())
+            self.add(b"\n")
 
 
 @dataclass(frozen=True)
@@ -124,19 +125,18 @@ class ServerProcess:
         seconds = anyio.current_time() - begin
         return Stopped(exit_code, seconds, killed, tuple(orphans))
 
-    async def collect(self, target: Path | None) -> None:
-        """Copy the output to the log, and to the file `target` where one is given.
+    async def collect(self, reader: int, target: Path | None) -> None:
+        """Copy the output from a pipe to the log, and to the file `target` where one is given.
 
         Where the file can't be written the log goes on: a full disk must not block the server.
         """
-        assert self._process.stdout is not None  # noqa: S101
         lines = _Lines(self.log)
         descriptor = os.open(target or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
-            async for text in TextReceiveStream(self._process.stdout, errors="replace"):
-                lines.add(text)
+            while chunk := await _read(reader):
+                lines.add(chunk)
                 with suppress(OSError):
-                    os.write(descriptor, text.encode())
+                    os.write(descriptor, chunk)
         finally:
             os.close(descriptor)
         lines.close()
@@ -159,6 +159,11 @@ class ServerProcess:
             os.killpg(self.pid, number)
         except ProcessLookupError:
             return
+
+
+async def _read(reader: int) -> bytes:
+    await anyio.wait_readable(reader)
+    return os.read(reader, _CHUNK)
 
 
 def _command(process: psutil.Process) -> list[str]:
@@ -202,20 +207,40 @@ async def running(launch: Launch, output: Path | None = None) -> AsyncIterator[S
         launch: What to start.
         output: File that gets the server's output as well.
     """
-    with anyio.CancelScope(shield=True):  # a process that has no owner yet must not be lost
-        process = await anyio.open_process(
-            _argv(launch.flags),
-            env=launch.environ(),
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    server = ServerProcess(process, launch, ServerLog(anyio.current_time()))
+    with _pipe() as (reader, writer):
+        with anyio.CancelScope(shield=True):  # a process that has no owner yet must not be lost
+            process = await anyio.open_process(
+                _argv(launch.flags),
+                env=launch.environ(),
+                stdin=subprocess.DEVNULL,
+                stdout=writer,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        writer.close()
+        server = ServerProcess(process, launch, ServerLog(anyio.current_time()))
+        async with _collecting(server, reader.fileno(), output):
+            yield server
+
+
+@contextmanager
+def _pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Open a pipe of our own: what a server leaves behind may hold asyncio's for ever."""
+    reader, writer = os.pipe()
+    with open(reader, "rb", buffering=0) as out, open(writer, "wb", buffering=0) as into:  # noqa: PTH123
+        yield out, into
+
+
+@asynccontextmanager
+async def _collecting(
+    server: ServerProcess, reader: int, output: Path | None
+) -> AsyncIterator[None]:
+    """Collect the server's output for as long as the context lasts, and end the server with it."""
     with one_error():
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(server.collect, output)
+            tasks.start_soon(server.collect, reader, output)
             try:
-                yield server
+                yield
             finally:
                 with anyio.CancelScope(shield=True):
                     await server.stop(KILL_GRACE)

@@ -56,7 +56,17 @@ def test_model_without_configuration_fails(dagger: Dagger, tmp_path: Path) -> No
     (tmp_path / "weights.safetensors").write_bytes(b"")
     ran = dagger("call", "--model", str(tmp_path), "image", "serve", "ready")
     assert ran.returncode != 0
+    assert "FAILED: readiness" in said(ran)
     assert "no config.json" in said(ran)
+
+
+def test_labels_say_what_the_image_is(dagger: Dagger) -> None:
+    """An image found in a registry tells the SGLang and the commit that it was built from."""
+    given = ("--revision=abc123", "--source-url=https://example.org/project")
+    for name, value in (("version", "0.5.23"), ("revision", "abc123")):
+        label = f"--name=org.opencontainers.image.{name}"
+        ran = dagger("call", *given, "image", "container", "label", label)
+        assert ran.stdout.strip() == value, said(ran)
 
 
 def test_unknown_flag_fails(dagger: Dagger) -> None:
