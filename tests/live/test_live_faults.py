@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from ci.verdict import Verdict
+from ci.verdict import Outcome, Verdict
 from tests.live.conftest import Command, CommandRun, gone_afterwards
 
 pytestmark = pytest.mark.live
@@ -38,7 +38,7 @@ def test_killed_in_smoke(command: Command) -> None:
     report = run.report()
     assert "SIGKILL" in report.cause
     assert [check.name for check in report.checks] == ["readiness", "versions", "smoke"]
-    assert report.checks[-1].cases[0].message == ""
+    assert report.checks[-1].count(Outcome.PASSED) > 0
 
 
 def test_hung_in_smoke(command: Command) -> None:

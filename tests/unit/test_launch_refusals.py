@@ -121,7 +121,7 @@ FAULTS = [
     Fault(67, "no config", "/model", no_config),
     Fault(67, "dangling config", "/model", dangling_config),
     Fault(67, "broken config", "line 1 column 2", file("model/config.json", "{")),
-    Fault(68, "taken port", f"pid {os.getpid()} ({sys.executable}", taken_port),
+    Fault(68, "taken port", f"pid {os.getpid()} (", taken_port),
     Fault(69, "stranger's address", "192.0.2.1", given(HOST="192.0.2.1")),
     Fault(69, "privileged port", "127.0.0.1:1 ", privileged_port),
     Fault(70, "no GPU", "DEVICE=cpu", given(DEVICE="cuda")),

@@ -91,6 +91,7 @@ async def test_a_fetched_model_is_the_folder_that_was_printed_last(hub: Path) ->
 
 async def test_a_hub_that_can_not_be_reached(hub: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without network the hub's client tries for minutes, and ends with a traceback."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     endpoint = f"http://127.0.0.1:{closed_port()}"
     acts(hub, endpoint, MISSING, "raise AssertionError")
     assert f"the hub {endpoint} can't be reached from here" in await refusal()
