@@ -46,4 +46,4 @@ def prober() -> dagger.Container:
         .with_mounted_file("/opt/requirements.lock", lock)
         .with_exec([*install, "--requirement", "/opt/requirements.lock"])
     )
-    return with_package(installed).with_workdir("/work")
+    return with_package(installed).with_workdir("/prober")

@@ -42,7 +42,13 @@ class Image:
             container = container.experimental_with_all_gp_us()
         service = container.as_service(args=_arguments(settings, flags or []), use_entrypoint=True)
         service = service.with_hostname(hostname(run))
-        return Server(service=service, image=self.container, run=run, inputs=self.inputs)
+        return Server(
+            service=service,
+            image=self.container,
+            model_path=await container.env_variable("MODEL_PATH") or "",
+            run=run,
+            inputs=self.inputs,
+        )
 
     @function(cache="never")
     async def publish(

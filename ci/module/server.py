@@ -11,8 +11,8 @@ from ci.module.report import Report
 
 VERSION_LABEL = "org.opencontainers.image.version"
 INVENTORY = "/opt/inventory.json"
-CONFIG = "/work/sglang-ci.toml"
-CASES = "/work/cases"
+CONFIG = "/prober/sglang-ci.toml"
+CASES = "/prober/cases"
 
 
 @object_type
@@ -27,6 +27,7 @@ class Server:
         dagger.Service, Doc("The service, to be bound to other containers, or reached by its up")
     ] = field()
     image: dagger.Container
+    model_path: str
     run: str
     inputs: Inputs
 
@@ -82,6 +83,8 @@ class Server:
             prober.url(self.run),
             "--inventory",
             INVENTORY,
+            "--model-path",
+            self.model_path,
             *(["--label", label] if label else []),
         )
 

@@ -7,6 +7,7 @@ do what a library would not let them.
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import struct
@@ -30,10 +31,10 @@ class Connection:
     closing: threading.Event = field(default_factory=threading.Event)
 
     def request(self) -> str:
-        """Return the path of the next request; empty where none came."""
+        """Return the path of the next request, read to its end; empty where none came."""
         received = b""
-        while b"\r\n\r\n" not in received:
-            part = self.socket.recv(65_536)
+        while (missing := _missing(received)) > 0:
+            part = self.socket.recv(missing)
             if not part:
                 return ""
             received += part
@@ -47,6 +48,18 @@ class Connection:
         """Send `content` every `interval` seconds until the client or the test has enough."""
         while not self.closing.wait(interval):
             self.send(content)
+
+
+def _missing(received: bytes) -> int:
+    """Return how many bytes of a request are still to be read: at least 1 until its head ended.
+
+    What is left unread when a connection is closed would reset it.
+    """
+    head, end, body = received.partition(b"\r\n\r\n")
+    if not end:
+        return 1
+    length = re.search(rb"(?i)content-length: *(\d+)", head)
+    return int(length[1]) - len(body) if length else 0
 
 
 Behaviour = Callable[[Connection], None]

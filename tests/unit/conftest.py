@@ -53,7 +53,8 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Believe sooner what real servers need seconds for."""
-    monkeypatch.setattr(readiness, "STRANGER_SECONDS", 0.2)
-    monkeypatch.setattr(readiness, "GONE_SECONDS", 0.2)
-    monkeypatch.setattr(readiness, "NAME_SECONDS", 0.2)
+    monkeypatch.setattr(readiness, "STRANGER_SECONDS", 0.1)
+    monkeypatch.setattr(readiness, "GONE_SECONDS", 0.1)
+    monkeypatch.setattr(readiness, "NAME_SECONDS", 0.1)
+    monkeypatch.setattr(readiness, "PROXY_SECONDS", 0.02)
     monkeypatch.setattr(processes, "KILL_GRACE", 0.2)

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio, pytest.mark.usefixtures("impa
 
 HANG = 30.0
 """Most seconds before a check counts as hung."""
-BUDGETS = ReadinessSettings(port_open=0.5, serving=0.8, first_token=0.8)
+BUDGETS = ReadinessSettings(port_open=0.5, serving=0.5, first_token=0.5)
 PATIENT = ReadinessSettings(port_open=HANG)
 STRANGERS = {
     "web page": "not an SGLang server: HTTP 200 without JSON: <!doctype html>",
@@ -92,7 +92,7 @@ async def test_what_may_be_slow_fails_when_the_budget_is_spent(behaviour: str) -
     with listening(BEHAVIOURS[behaviour]) as url:
         check = await start_up(url)
     assert check.verdict is Verdict.FAILED
-    assert check.cause.startswith("serving: not ready: phase 'serving' took over 0.8 s: ")
+    assert check.cause.startswith("serving: not ready: phase 'serving' took over 0.5 s: ")
     assert SLOW[behaviour] in check.cause
 
 

@@ -152,7 +152,7 @@ async def test_a_stranger_now_and_then_is_passed_over(monkeypatch: pytest.Monkey
     monkeypatch.setattr(readiness, "STRANGER_SECONDS", 0.12)
     odd = pages({})
     starting = pages({"/model_info": (503, {})})
-    steps = [(1, odd), (1, starting)] * 10
+    steps = [(1, odd), (1, starting)] * 5
     with listening(changing((1, odd), *steps, (1, pages(SERVING)))) as url:
         assert (await check(url)).verdict is Verdict.PASSED
 
@@ -161,7 +161,7 @@ async def test_a_cut_now_and_then_is_passed_over(monkeypatch: pytest.MonkeyPatch
     """One connection that is cut, seconds after another one, counts as the server's death."""
     monkeypatch.setattr(readiness, "GONE_SECONDS", 0.12)
     starting = pages(SERVING | {"/ready": (503, {})})
-    steps = [(2, starting), (1, lambda connection: connection.request())] * 10
+    steps = [(2, starting), (1, lambda connection: connection.request())] * 5
     with listening(changing((2, starting), *steps, (1, pages(SERVING)))) as url:
         assert (await check(url)).verdict is Verdict.PASSED
 

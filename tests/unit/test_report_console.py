@@ -46,7 +46,7 @@ def test_one_plain_line_an_event() -> None:
     """A log without a terminal lacks events, their times, or the closing table."""
     stream = io.StringIO()
     report = report_samples.report(report_samples.versions(label="0.5.14"))
-    play(PlainProgress(stream, Ticks()), report, Path("/work/report"))
+    play(PlainProgress(stream, Ticks()), report, Path("/srv/report"))
     assert stream.getvalue().splitlines() == [
         "[    1.0] versions: started (at most 370 s)",
         "[    2.0] versions: FAILED sglang: expected 0.5.14, the server says 0.5.23",
@@ -62,7 +62,7 @@ def test_one_plain_line_an_event() -> None:
         "FAILED: versions: sglang: expected 0.5.14, the server says 0.5.23",
         "not run here: image: needs a Dagger engine (Docker is enough): dagger call ci",
         "not run here: publish: needs a registry: dagger call ci --publish-to REF",
-        "report: /work/report/index.html",
+        "report: /srv/report/index.html",
     ]
 
 
@@ -101,7 +101,7 @@ from ci.report.progress import progress_for
 from tests.unit import report_samples
 from tests.unit.report_players import play
 sys.stdin.readline()
-play(progress_for(sys.stdout, os.environ), report_samples.bad(), Path("/work/report"))
+play(progress_for(sys.stdout, os.environ), report_samples.bad(), Path("/srv/report"))
 sys.stderr.write("done")
 """
 

@@ -20,7 +20,7 @@ def test_a_terminal_keeps_a_line_a_check_and_the_table() -> None:
     """On a terminal the failures, the table or the stages not run are lost."""
     screen = Screen()
     environ = {**TERMINAL, "COLUMNS": "100"}
-    play(RichProgress(screen, environ), report_samples.bad(), Path("/work/report"))
+    play(RichProgress(screen, environ), report_samples.bad(), Path("/srv/report"))
     shown = re.sub(r"\x1b\[[0-?]*[A-Za-z]", "", screen.getvalue())
     for line in (
         "✓ PASSED       readiness  25.6 s  4 passed",
@@ -28,7 +28,7 @@ def test_a_terminal_keeps_a_line_a_check_and_the_table() -> None:
         "  smoke       FAILED    6.2 s    14 passed, 2 failed, 1 inconclusive, 1 skipped",
         "FAILED: versions: sglang: expected 0.5.14, the server says 0.5.23",
         "not run here: publish: needs a registry: dagger call ci --publish-to REF",
-        "report: /work/report/index.html",
+        "report: /srv/report/index.html",
         "stopping the server",
     ):
         assert line in shown
