@@ -22,6 +22,7 @@ from ci.settings.model import Settings
 
 FILE = "sglang-ci.toml"
 PREFIX = "SGLANG_CI_"
+VEILED = "server.environment"
 
 _Key = tuple[str, ...]
 
@@ -43,7 +44,10 @@ class Effective:
     sources: Mapping[str, str]
 
     def rows(self) -> Iterator[tuple[str, str, str]]:
-        """Yield key, value and source of every setting, in the order of the classes."""
+        """Yield key, value and source of every setting, in the order of the classes.
+
+        Values of the server's environment may be secrets: their names alone are shown.
+        """
         for section, keys in self.settings.model_dump(mode="json").items():
             for key, value in keys.items():
                 name = f"{section}.{key}"
@@ -52,7 +56,8 @@ class Effective:
                     for at, source in self.sources.items()
                     if f"{at}.".startswith(f"{name}.")
                 }
-                yield name, str(value), ", ".join(found) or "default"
+                shown = dict.fromkeys(value, "…") if name == VEILED else value
+                yield name, str(shown), ", ".join(found) or "default"
 
 
 def load(
