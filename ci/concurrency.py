@@ -1,10 +1,11 @@
-"""Two small tools of structured concurrency on top of anyio."""
+"""Small tools of structured concurrency on top of anyio."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from typing import TypeVar
+from typing import IO, TypeVar
 
 import anyio
 
@@ -54,3 +55,14 @@ async def unless(
             results.append(await work())
             tasks.cancel_scope.cancel()
     return results[0]
+
+
+@contextmanager
+def pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    """Open a pipe for a child's output, unbuffered; both ends are closed at the end.
+
+    What a child leaves behind may hold the event loop's own pipe for ever.
+    """
+    reader, writer = os.pipe()
+    with open(reader, "rb", buffering=0) as out, open(writer, "wb", buffering=0) as into:  # noqa: PTH123
+        yield out, into

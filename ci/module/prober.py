@@ -1,4 +1,4 @@
-"""The questions of `ci.cli`, put to a service from a container bound to it."""
+"""The questions of `ci.cli`, put to a service from a container beside it."""
 
 import dagger
 from dagger import ReturnType, dag

@@ -6,17 +6,16 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import anyio
 import anyio.abc
 import psutil
 
-from ci.concurrency import one_error
+from ci.concurrency import one_error, pipe
 from ci.errors import (
     LaunchBlocked,
     LaunchRefused,
@@ -207,7 +206,7 @@ async def running(launch: Launch, output: Path | None = None) -> AsyncIterator[S
         launch: What to start.
         output: File that gets the server's output as well.
     """
-    with _pipe() as (reader, writer):
+    with pipe() as (reader, writer):
         with anyio.CancelScope(shield=True):  # a process that has no owner yet must not be lost
             process = await anyio.open_process(
                 _argv(launch.flags),
@@ -221,14 +220,6 @@ async def running(launch: Launch, output: Path | None = None) -> AsyncIterator[S
         server = ServerProcess(process, launch, ServerLog(anyio.current_time()))
         async with _collecting(server, reader.fileno(), output):
             yield server
-
-
-@contextmanager
-def _pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """Open a pipe of our own: what a server leaves behind may hold asyncio's for ever."""
-    reader, writer = os.pipe()
-    with open(reader, "rb", buffering=0) as out, open(writer, "wb", buffering=0) as into:  # noqa: PTH123
-        yield out, into
 
 
 @asynccontextmanager

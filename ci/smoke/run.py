@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -22,7 +22,7 @@ from typing import IO
 import anyio
 from anyio.abc import Process
 
-from ci.concurrency import one_error
+from ci.concurrency import one_error, pipe
 from ci.report.model import Case, Check, now
 from ci.smoke import SUITE
 from ci.smoke.tape import Tape, aftermath
@@ -85,7 +85,7 @@ async def run_smoke(
 
 async def _pytest(url: str, options: SmokeOptions, tape: Tape, output: IO[bytes]) -> int:
     """Run pytest to its end and return its exit code; negative for a signal."""
-    with _pipe() as (reader, writer):
+    with pipe() as (reader, writer):
         argv = command(url, options, f"/dev/fd/{writer.fileno()}")
         async with _group(argv, output, writer) as process:
             writer.close()
@@ -127,14 +127,6 @@ def _source_tree() -> str:
     """Return where this package lies; empty where it is installed and found anyway."""
     here = SUITE.parents[2]
     return "" if here.name in {"site-packages", "dist-packages"} else str(here)
-
-
-@contextmanager
-def _pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    """Open a pipe, unbuffered; both ends are closed at the end."""
-    reader, writer = os.pipe()
-    with open(reader, "rb", buffering=0) as out, open(writer, "wb", buffering=0) as into:  # noqa: PTH123
-        yield out, into
 
 
 @asynccontextmanager
