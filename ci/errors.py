@@ -2,7 +2,8 @@
 
     SglangCiError
     ├── UsageError                  the caller asked for something impossible   exit 2
-    │   └── SettingsError           a wrong key or value in the configuration
+    │   ├── SettingsError           a wrong key or value in the configuration
+    │   └── TagTaken                an immutable tag names another digest already
     ├── ServerFault                 the server under test is bad                FAILED
     │   ├── LaunchRefused           launch.sh found the server's own inputs wrong
     │   ├── ServerExited            the process ended although nobody asked it to
@@ -16,7 +17,16 @@
         ├── NameUnresolved          the URL's host has no address
         ├── ModelUnavailable        a hub or its token did not give the model
         ├── ReportUnwritable        the report's folder can't be written
-        └── CheckBroken             the check itself broke
+        ├── CheckBroken             the check itself broke
+        ├── SigningFault            a key or token can't sign or be read
+        └── RegistryFault           a registry did not do what was asked
+            ├── RegistryUnreachable     no answer, or the connection was cut
+            ├── RegistryRefused         not allowed: 401 or 403
+            ├── RegistryBusy            429 or 5xx, however often it was asked
+            ├── RegistryFull            no space left there
+            ├── MissingArtifact         no such repository, tag or digest
+            ├── BrokenArtifact          what is there is not what its digest says
+            └── ConflictingWrite        somebody else wrote in between
 
 The two halves of the tree are the two verdicts a fault can have: a bad server is
 FAILED, and a judgement that could not be made is ERROR. `str(error)` is always one line
@@ -51,6 +61,15 @@ class SettingsError(UsageError):
         self.source, self.key, self.problem, self.allowed = source, key, problem, allowed
         hint = f"; allowed: {allowed}" if allowed else ""
         super().__init__(f"{source}: {key}: {problem}{hint}")
+
+
+class TagTaken(UsageError):
+    """An immutable tag names another digest already; it is never overwritten."""
+
+    def __init__(self, reference: str, there: str, ours: str) -> None:
+        """Keep the reference, the digest that is there and the one that was to be put there."""
+        self.reference, self.there, self.ours = reference, there, ours
+        super().__init__(f"{reference} exists with another digest: {there}, not {ours}")
 
 
 class ServerFault(SglangCiError):
@@ -151,3 +170,44 @@ class ReportUnwritable(InfrastructureFault):
 
 class CheckBroken(InfrastructureFault):
     """The check itself broke; that says nothing about the server."""
+
+
+class SigningFault(InfrastructureFault):
+    """A key or token can't be read, or can't sign."""
+
+
+class RegistryFault(InfrastructureFault):
+    """A registry did not do what was asked."""
+
+    def __init__(self, reference: str, phase: str, problem: str, *, details: str = "") -> None:
+        """Keep the reference, the phase of the exchange, and what went wrong in it."""
+        self.reference, self.phase, self.problem = reference, phase, problem
+        super().__init__(f"{reference}: {phase}: {problem}", details=details)
+
+
+class RegistryUnreachable(RegistryFault):
+    """No connection, no answer in time, or a connection that was cut."""
+
+
+class RegistryRefused(RegistryFault):
+    """The registry doesn't allow it to this user: 401 or 403."""
+
+
+class RegistryBusy(RegistryFault):
+    """The registry answered 429 or 5xx however often it was asked."""
+
+
+class RegistryFull(RegistryFault):
+    """The registry has no space left for what was sent."""
+
+
+class MissingArtifact(RegistryFault):
+    """There is no such repository, tag or digest."""
+
+
+class BrokenArtifact(RegistryFault):
+    """What the registry holds is malformed, or is not what its digest says."""
+
+
+class ConflictingWrite(RegistryFault):
+    """Somebody else wrote between our reading and our writing."""

@@ -8,7 +8,7 @@ from dagger import Doc, field, function, object_type
 
 from ci.module import models
 from ci.module.inputs import Inputs
-from ci.module.prober import LOG_FILE, PORT, hostname, with_logs
+from ci.module.prober import LOG_FILE, PORT, with_logs
 from ci.module.server import Server
 from ci.settings import Settings
 
@@ -30,7 +30,7 @@ class Image:
             container=models.baked(self.container, model), gpu=self.gpu, inputs=self.inputs
         )
 
-    @function(cache="never")
+    @function(cache="session")
     async def serve(
         self, flags: Annotated[list[str] | None, Doc("Further flags of SGLang's own")] = None
     ) -> Server:
@@ -41,7 +41,6 @@ class Image:
         if self.gpu:
             container = container.experimental_with_all_gp_us()
         service = container.as_service(args=_arguments(settings, flags or []), use_entrypoint=True)
-        service = service.with_hostname(hostname(run))
         return Server(
             service=service,
             image=self.container,
@@ -50,7 +49,7 @@ class Image:
             inputs=self.inputs,
         )
 
-    @function(cache="never")
+    @function(cache="session")
     async def publish(
         self,
         address: Annotated[str, Doc("Reference to publish to, with a tag")],

@@ -29,7 +29,7 @@ class SglangCi:
     source_url: Annotated[str, Doc("URL of your project, for the image's label")] = ""
     created: Annotated[str, Doc("Time of the build, RFC 3339, for the image's label")] = ""
 
-    @function(cache="never")
+    @function(cache="session")
     async def ci(
         self,
         gpu: Annotated[bool, Doc("Take the GPU image and give the server all GPUs")] = False,  # noqa: FBT002

@@ -11,14 +11,12 @@ LOG_FOLDER = "/var/log/sglang"
 LOG_FILE = f"{LOG_FOLDER}/server.log"
 
 
-def hostname(run: str) -> str:
-    """Return the name under which the server of `run` is reached inside the session."""
-    return f"sglang-{run[:12]}"
+async def url(service: dagger.Service) -> str:
+    """Return the base URL under which the whole session reaches `service`, bound or not.
 
-
-def url(run: str) -> str:
-    """Return the base URL of the server of `run`."""
-    return f"http://{hostname(run)}:{PORT}"
+    A host name of our own choice would be known to containers of this module alone.
+    """
+    return f"http://{await service.hostname()}:{PORT}"
 
 
 def with_logs(container: dagger.Container, run: str) -> dagger.Container:

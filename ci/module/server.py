@@ -31,33 +31,36 @@ class Server:
     run: str
     inputs: Inputs
 
-    @function(cache="never")
+    @function(cache="session")
     async def ready(self) -> Report:
         """Wait until the server has given its first token, phase by phase."""
         return await self._found(await self._ready(), "wait")
 
-    @function(cache="never")
+    @function(cache="session")
     async def versions(self) -> Report:
         """Hold what is installed and what runs against what is expected."""
         return await self._found(await self._versions(await self._ready()), "versions")
 
-    @function(cache="never")
+    @function(cache="session")
     async def smoke(self) -> Report:
         """Run the smoke suite and the user's own cases against the server."""
-        return await self._found(self._smoke(await self._ready()), "smoke")
+        return await self._found(await self._smoke(await self._ready()), "smoke")
 
-    @function(cache="never")
+    @function(cache="session")
     async def prove(self) -> Report:
         """Ask every question, as far as the answers to the earlier ones make sense."""
         asked, stages = await self._ready(), ["wait"]
         if (await self._found(asked, "wait")).passed:
-            asked, stages = self._smoke(await self._versions(asked)), ["wait", "versions", "smoke"]
+            asked, stages = (
+                await self._smoke(await self._versions(asked)),
+                ["wait", "versions", "smoke"],
+            )
         asked = prober.ask(asked, "report", *(f"/report/{stage}" for stage in stages))
         report = await self._found(asked, "report")
         await self.service.stop()
         return report
 
-    @function(cache="never")
+    @function(cache="session")
     async def report(self) -> dagger.Directory:
         """Ask every question, and keep the report whatever it says."""
         return (await self.prove()).directory
@@ -73,14 +76,16 @@ class Server:
             container = container.with_mounted_file(CONFIG, self.inputs.config)
         if self.inputs.smoke_cases is not None:
             container = container.with_mounted_directory(CASES, self.inputs.smoke_cases)
-        return prober.ask(container, "wait", prober.url(self.run), "--log", prober.LOG_FILE)
+        return prober.ask(
+            container, "wait", await prober.url(self.service), "--log", prober.LOG_FILE
+        )
 
     async def _versions(self, container: dagger.Container) -> dagger.Container:
         label = await self.image.label(VERSION_LABEL)
         return prober.ask(
             container.with_mounted_file(INVENTORY, self._inventory()),
             "versions",
-            prober.url(self.run),
+            await prober.url(self.service),
             "--inventory",
             INVENTORY,
             "--model-path",
@@ -98,6 +103,6 @@ class Server:
             .file(found)
         )
 
-    def _smoke(self, container: dagger.Container) -> dagger.Container:
+    async def _smoke(self, container: dagger.Container) -> dagger.Container:
         cases = ["--smoke", CASES] if self.inputs.smoke_cases is not None else []
-        return prober.ask(container, "smoke", prober.url(self.run), *cases)
+        return prober.ask(container, "smoke", await prober.url(self.service), *cases)

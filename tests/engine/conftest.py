@@ -38,23 +38,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
+def run_dagger(
+    verb: str, *arguments: str, folder: Path = ROOT, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
+    """Run `dagger VERB …` on the module in `folder`."""
+    return subprocess.run(
+        ["dagger", "--progress=plain", verb, *arguments],
+        cwd=folder,
+        env=os.environ | {"NO_COLOR": "1"},
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=False,
+    )
+
+
 @pytest.fixture(scope="session")
 def dagger() -> Dagger:
-    """Run `dagger VERB …` on this project's module."""
-
-    def run(verb: str, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            ["dagger", "--progress=plain", verb, *arguments],
-            cwd=ROOT,
-            env=os.environ | {"NO_COLOR": "1"},
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=HANG,
-            check=False,
-        )
-
-    return run
+    """Return `run_dagger`, for this project's own module."""
+    return run_dagger
 
 
 def said(ran: subprocess.CompletedProcess[str]) -> str:

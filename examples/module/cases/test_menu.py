@@ -1,0 +1,12 @@
+"""What our menus need of any model: an answer that is one of our dishes."""
+
+import pytest
+
+pytestmark = pytest.mark.needs("regex")
+
+
+@pytest.mark.parametrize("course", ["Starters", "Desserts"])
+def test_answers_with_a_dish(generate, course):
+    """An answer outside of the menu would be printed as it is."""
+    answer = generate(f"{course}:", regex="(soup|salad|cake)", max_new_tokens=8)
+    assert answer.text in {"soup", "salad", "cake"}
