@@ -1,8 +1,9 @@
 """A report as one HTML page that needs nothing else: no network, no other file.
 
-`page.html.j2` holds what is said where, `page.css` how it looks, and `page.js` the search
-among the cases, without which everything is still there to be read. A content policy
-allows this one script and nothing from elsewhere, whatever a server's words hold.
+`page.html.j2` holds what is said where, `macros.html.j2` what other pages say the same way,
+`page.css` how it looks, and `page.js` the search among the cases, without which everything is
+still there to be read. A content policy allows this one script and nothing from elsewhere,
+whatever a server's words hold.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ci.report.model import Case, Check, Phase, Report
@@ -69,19 +70,24 @@ class Timeline:
 
 def render(report: Report) -> str:
     """Return `report` as one self-contained page, for a file in UTF-8."""
-    style, script = _asset("page.css"), _asset("page.js")
+    script = _asset("page.js")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     return (
-        _environment()
+        environment("ci.report")
         .get_template("page.html.j2")
         .render(
             report=report,
-            style=Markup(style),  # noqa: S704 - ours, from the package
+            style=style(),
             script=Markup(script),  # noqa: S704 - ours, from the package
             script_digest=digest,
             outcomes=Counter(case.outcome for check in report.checks for case in check.cases),
         )
     )
+
+
+def style() -> Markup:
+    """Return the style sheet that all pages share."""
+    return Markup(_asset("page.css"))  # noqa: S704 - ours, from the package
 
 
 def timeline(check: Check) -> Timeline:
@@ -114,16 +120,19 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("ci.report", package_path=""),
+def environment(package: str) -> Environment:
+    """Return what renders the templates of a package, with macros and filters of reports."""
+    made = Environment(
+        loader=ChoiceLoader(
+            [PackageLoader(name, package_path="") for name in (package, "ci.report")]
+        ),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         finalize=_shown,
     )
-    environment.filters |= {
+    made.filters |= {
         "block": lambda text: shorten(text, _BLOCK_CHARACTERS).strip("\n"),
         "brief": lambda text: one_line(shorten(text, _LINE_CHARACTERS)),
         "counts": counts,
@@ -133,8 +142,8 @@ def _environment() -> Environment:
         "timeline": timeline,
         "worst_first": worst_first,
     }
-    environment.globals |= {"MARKS": MARKS, "BAD": BAD, "WORST_FIRST": _WORST_FIRST, "MANY": _MANY}
-    return environment
+    made.globals |= {"MARKS": MARKS, "BAD": BAD, "WORST_FIRST": _WORST_FIRST, "MANY": _MANY}
+    return made
 
 
 def _shown(value: object) -> object:

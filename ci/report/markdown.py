@@ -14,12 +14,14 @@ from ci.report.model import Case, Check, Report
 from ci.report.text import BAD, clean, counts, duration, limit, one_line, shorten
 from ci.verdict import Outcome
 
-_SIGNS = {
+SIGNS = {
     Outcome.PASSED.value: "✅",
     Outcome.FAILED.value: "❌",
     Outcome.ERROR.value: "💥",
     Outcome.INCONCLUSIVE.value: "❔",
 }
+"""One sign for each verdict."""
+
 _MARKUP = re.compile(r"([\\`*_{}\[\]#|~])")
 
 _CELL_CHARACTERS = 300
@@ -31,9 +33,9 @@ _FAILURES_BYTES = 900_000
 def render(report: Report) -> str:
     """Return `report` as Markdown: verdict, checks, failures, timeline, stages not run."""
     sections = [
-        f"## {_SIGNS[report.verdict]} {_cell(report.title)}: {report.verdict}",
-        f"Cause: {_cell(report.cause)}" if report.cause else "",
-        _table(("check", "verdict", "cases", "time", "cause"), map(_check_row, report.checks)),
+        f"## {SIGNS[report.verdict]} {cell(report.title)}: {report.verdict}",
+        f"Cause: {cell(report.cause)}" if report.cause else "",
+        table(("check", "verdict", "cases", "time", "cause"), map(_check_row, report.checks)),
         *_fitting(block for check in report.checks for block in _failures(check)),
         *map(_timeline, report.checks),
         _not_run(report),
@@ -56,20 +58,20 @@ def _fitting(blocks: Iterable[str]) -> Iterator[str]:
 
 
 def _check_row(check: Check) -> tuple[str, ...]:
-    verdict = f"{_SIGNS[check.verdict]} {check.verdict}"
+    verdict = f"{SIGNS[check.verdict]} {check.verdict}"
     cases = counts(check) or "none"
-    return _cell(check.name), verdict, cases, duration(check.seconds), _cell(check.cause)
+    return cell(check.name), verdict, cases, duration(check.seconds), cell(check.cause)
 
 
 def _failures(check: Check) -> list[str]:
     blocks = [_case_block(case) for case in check.cases if case.outcome in BAD]
     if check.log:
         blocks.append(_block("Server log", check.log))
-    return [f"### {_cell(check.name)}", *blocks] if blocks else []
+    return [f"### {cell(check.name)}", *blocks] if blocks else []
 
 
 def _case_block(case: Case) -> str:
-    line = f"**{case.outcome}** {_cell(case.name)}: {_cell(case.message)}"
+    line = f"**{case.outcome}** {cell(case.name)}: {cell(case.message)}"
     return f"{line}\n\n{_block('Details', case.details)}" if case.details else line
 
 
@@ -85,7 +87,7 @@ def _block(summary: str, text: str) -> str:
 def _timeline(check: Check) -> str:
     rows = [
         (
-            f"{'↳ ' if phase.within else ''}{_cell(phase.name)}",
+            f"{'↳ ' if phase.within else ''}{cell(phase.name)}",
             duration(phase.start),
             duration(phase.seconds),
             "" if phase.budget is None else limit(phase.budget),
@@ -94,28 +96,29 @@ def _timeline(check: Check) -> str:
     ]
     if not rows:
         return ""
-    heading = f"### Timeline of {_cell(check.name)}"
-    return f"{heading}\n\n{_table(('phase', 'from', 'took', 'budget'), rows)}"
+    heading = f"### Timeline of {cell(check.name)}"
+    return f"{heading}\n\n{table(('phase', 'from', 'took', 'budget'), rows)}"
 
 
 def _not_run(report: Report) -> str:
-    rows = [(_cell(stage.stage), _cell(stage.needs)) for stage in report.not_run]
-    return f"### Not run here\n\n{_table(('stage', 'needs'), rows)}" if rows else ""
+    rows = [(cell(stage.stage), cell(stage.needs)) for stage in report.not_run]
+    return f"### Not run here\n\n{table(('stage', 'needs'), rows)}" if rows else ""
 
 
 def _facts(report: Report) -> str:
-    rows = [(_cell(name), _cell(value)) for name, value in report.facts.items()]
+    rows = [(cell(name), cell(value)) for name, value in report.facts.items()]
     if not rows:
         return ""
-    return f"<details><summary>Facts</summary>\n\n{_table(('fact', 'value'), rows)}\n\n</details>"
+    return f"<details><summary>Facts</summary>\n\n{table(('fact', 'value'), rows)}\n\n</details>"
 
 
-def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Return a table of cells that are Markdown already."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
     """Return `text` on one line, with nothing in it that Markdown or HTML would read."""
     plain = html.escape(one_line(shorten(text, _CELL_CHARACTERS)), quote=False)
     return _MARKUP.sub(r"\\\1", plain)

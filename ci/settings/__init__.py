@@ -11,16 +11,30 @@ from ci.settings.model import (
     SmokeSettings,
     VersionSettings,
 )
+from ci.settings.release import (
+    AllowedVulnerability,
+    EnvironmentSettings,
+    IdentitySettings,
+    RegistrySettings,
+    TrustSettings,
+    VulnerabilitySettings,
+)
 
 __all__ = [
+    "AllowedVulnerability",
     "Effective",
+    "EnvironmentSettings",
+    "IdentitySettings",
     "ImageSettings",
     "ModelSettings",
     "ReadinessSettings",
+    "RegistrySettings",
     "ReportSettings",
     "ServerSettings",
     "Settings",
     "SmokeSettings",
+    "TrustSettings",
     "VersionSettings",
+    "VulnerabilitySettings",
     "load",
 ]

@@ -13,6 +13,9 @@ from ci.errors import SettingsError
 from ci.settings.model import Settings
 
 _SHOWN = 120
+_KEY = "[key]"
+"""How pydantic ends the place of a table's key that is itself not allowed."""
+_FORMATS = {"path": "a path", "date": "a date such as 2026-12-31"}
 _KINDS = {
     "array": "a list",
     "boolean": "true or false",
@@ -26,16 +29,29 @@ _KINDS = {
 def explain(error: ErrorDetails, sources: Mapping[tuple[str, ...], str]) -> SettingsError:
     """Return the error that names the source, the key and what is allowed."""
     key = tuple(str(part) for part in error["loc"])
-    source, shown = _source(key, sources), ".".join(key)
-    if error["type"] == "extra_forbidden":
-        known = list(_schema(key[:-1]).get("properties", {}))
-        close = difflib.get_close_matches(key[-1], known, n=1)
-        hint = f"unknown key; did you mean {close[0]!r}?" if close else "unknown key"
-        return SettingsError(source, shown, hint, ", ".join(known))
-    if error["type"] == "value_error":
-        return SettingsError(source, shown, error["msg"].removeprefix("Value error, "))
-    problem = f"{quoted(error['input'])} is not allowed"
-    return SettingsError(source, shown, problem, _allowed(key, error))
+    problem, allowed = f"{quoted(error['input'])} is not allowed", ""
+    if error["type"] == "misfit":
+        told = error["ctx"]
+        key, problem, allowed = (*key, *told["below"]), told["problem"], told["allowed"]
+    elif error["type"] == "extra_forbidden":
+        problem, allowed = _unknown(key)
+    elif error["type"] == "value_error":
+        problem = error["msg"].removeprefix("Value error, ")
+    elif error["type"] == "missing":
+        problem, allowed = "is missing", _allowed(key, error)
+    elif key[-1:] == (_KEY,):
+        key, pattern = key[:-1], next(iter(_schema(key[:-2])["patternProperties"]))
+        allowed = f"a name like {pattern}"
+    else:
+        allowed = _allowed(key, error)
+    return SettingsError(_source(key, sources), ".".join(key), problem, allowed)
+
+
+def _unknown(key: tuple[str, ...]) -> tuple[str, str]:
+    known = list(_schema(key[:-1]).get("properties", {}))
+    close = difflib.get_close_matches(key[-1], known, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"unknown key{hint}", ", ".join(known)
 
 
 def quoted(value: object) -> str:
@@ -44,6 +60,8 @@ def quoted(value: object) -> str:
         text = repr(value)
     except ValueError:  # a whole number with thousands of digits has none
         return "such a number"
+    if "PRIVATE KEY" in text:
+        return "a private key"
     return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
 
 
@@ -65,6 +83,7 @@ def _schema(key: tuple[str, ...]) -> dict[str, Any]:
         if part is None:
             break
         below = node.get("properties", {}).get(part) or node.get("items")
+        below = below or next(iter(node.get("patternProperties", {}).values()), None)
         node = below or node.get("additionalProperties") or {}
     return node
 
@@ -76,15 +95,22 @@ def _root() -> dict[str, Any]:
 
 def _allowed(key: tuple[str, ...], error: ErrorDetails) -> str:
     schema = _schema(key)
+    options = [schema, *schema.get("anyOf", [])]
+    formats = {option.get("format") for option in options} & set(_FORMATS)
     if "enum" in schema:
         return ", ".join(map(str, schema["enum"]))
     if "pattern" in schema:
         return f"text like {schema['pattern']}"
-    options = [schema, *schema.get("anyOf", [])]
-    if any(option.get("format") == "path" for option in options):
-        return "a path"
+    if formats:
+        return _FORMATS[formats.pop()]
     kind = _KINDS.get(schema.get("type", ""), "")
+    return _within(kind, schema) if kind else error["msg"].removeprefix("Input should be ")
+
+
+def _within(kind: str, schema: dict[str, Any]) -> str:
+    if "minItems" in schema:
+        return f"{kind} of at least {schema['minItems']}"
     if "maximum" not in schema:
-        return kind or error["msg"].removeprefix("Input should be ")
+        return kind
     low = schema.get("minimum", f"above {schema.get('exclusiveMinimum')}")
     return f"{kind} from {low} to {schema['maximum']}"

@@ -19,10 +19,13 @@ from pydantic import ValidationError
 from ci.errors import SettingsError
 from ci.settings.explain import explain, quoted
 from ci.settings.model import Settings
+from ci.settings.release import PEM
 
 FILE = "sglang-ci.toml"
 PREFIX = "SGLANG_CI_"
 VEILED = "server.environment"
+NAMED = "environments"
+"""The section whose keys are names of tables."""
 
 _Key = tuple[str, ...]
 
@@ -48,7 +51,7 @@ class Effective:
 
         Values of the server's environment may be secrets: their names alone are shown.
         """
-        for section, keys in self.settings.model_dump(mode="json").items():
+        for section, keys in self._tables():
             for key, value in keys.items():
                 name = f"{section}.{key}"
                 found = {
@@ -58,6 +61,14 @@ class Effective:
                 }
                 shown = dict.fromkeys(value, "…") if name == VEILED else value
                 yield name, str(shown), ", ".join(found) or "default"
+
+    def _tables(self) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Yield name and content of each table that has no further tables of settings."""
+        for section, content in self.settings.model_dump(mode="json").items():
+            if section == NAMED:
+                yield from ((f"{section}.{name}", table) for name, table in content.items())
+            else:
+                yield section, content
 
 
 def load(
@@ -113,6 +124,8 @@ def _from_environ(environ: Mapping[str, str], cwd: Path) -> dict[_Key, _Value]:
     for name, text in environ.items():
         if name.startswith(PREFIX) and "__" in name:
             section, key, *rest = name.removeprefix(PREFIX).split("__", maxsplit=2)
+            named = section.lower() == NAMED
+            rest = [part.lower() for part in rest] if named else rest
             place = (section.lower(), key.lower(), *rest)
             _overlay(found, _texts(name, place, text, cwd))
     return found
@@ -170,12 +183,20 @@ def _tree(values: Mapping[_Key, _Value]) -> dict[str, Any]:
     return tree
 
 
-_PATHS = {("model", "path"), ("smoke", "directories"), ("report", "directory")}
+_PATHS = {
+    ("model", "path"),
+    ("smoke", "directories"),
+    ("report", "directory"),
+    ("registry", "ca_file"),
+}
 
 
 def _resolve(key: _Key, item: _Value) -> Any:
-    if key not in _PATHS:
+    key_file = key[:2] == ("trust", "keys") and PEM not in str(item.value)
+    if key not in _PATHS and not key_file:
         return item.value
     if isinstance(item.value, list):
         return [item.base / part if isinstance(part, str) else part for part in item.value]
-    return item.base / item.value if item.value and isinstance(item.value, str) else item.value
+    if not item.value or not isinstance(item.value, str):
+        return item.value
+    return str(item.base / item.value) if key_file else item.base / item.value

@@ -11,28 +11,22 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 
 from packaging.version import InvalidVersion, Version
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Field,
-    model_validator,
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
+
+from ci.settings.fields import Budget, NoBool, OptionalPath, Section
+from ci.settings.release import (
+    EnvironmentName,
+    EnvironmentSettings,
+    RegistrySettings,
+    TrustSettings,
+    VulnerabilitySettings,
+    check_names,
 )
-from pydantic_core import PydanticCustomError
 
 SGLANG_VERSION = "0.5.23"
 """The SGLang that is built and expected unless the settings name another."""
 
-
-def _no_bool(value: object) -> object:
-    if isinstance(value, bool):
-        raise PydanticCustomError("number_type", "Input should be a number")
-    return value
-
-
-Budget = Annotated[float, Field(gt=0, le=86_400), BeforeValidator(_no_bool)]
-Port = Annotated[int, Field(ge=0, le=65_535), BeforeValidator(_no_bool)]
+Port = Annotated[int, Field(ge=0, le=65_535), NoBool]
 
 
 def _pep440(text: str) -> str:
@@ -45,19 +39,10 @@ def _pep440(text: str) -> str:
     return text
 
 
-def _unset(value: object) -> object:
-    return None if value == "" else value
-
-
 VersionText = Annotated[str, AfterValidator(_pep440)]
-OptionalPath = Annotated[Path | None, BeforeValidator(_unset)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class ImageSettings(_Section):
+class ImageSettings(Section):
     """[image]: what is built."""
 
     sglang_version: VersionText = Field(
@@ -68,7 +53,7 @@ class ImageSettings(_Section):
     )
 
 
-class ModelSettings(_Section):
+class ModelSettings(Section):
     """[model]: what is served. Nothing set: the packaged tiny model."""
 
     path: OptionalPath = Field(None, description="A model folder; relative to this file.")
@@ -89,7 +74,7 @@ class ModelSettings(_Section):
         return self
 
 
-class ServerSettings(_Section):
+class ServerSettings(Section):
     """[server]: how it is started."""
 
     host: str = Field("127.0.0.1", min_length=1, description="Address to listen on.")
@@ -105,7 +90,7 @@ class ServerSettings(_Section):
     )
 
 
-class VersionSettings(_Section):
+class VersionSettings(Section):
     """[versions]: what must be there, beside [image] sglang_version."""
 
     expected: dict[str, VersionText] = Field(
@@ -113,7 +98,7 @@ class VersionSettings(_Section):
     )
 
 
-class ReadinessSettings(_Section):
+class ReadinessSettings(Section):
     """[readiness]: the budget of each phase of start-up, in seconds."""
 
     process_started: Budget = Field(20.0, description="Until launch.sh hands over to SGLang.")
@@ -122,7 +107,7 @@ class ReadinessSettings(_Section):
     first_token: Budget = Field(60.0, description="Until a real request has its first token.")
 
 
-class SmokeSettings(_Section):
+class SmokeSettings(Section):
     """[smoke]: which cases run, and how long they may take."""
 
     directories: tuple[Path, ...] = Field(
@@ -134,13 +119,13 @@ class SmokeSettings(_Section):
     budget: Budget = Field(600.0, description="Most seconds for the whole suite.")
 
 
-class ReportSettings(_Section):
+class ReportSettings(Section):
     """[report]: where it goes."""
 
     directory: Path = Field(Path("report"), description="Folder of the report; made if missing.")
 
 
-class Settings(_Section):
+class Settings(Section):
     """All settings of a run."""
 
     image: ImageSettings = ImageSettings()
@@ -150,6 +135,21 @@ class Settings(_Section):
     readiness: ReadinessSettings = ReadinessSettings()
     smoke: SmokeSettings = SmokeSettings()
     report: ReportSettings = ReportSettings()
+    registry: RegistrySettings = RegistrySettings()
+    trust: TrustSettings = TrustSettings()
+    vulnerabilities: VulnerabilitySettings = VulnerabilitySettings()
+    environments: dict[EnvironmentName, EnvironmentSettings] = Field(
+        {}, description="[environments.NAME]: what a digest must have to be promoted there."
+    )
+
+    @field_validator("environments")
+    @classmethod
+    def _names_are_known(
+        cls, value: dict[str, EnvironmentSettings], info: ValidationInfo
+    ) -> dict[str, EnvironmentSettings]:
+        if "trust" in info.data:
+            check_names(value, info.data["trust"])
+        return value
 
     def expected_versions(self) -> dict[str, str]:
         """Return every expected version, SGLang's own among them."""

@@ -9,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ci import cli, pipeline
+from ci import pipeline
+from ci.commands import options
+from ci.commands.outcome import EXIT, USAGE
 from ci.errors import LaunchBlocked, ReportUnwritable, ServerExited, SglangCiError, UsageError
 from ci.report.model import Case, Check, now
 from ci.report.write import load
@@ -59,7 +61,7 @@ def test_the_exit_code_is_the_verdict(
     """A CI job is green although the server is bad, or nothing was checked."""
     stage_returns(monkeypatch, *outcomes)
     assert command("versions", URL) == code
-    assert cli.EXIT[load(Path("report")).verdict] == code
+    assert EXIT[load(Path("report")).verdict] == code
 
 
 @pytest.mark.parametrize(
@@ -100,7 +102,7 @@ def test_the_exit_code_outside_of_all_stages(
     def broken(*_: object) -> None:
         raise error
 
-    monkeypatch.setattr(cli, "load_settings", broken)
+    monkeypatch.setattr(options, "load", broken)
     assert command("config", "show") == code
     assert capsys.readouterr().err.endswith(shown if code == 2 else f"{shown.strip()}\n")
 
@@ -190,6 +192,6 @@ def test_the_command_runs_as_a_module(tmp_path: Path) -> None:
 
 def test_every_error_has_an_exit_code() -> None:
     """An error of the tree exits as another verdict."""
-    assert set(cli.EXIT) == set(Verdict)
-    assert len({*cli.EXIT.values(), cli.USAGE}) == len(Verdict) + 1
-    assert cli.EXIT[SglangCiError.verdict] == 4
+    assert set(EXIT) == set(Verdict)
+    assert len({*EXIT.values(), USAGE}) == len(Verdict) + 1
+    assert EXIT[SglangCiError.verdict] == 4

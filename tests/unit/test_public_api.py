@@ -19,6 +19,7 @@ import typer
 from typer.models import ArgumentInfo
 
 from ci import cli
+from ci.commands.outcome import EXIT, USAGE
 from ci.report.model import SCHEMA_VERSION
 from ci.report.write import _RENDERERS
 from ci.smoke import plugin
@@ -134,8 +135,7 @@ def promised() -> str:
     """Return the list."""
     parts = {
         "Commands": commands(cli.app, "sglang-ci"),
-        "Exit codes": [f"{verdict} {code}" for verdict, code in cli.EXIT.items()]
-        + [f"usage {cli.USAGE}"],
+        "Exit codes": [f"{verdict} {code}" for verdict, code in EXIT.items()] + [f"usage {USAGE}"],
         "Report": [f"schema version {SCHEMA_VERSION}", *_RENDERERS],
         "Options of the pytest plugin": plugin_options(),
         "Fixtures of the pytest plugin": fixtures(),

@@ -4,32 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from ci.errors import SettingsError
 from ci.settings import Settings, load
+from tests.unit.settings_layers import file_of, refused
 
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
-
-
-def refused(**layers: Any) -> SettingsError:
-    """Return the error with which `load` refuses these layers."""
-    with pytest.raises(SettingsError) as caught:
-        load(**layers)
-    assert len(str(caught.value).splitlines()) == 1
-    return caught.value
-
-
-def file_of(folder: Path, content: str, name: str = "sglang-ci.toml") -> Path:
-    """Write a configuration file."""
-    path = folder / name
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(content)
-    return path
 
 
 def test_nothing_set_is_everything_default(tmp_path: Path) -> None:
@@ -238,6 +221,6 @@ def test_the_schema_for_editors_is_the_committed_one() -> None:
 
 def test_every_setting_says_what_it_means() -> None:
     """An editor shows a key without a word on what it does."""
-    for section in Settings().model_dump():
-        for name, field in type(getattr(Settings(), section)).model_fields.items():
-            assert field.description, f"{section}.{name} has no description"
+    for section, schema in Settings.model_json_schema()["$defs"].items():
+        for name, shown in schema["properties"].items():
+            assert shown.get("description"), f"{section}.{name} has no description"

@@ -42,7 +42,11 @@ SCALARS = st.one_of(
 )
 
 NAMES = st.sampled_from(
-    [*Settings.model_fields, "path", "port", "flags", "environment", "expected", "name", ""]
+    [
+        *Settings.model_fields,
+        *("path", "port", "flags", "environment", "expected", "name", ""),
+        *("keys", "identities", "allow", "prod", "after", "signers", "approvals"),
+    ]
 )
 
 PLACES = st.lists(NAMES, min_size=1, max_size=3)

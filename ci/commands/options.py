@@ -1,0 +1,53 @@
+"""Options that several subcommands share, and the settings that they make."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ci.errors import UsageError
+from ci.settings import Effective, load
+
+ConfigFile = Annotated[
+    Path | None, typer.Option("--config", help="Configuration file. [default: ./sglang-ci.toml]")
+]
+Set = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Set one setting, such as server.port=30001."),
+]
+ReportDir = Annotated[
+    Path | None, typer.Option(help="Folder of the report. [default: report.directory]")
+]
+
+
+def effective(
+    config: Path | None, assignments: list[str] | None, overrides: Mapping[str, str]
+) -> Effective:
+    """Return the settings in force.
+
+    Args:
+        config: The configuration file, where one is named.
+        assignments: Texts KEY=VALUE of `--set`.
+        overrides: Dotted key to text, from options of their own.
+
+    Raises:
+        SettingsError: A key or value that isn't allowed.
+    """
+    flags = {}
+    for text in assignments or ():
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise UsageError(f"--set {text}: not KEY=VALUE")
+        flags[key] = value
+    return load(config, os.environ, flags | dict(overrides))
+
+
+def listed(key: str, values: list[str] | list[Path] | None) -> dict[str, str]:
+    """Return the override that gives a list to the setting `key`; none where it is empty."""
+    texts = [str(value) for value in values or ()]
+    return {key: json.dumps(texts, ensure_ascii=False)} if texts else {}

@@ -1,0 +1,65 @@
+"""How a subcommand ends: the report that it leaves, and the exit code that says its verdict."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from functools import partial
+from pathlib import Path
+
+import anyio
+import typer
+
+from ci.errors import SglangCiError
+from ci.report.model import Check, Report
+from ci.report.progress import Progress, progress_for
+from ci.report.write import ReportFolder
+from ci.settings import Settings
+from ci.stages import Stages
+from ci.verdict import Verdict
+
+EXIT = {Verdict.PASSED: 0, Verdict.FAILED: 1, Verdict.INCONCLUSIVE: 3, Verdict.ERROR: 4}
+USAGE = 2
+
+
+def reported(
+    settings: Settings,
+    report_dir: Path | None,
+    prove: Callable[[Progress, Path], Awaitable[Report]],
+) -> None:
+    """Open the report's folder, run `prove`, write and show the report, and exit as it says."""
+    progress = progress_for(sys.stdout, os.environ)
+    with progress, ReportFolder.open(report_dir or settings.report.directory) as folder:
+        found = anyio.run(prove, progress, folder.path)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)  # the report is written in an instant
+        try:
+            folder.write(found)
+        except SglangCiError:
+            progress.finished(found, None)
+            raise
+        progress.finished(found, folder.path)
+    if found.interrupted:
+        raise typer.Exit(128 + signal.Signals[found.interrupted])
+    raise typer.Exit(EXIT[found.verdict])
+
+
+def one_stage(
+    settings: Settings,
+    report_dir: Path | None,
+    name: str,
+    work: Callable[[Stages], Awaitable[Check]],
+) -> None:
+    """Run one stage, `work`, into a report of its own, and exit as it says."""
+
+    async def prove(progress: Progress, _: Path) -> Report:
+        stages = Stages(progress)
+
+        async def stage() -> None:
+            await stages.run(name, partial(work, stages))
+
+        return await stages.report(stage)
+
+    reported(settings, report_dir, prove)

@@ -1,0 +1,75 @@
+"""A digest in a registry, read once and judged for its environments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ci.release.history import Reader
+from ci.release.policy import Policy
+from ci.release.store import Evidence, evidence_of
+from ci.release.verify import verify
+
+if TYPE_CHECKING:
+    from ci.release.oci import Manifest
+    from ci.release.reference import Reference
+    from ci.release.registry import Registry
+    from ci.release.signing import Trust
+    from ci.report.model import Check
+    from ci.settings import Settings
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Judges one digest by the settings.
+
+    Args:
+        registry: The repository that holds it.
+        image: Its manifest.
+        settings: The settings in force.
+        trust: Whose signatures are known.
+        now: The time, UTC.
+    """
+
+    registry: Registry
+    image: Manifest
+    settings: Settings
+    trust: Trust
+    now: datetime
+
+    @property
+    def reference(self) -> Reference:
+        """The image, by its digest."""
+        return self.registry.reference.at(self.image.descriptor.digest)
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """All that is attached to it; raises RegistryFault where that can't be asked."""
+        return evidence_of(self.registry, self.image.descriptor, self.trust)
+
+    def reader(self, environment: str) -> Reader:
+        """Return the history of an environment; raises UsageError where there is none such."""
+        return Reader(self.registry, Policy.of(self.settings, environment), self.trust)
+
+    def check(self, environment: str, *, rollback: bool = False) -> Check:
+        """Return the check that says whether the digest may go to an environment.
+
+        Args:
+            environment: Its name.
+            rollback: Whether it goes back to what was there before, which may be of any age.
+
+        Raises:
+            UsageError: There is no environment of that name.
+            RegistryFault: The registry can't be asked.
+        """
+        policy = Policy.of(self.settings, environment)
+        before, digest = policy.settings.after, self.image.descriptor.digest
+        been_before = bool(before) and self.reader(before).was_there(digest)
+        return verify(
+            self.evidence,
+            policy.for_rollback() if rollback else policy,
+            self.now,
+            been_before=been_before,
+        )

@@ -1,0 +1,158 @@
+"""Promotion: an environment's tag moves to a digest, and its history gets one line.
+
+The history's tag is written first, and only where it still names what was read: that is the
+lock, and the line says what is going to happen. The environment's tag follows, again only where
+it still names what was read. Whoever comes in between finds that tag and history disagree, and
+goes no further. A promotion that was cut off in between is finished by repeating it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import TYPE_CHECKING, Any
+
+from ci.errors import BrokenArtifact, ConflictingWrite, UsageError
+from ci.release.history import PREVIOUS, Line, Reader, disagreement
+from ci.release.store import attach, sign
+
+if TYPE_CHECKING:
+    from ci.release.oci import Manifest
+    from ci.release.reference import Reference
+    from ci.release.signing import Signer
+
+
+class State(Enum):
+    """What there is to do."""
+
+    THERE = "there already"
+    UNFINISHED = "promoted already, and the tag is to follow"
+    OPEN = "to be promoted"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A promotion that may be carried out, and what was read before it was judged.
+
+    Args:
+        reader: The environment's history.
+        image: What is to be promoted.
+        there: Digest that the environment's tag names; None where there is no such tag.
+        newest: The newest promotion, if there was any.
+        rollback: Whether it goes back to a digest that was there before.
+    """
+
+    reader: Reader
+    image: Manifest
+    there: str | None
+    newest: Line | None
+    rollback: bool = False
+
+    @property
+    def digest(self) -> str:
+        """The digest that is to be promoted."""
+        return self.image.descriptor.digest
+
+    @property
+    def state(self) -> State:
+        """What there is to do."""
+        if self.newest is None or self.newest.digest != self.digest:
+            return State.OPEN
+        return State.THERE if self.there == self.digest else State.UNFINISHED
+
+
+def plan(reader: Reader, image: Manifest, *, rollback: bool = False) -> Plan:
+    """Read what is in the environment, and return what a promotion of `image` is up against.
+
+    Raises:
+        UsageError: A roll-back to a digest that never was in the environment.
+        ConflictingWrite: Another promotion isn't finished, or somebody moved the tag by hand.
+        BrokenArtifact: The newest promotion isn't to be believed.
+    """
+    newest = reader.newest()
+    at = reader.registry.resolve(reader.environment)
+    there, name = at.digest if at else None, str(_tag(reader))
+    found = Plan(reader, image, there, newest, rollback)
+    if newest and newest.problem:
+        raise BrokenArtifact(name, "promote", disagreement(there, newest))
+    if newest and found.state is State.OPEN and disagreement(there, newest):
+        raise ConflictingWrite(name, "promote", disagreement(there, newest))
+    if rollback and not reader.was_there(found.digest):
+        raise UsageError(f"{found.digest} never was in {reader.environment}: no roll-back")
+    return found
+
+
+def carry_out(plan: Plan, signer: Signer, where: Mapping[str, Any], now: datetime) -> Line:
+    """Do what `plan` found to be done, and return the promotion that is then the newest.
+
+    The policy has to hold; that is the caller's to see to.
+
+    Args:
+        plan: What is to be done.
+        signer: Who signs the promotion.
+        where: Who promotes, and from where.
+        now: The time, UTC.
+
+    Raises:
+        UsageError: Promotions signed so don't count in this environment.
+        ConflictingWrite: Somebody else wrote in between.
+    """
+    if plan.state is State.THERE and plan.newest:
+        return plan.newest
+    head = plan.newest.manifest if plan.newest else None
+    if plan.state is State.OPEN:
+        head = _write_history(plan, signer, where, now)
+    _swap(plan.reader, plan.reader.environment, plan.image, plan.there)
+    return _confirmed(plan.reader, head)
+
+
+def _write_history(plan: Plan, signer: Signer, where: Mapping[str, Any], now: datetime) -> str:
+    """Attach the promotion and let the history name it; return its manifest's digest."""
+    reader, registry = plan.reader, plan.reader.registry
+    previous = plan.newest.manifest if plan.newest else ""
+    predicate = {
+        "created": now.isoformat(),
+        "environment": reader.environment,
+        "number": plan.newest.number + 1 if plan.newest else 1,
+        "previous": previous,
+        "replaces": plan.there or "",
+        "rollback": plan.rollback,
+        "where": dict(where),
+    }
+    signed = sign(registry.reference.at(plan.digest), "promotion", predicate, signer)
+    stranger = reader.policy.disbelief(signed.opened(reader.trust))
+    if stranger:
+        raise UsageError(f"your promotions don't count in {reader.environment}: {stranger}")
+    artifact = attach(registry, plan.image.descriptor, signed, {PREVIOUS: previous})
+    _swap(reader, reader.tag, registry.manifest(artifact.digest), previous or None)
+    if reader.head() != artifact.digest:  # the registry can't swap, and somebody was faster
+        raise _lost(reader)
+    return artifact.digest
+
+
+def _swap(reader: Reader, tag: str, manifest: Manifest, expected: str | None) -> None:
+    """Let `tag` name `manifest`, where it still names what is expected."""
+    kind = manifest.descriptor.media_type
+    try:
+        reader.registry.put_manifest(tag, manifest.content, kind, expected=expected)
+    except ConflictingWrite as error:
+        raise _lost(reader) from error
+
+
+def _confirmed(reader: Reader, head: str | None) -> Line:
+    """Read both tags again and return the promotion; raise where they don't agree on it."""
+    newest, at = reader.newest(), reader.registry.resolve(reader.environment)
+    if newest is None or newest.manifest != head or disagreement(at.digest if at else None, newest):
+        raise _lost(reader)
+    return newest
+
+
+def _lost(reader: Reader) -> ConflictingWrite:
+    problem = "somebody else promoted at the same time: look at its history, and repeat"
+    return ConflictingWrite(str(_tag(reader)), "promote", problem)
+
+
+def _tag(reader: Reader) -> Reference:
+    return reader.registry.reference.tagged(reader.environment)

@@ -1,0 +1,96 @@
+"""Publishing: the image that was proven, all evidence on it, and the record that names it.
+
+Everything is made and signed before anything is pushed, the record is attached last, and what an
+earlier attempt got done is kept: so a publication that was cut off is completed by repeating it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ci.errors import RegistryFault, TagTaken, UsageError
+from ci.release.pieces import Desk, Piece, Publication, kept, pieces
+from ci.release.push import Pushed, push
+from ci.release.store import attach
+from ci.verdict import Verdict
+
+if TYPE_CHECKING:
+    from ci.report.model import Report
+
+
+@dataclass(frozen=True)
+class Published:
+    """What was published: the push, and kind of each piece of evidence to its bundle's digest."""
+
+    pushed: Pushed
+    evidence: Mapping[str, str]
+
+
+def publish(publication: Publication, desk: Desk, *, untested: bool = False) -> Published:
+    """Push an image and attach its evidence, the record last.
+
+    Args:
+        publication: What is published.
+        desk: Where, and with what.
+        untested: Publish also without a report, or with one that isn't PASSED.
+
+    Raises:
+        UsageError: The report isn't PASSED, and nothing was pushed.
+        TagTaken: The tag names another digest, and nothing was pushed.
+        SigningFault: The key or token can't sign, and nothing was pushed.
+        RegistryFault: The registry did not take it all; the message says what is there.
+    """
+    _refuse_unproven(publication.report, untested=untested)
+    _refuse_taken(publication, desk)
+    made = pieces(publication, desk, kept(publication, desk))
+    pushed = push(
+        publication.layout,
+        desk.registry,
+        publication.reference,
+        immutable=desk.immutable,
+        progress=desk.progress,
+    )
+    missing = [piece for piece in made if piece.signed]
+    for number, piece in enumerate(missing):
+        with _explained(publication, missing[number:]):
+            _attach(publication, desk, piece)
+    return Published(pushed, {piece.kind: piece.digest for piece in made})
+
+
+def _refuse_unproven(report: Report | None, *, untested: bool) -> None:
+    if untested or (report and report.verdict is Verdict.PASSED):
+        return
+    if report is None:
+        raise UsageError("nothing proves this image: there is no report; nothing was pushed")
+    raise UsageError(f"the report is {report.verdict}: {report.cause}; nothing was pushed")
+
+
+def _refuse_taken(publication: Publication, desk: Desk) -> None:
+    """Look at the tag before anything is made that takes time."""
+    there = desk.registry.resolve(publication.reference.tag)
+    ours = publication.subject.digest
+    if desk.immutable and there is not None and there.digest != ours:
+        raise TagTaken(str(publication.reference), there.digest, ours)
+
+
+def _attach(publication: Publication, desk: Desk, piece: Piece) -> None:
+    if piece.signed:
+        attach(desk.registry, publication.layout.image, piece.signed)
+        desk.progress(f"{piece.kind}: attached")
+
+
+@contextmanager
+def _explained(publication: Publication, missing: Sequence[Piece]) -> Iterator[None]:
+    """Say in a fault what is there already, what is missing, and what completes it."""
+    try:
+        yield
+    except RegistryFault as error:
+        kinds = ", ".join(piece.kind for piece in missing)
+        error.args = (
+            f"{error}; the image is there, {publication.subject}, and its evidence lacks "
+            f"{kinds}: repeating the command completes it",
+        )
+        raise

@@ -1,0 +1,175 @@
+"""Evidence in the registry: attached to a digest, read back, and held against its signer.
+
+What a registry lists is never believed: neither its annotations nor its order. A piece counts
+for what is written inside its signed statement, and for nothing else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+from ci.errors import BrokenArtifact, MissingArtifact
+from ci.release import statement as statements
+from ci.release.oci import BUNDLE, CREATED, Descriptor
+
+if TYPE_CHECKING:
+    from ci.release.reference import Reference
+    from ci.release.registry import Registry
+    from ci.release.signing import Signer, Trust
+    from ci.release.statement import Statement
+
+CONTENT = "dev.sigstore.bundle.content"
+PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
+BUNDLE_LIMIT = 64 * 1024 * 1024
+"""Most bytes of one bundle that are read."""
+
+_NEVER = datetime.min.replace(tzinfo=UTC)
+
+
+@dataclass(frozen=True)
+class Found:
+    """One piece that is attached to a digest.
+
+    Args:
+        artifact: The manifest that is attached.
+        bundle: Digest of the signed bundle in it; empty where there is none to read.
+        statement: What it says; None where it can't be read.
+        signer: Who signed it, by a name of [trust]; empty where nobody known did.
+        problem: Why it is not what it should be, in one line; empty where it is.
+    """
+
+    artifact: Descriptor
+    bundle: str = ""
+    statement: Statement | None = None
+    signer: str = ""
+    problem: str = ""
+
+    @property
+    def kind(self) -> str:
+        """What it says that it is: by its statement, or else by the hint of its annotation."""
+        if self.statement:
+            return self.statement.kind
+        hint = self.artifact.annotations.get(PREDICATE_TYPE, "")
+        return next((kind for kind, uri in statements.KINDS.items() if uri == hint), "")
+
+    @property
+    def created(self) -> datetime:
+        """When it was made, as its statement says; the beginning of time where it can't."""
+        return self.statement.created if self.statement else _NEVER
+
+    @property
+    def predicate(self) -> Mapping[str, Any]:
+        """What its statement says; empty where it can't be read."""
+        return self.statement.predicate if self.statement else {}
+
+    @property
+    def name(self) -> str:
+        """What messages call it."""
+        return f"{self.kind or 'artifact'} {(self.bundle or self.artifact.digest)[:19]}"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that is attached to one digest, the newest first."""
+
+    image: Descriptor
+    found: tuple[Found, ...]
+
+    def of(self, kind: str) -> tuple[Found, ...]:
+        """Return what is of one kind, the newest first."""
+        return tuple(each for each in self.found if each.kind == kind)
+
+
+@dataclass(frozen=True)
+class Signed:
+    """A statement in its bundle, before it is attached to anything."""
+
+    statement: Statement
+    bundle: bytes
+
+    def opened(self, trust: Trust) -> Found:
+        """Return what a reader with this trust will make of it."""
+        opened = trust.open(self.bundle)
+        artifact = Descriptor.of(BUNDLE, self.bundle)
+        return Found(artifact, artifact.digest, self.statement, opened.signer, opened.problem)
+
+
+def sign(subject: Reference, kind: str, predicate: Mapping[str, Any], signer: Signer) -> Signed:
+    """Return a signed statement of `kind` about `subject`, which names a digest.
+
+    Raises:
+        SigningFault: The key or token can't sign.
+    """
+    content = statements.make(subject, statements.KINDS[kind], predicate)
+    return Signed(statements.read(content), signer.sign(content))
+
+
+def attach(
+    registry: Registry,
+    image: Descriptor,
+    signed: Signed,
+    hints: Mapping[str, str] | None = None,
+) -> Descriptor:
+    """Attach a signed statement to `image`, and return the artifact; `hints` annotate it.
+
+    Raises:
+        RegistryFault: The registry did not take it.
+    """
+    annotations = {
+        CONTENT: "dsse-envelope",
+        PREDICATE_TYPE: signed.statement.predicate_type,
+        CREATED: signed.statement.created.isoformat(),
+    }
+    parts = [(BUNDLE, signed.bundle, dict[str, str]())]
+    return registry.attach(image, BUNDLE, parts, annotations | dict(hints or {}))
+
+
+def evidence_of(registry: Registry, image: Descriptor, trust: Trust) -> Evidence:
+    """Return all evidence on `image`, whatever is wrong with it.
+
+    Raises:
+        RegistryFault: The registry can't be asked; that a piece is missing or broken there
+            is a problem of that piece and no fault.
+    """
+    listed = registry.referrers(image.digest, BUNDLE)
+    found = (open_artifact(registry, artifact, image.digest, trust) for artifact in listed)
+    newest_first = sorted(found, key=lambda each: (each.created, each.bundle), reverse=True)
+    return Evidence(image, tuple(newest_first))
+
+
+def open_artifact(registry: Registry, artifact: Descriptor, subject: str, trust: Trust) -> Found:
+    """Return what one attached artifact holds, as far as it can be read and believed.
+
+    Args:
+        registry: The repository that holds it.
+        artifact: The artifact's manifest.
+        subject: Digest that its statement has to be about; any where it is empty.
+        trust: Whose signatures are known.
+    """
+    found = Found(artifact)
+    try:
+        bundle = _bundle_in(registry, artifact)
+        found = replace(found, bundle=bundle.digest)
+        content = registry.blob(bundle, BUNDLE_LIMIT)
+    except (MissingArtifact, BrokenArtifact) as error:
+        return replace(found, problem=f"gone or replaced in the registry: {error.problem}")
+    except ValueError as error:
+        return replace(found, problem=f"malformed: {error}")
+    opened = trust.open(content)
+    found = replace(found, statement=opened.statement, signer=opened.signer, problem=opened.problem)
+    said = found.statement
+    if said and subject and said.subject_digest != subject:
+        return replace(found, problem=f"it is about another digest, {said.subject_digest}")
+    return found
+
+
+def _bundle_in(registry: Registry, artifact: Descriptor) -> Descriptor:
+    bundles = [
+        layer for layer in registry.manifest(artifact.digest).layers if layer.media_type == BUNDLE
+    ]
+    if len(bundles) != 1:
+        raise ValueError(f"it holds {len(bundles)} bundles, and one is expected")
+    return bundles[0]

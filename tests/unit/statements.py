@@ -1,0 +1,18 @@
+"""Statements and digests, for the tests of what is said about releases."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ci.release.reference import Reference
+from ci.release.statement import APPROVAL, make
+
+NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)
+DIGEST = f"sha256:{'a1' * 32}"
+IMAGE = Reference.parse("registry.example:5000/team/image:1.0-abc").at(DIGEST)
+
+
+def approval(**more: Any) -> bytes:
+    """Return a statement: an approval."""
+    return make(IMAGE, APPROVAL, {"created": NOW.isoformat(), "environment": "prod"} | more)
