@@ -3,28 +3,39 @@
 import dagger
 from dagger import dag
 
+from ci.release.bases import bases
 from ci.settings import Settings
 
-PROBER_BASE = "python:3.11-slim"
 PACKAGE = "/opt/sglang-ci"
+LOCKS = ("build.txt", "server.txt", "uv.txt")
+"""Files of `requirements` that decide what is installed in an image."""
 USER = "10001"
 """The user as which servers run."""
 
 
-def image(settings: Settings, labels: dict[str, str], *, gpu: bool) -> dagger.Container:
-    """Build the Dockerfile's target `gpu` or `cpu`; `labels` are its arguments of that kind."""
-    arguments = labels | {
-        "SGLANG_VERSION": settings.image.sglang_version,
-        "TORCH_INDEX": settings.image.torch_index,
+async def image(settings: Settings, labels: dict[str, str], *, gpu: bool) -> dagger.Container:
+    """Build the Dockerfile's target `gpu` or `cpu`; `labels` are its arguments of that kind.
+
+    Its base images are resolved to digests first, pinned or not: so a label of the image says
+    what it is built on.
+    """
+    source, version = dag.current_module().source(), settings.image.sglang_version
+    named = bases(await source.file("Dockerfile").contents(), version)
+    wanted = named if gpu else {"PYTHON_IMAGE": named["PYTHON_IMAGE"]}
+    resolved = {
+        name: await dag.container().from_(base).image_ref() for name, base in wanted.items()
     }
-    return (
-        dag.current_module()
-        .source()
-        .docker_build(
-            target="gpu" if gpu else "cpu",
-            build_args=[dagger.BuildArg(name=k, value=v) for k, v in arguments.items() if v],
-        )
+    index = settings.image.torch_index
+    return _built(
+        "gpu" if gpu else "cpu",
+        labels | resolved | {"SGLANG_VERSION": version, "TORCH_INDEX": index},
     )
+
+
+def _built(target: str, arguments: dict[str, str]) -> dagger.Container:
+    """Return a target of the Dockerfile; empty arguments are left to its defaults."""
+    given = [dagger.BuildArg(name=name, value=value) for name, value in arguments.items() if value]
+    return dag.current_module().source().docker_build(target=target, build_args=given)
 
 
 def with_package(container: dagger.Container) -> dagger.Container:
@@ -35,15 +46,9 @@ def with_package(container: dagger.Container) -> dagger.Container:
     )
 
 
-def prober() -> dagger.Container:
-    """Return a container that can run this package's checks, and has nothing of SGLang."""
-    lock = dag.current_module().source().file("requirements.lock")
-    install = ["python3", "-m", "pip", "install", "--quiet", "--require-hashes", "--no-deps"]
-    installed = (
-        dag.container()
-        .from_(PROBER_BASE)
-        .with_mounted_cache("/root/.cache/pip", dag.cache_volume("sglang-ci-pip"))
-        .with_mounted_file("/opt/requirements.lock", lock)
-        .with_exec([*install, "--requirement", "/opt/requirements.lock"])
-    )
-    return with_package(installed).with_workdir("/prober")
+def prober(lock: str = "requirements.lock") -> dagger.Container:
+    """Return a container that can run this package's checks, and has nothing of SGLang.
+
+    `requirements/release.txt` as its lock makes it one that handles releases, too.
+    """
+    return with_package(_built("prober", {"LOCK": lock})).with_workdir("/prober")

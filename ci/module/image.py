@@ -9,6 +9,7 @@ from dagger import Doc, field, function, object_type
 from ci.module import models
 from ci.module.inputs import Inputs
 from ci.module.prober import LOG_FILE, PORT, with_logs
+from ci.module.release import Release, published
 from ci.module.server import Server
 from ci.settings import Settings
 
@@ -52,20 +53,17 @@ class Image:
     @function(cache="session")
     async def publish(
         self,
-        address: Annotated[str, Doc("Reference to publish to, with a tag")],
-        username: Annotated[str, Doc("User of the registry")] = "",
-        password: Annotated[dagger.Secret | None, Doc("Password or token of that user")] = None,
+        address: Annotated[str, Doc("Where to: registry/repository, with a tag or without")],
         untested: Annotated[bool, Doc("Publish without proving the image first")] = False,  # noqa: FBT002
-    ) -> str:
-        """Prove the image, publish that very image, and return its reference by digest."""
+    ) -> Release:
+        """Prove the image, publish that very image, and attach its evidence."""
+        proven = None
         if not untested:
-            await (await (await self.serve()).prove()).sync()
-        container = self.container
-        if password is not None:
-            container = container.with_registry_auth(address, username, password)
-        return await container.publish(
-            address, forced_compression=dagger.ImageLayerCompression.Zstd
-        )
+            proven = await (await self.serve()).prove()
+            await proven.sync()
+        report = await published(self.container, proven, address, self.inputs)
+        await report.sync()
+        return Release(reference=report.published, inputs=self.inputs)
 
 
 def _logged(container: dagger.Container, settings: Settings, run: str) -> dagger.Container:

@@ -11,9 +11,35 @@ from ci.settings import Settings, load
 
 
 @object_type
+class Origin:
+    """What an image is built from and by whom, for its labels and its release record."""
+
+    revision: str = ""
+    source_url: str = ""
+    created: str = ""
+    actor: str = ""
+    build_url: str = ""
+
+
+@object_type
+class Credentials:
+    """Who asks a registry, how it is reached, and with which key evidence is signed."""
+
+    username: str = ""
+    password: dagger.Secret | None = None
+    registry: dagger.Service | None = None
+    signing_key: dagger.Secret | None = None
+    signing_key_password: dagger.Secret | None = None
+    identity_token: dagger.Secret | None = None
+    trust: dagger.Directory | None = None
+
+
+@object_type
 class Inputs:
     """The user's own files and secrets; each may be missing."""
 
+    origin: Origin
+    credentials: Credentials
     config: dagger.File | None = None
     model: dagger.Directory | None = None
     smoke_cases: dagger.Directory | None = None

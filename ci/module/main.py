@@ -7,7 +7,8 @@ from dagger import Doc, check, function, object_type, up
 
 from ci.module import build
 from ci.module.image import Image
-from ci.module.inputs import Inputs
+from ci.module.inputs import Credentials, Inputs, Origin
+from ci.module.release import Environment, Release, published
 from ci.module.report import Report
 
 
@@ -25,17 +26,33 @@ class SglangCi:
         dagger.Directory | None, Doc("Folder of your own smoke cases, ordinary pytest")
     ] = None
     hub_token: Annotated[dagger.Secret | None, Doc("Token of the model hub")] = None
-    revision: Annotated[str, Doc("Commit of your project, for the image's label")] = ""
-    source_url: Annotated[str, Doc("URL of your project, for the image's label")] = ""
+    revision: Annotated[str, Doc("Commit of your project, for label, tag and record")] = ""
+    source_url: Annotated[str, Doc("URL of your project, for label and record")] = ""
     created: Annotated[str, Doc("Time of the build, RFC 3339, for the image's label")] = ""
+    actor: Annotated[str, Doc("Who builds, as your CI names them, for the record")] = ""
+    build_url: Annotated[str, Doc("Where your CI's run can be seen, for the record")] = ""
+    username: Annotated[str, Doc("User of the registry")] = ""
+    password: Annotated[dagger.Secret | None, Doc("Password or token of that user")] = None
+    registry: Annotated[
+        dagger.Service | None,
+        Doc("A registry that only your host reaches, such as tcp://localhost:5000"),
+    ] = None
+    signing_key: Annotated[dagger.Secret | None, Doc("Private key (PEM) that signs evidence")] = (
+        None
+    )
+    signing_key_password: Annotated[dagger.Secret | None, Doc("Password of that key")] = None
+    identity_token: Annotated[
+        dagger.Secret | None, Doc("OIDC token that signs evidence by Sigstore, without a key")
+    ] = None
+    trust: Annotated[
+        dagger.Directory | None, Doc("Folder of the public keys that sglang-ci.toml names")
+    ] = None
 
     @function(cache="session")
     async def ci(
         self,
         gpu: Annotated[bool, Doc("Take the GPU image and give the server all GPUs")] = False,  # noqa: FBT002
-        publish_to: Annotated[str, Doc("Reference to publish to if every check passed")] = "",
-        username: Annotated[str, Doc("User of that registry")] = "",
-        password: Annotated[dagger.Secret | None, Doc("Password or token of that user")] = None,
+        publish_to: Annotated[str, Doc("Where to publish if every check passed")] = "",
     ) -> Report:
         """Build the image, serve it, prove it, and publish that very image if it passed.
 
@@ -46,8 +63,7 @@ class SglangCi:
         report = await (await image.serve()).prove()
         if not publish_to or not report.passed:
             return report
-        reference = await image.publish(publish_to, username, password, untested=True)
-        return report.as_published(reference)
+        return await published(image.container, report, publish_to, image.inputs)
 
     @function(cache="session")
     async def image(
@@ -55,14 +71,9 @@ class SglangCi:
         gpu: Annotated[bool, Doc("Build on SGLang's official CUDA image")] = False,  # noqa: FBT002
     ) -> Image:
         """Build the serving image from the module's Dockerfile."""
-        inputs = Inputs(
-            config=self.config,
-            model=self.model,
-            smoke_cases=self.smoke_cases,
-            hub_token=self.hub_token,
-        )
+        inputs = self._inputs()
         labels = {"REVISION": self.revision, "SOURCE": self.source_url, "CREATED": self.created}
-        container = build.image(await inputs.settings(), labels, gpu=gpu)
+        container = await build.image(await inputs.settings(), labels, gpu=gpu)
         return Image(container=container, gpu=gpu, inputs=inputs)
 
     @function(cache="never")
@@ -76,3 +87,52 @@ class SglangCi:
     async def server(self) -> dagger.Service:
         """Serve the image on a CPU: `dagger up` brings it to a port of this host."""
         return (await (await self.image()).serve()).service
+
+    @function(cache="session")
+    async def release(
+        self, reference: Annotated[str, Doc("A published image, by digest or by tag")]
+    ) -> Release:
+        """Return a release, to be read, judged, approved or promoted."""
+        return Release(reference=reference, inputs=self._inputs())
+
+    @function(cache="session")
+    async def environment(
+        self,
+        name: Annotated[str, Doc("Its name, as in sglang-ci.toml")],
+        repository: Annotated[str, Doc("The repository whose releases go there")],
+    ) -> Environment:
+        """Return an environment, to see what is there, what was, and since when."""
+        return Environment(name=name, repository=repository, inputs=self._inputs())
+
+    @function(cache="never")
+    async def verdict(
+        self, report: Annotated[dagger.Directory, Doc("A report that was kept")]
+    ) -> str:
+        """Return the verdict of a kept report, or fail where it isn't PASSED."""
+        found = await Report.of(report)
+        await found.sync()
+        return found.verdict
+
+    def _inputs(self) -> Inputs:
+        return Inputs(
+            config=self.config,
+            model=self.model,
+            smoke_cases=self.smoke_cases,
+            hub_token=self.hub_token,
+            origin=Origin(
+                revision=self.revision,
+                source_url=self.source_url,
+                created=self.created,
+                actor=self.actor,
+                build_url=self.build_url,
+            ),
+            credentials=Credentials(
+                username=self.username,
+                password=self.password,
+                registry=self.registry,
+                signing_key=self.signing_key,
+                signing_key_password=self.signing_key_password,
+                identity_token=self.identity_token,
+                trust=self.trust,
+            ),
+        )

@@ -1,6 +1,5 @@
 """What checks found, as an object of the graph."""
 
-from dataclasses import replace
 from typing import Annotated, Self
 
 import dagger
@@ -31,16 +30,17 @@ class Report:
     async def of(cls, directory: dagger.Directory) -> Self:
         """Read the report that lies in `directory`."""
         found = Found.model_validate_json(await directory.file("report.json").contents())
-        return cls(directory=directory, verdict=str(found.verdict), cause=found.cause)
+        return cls(
+            directory=directory,
+            verdict=str(found.verdict),
+            cause=found.cause,
+            published=next((check.facts.get("reference", "") for check in found.checks[-1:]), ""),
+        )
 
     @property
     def passed(self) -> bool:
         """Whether every check passed."""
         return self.verdict == Verdict.PASSED
-
-    def as_published(self, reference: str) -> "Report":
-        """Return this report with the reference under which the image was published."""
-        return replace(self, published=reference)
 
     @function(cache="never")
     async def summary(self) -> str:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import uuid
 from pathlib import Path
 
-import httpx
 import pytest
 
 from ci.report.write import load
@@ -15,7 +12,7 @@ from tests.engine.conftest import Dagger, said
 
 pytestmark = pytest.mark.engine
 
-REGISTRY = "localhost:5000"
+NOWHERE = "registry.invalid/team/sglang:1"
 
 
 def test_functions_read_like_documentation(dagger: Dagger) -> None:
@@ -23,32 +20,6 @@ def test_functions_read_like_documentation(dagger: Dagger) -> None:
     listed = dagger("functions").stdout
     for name, text in (("ci", "Build the image, serve it"), ("image", "Build the serving image")):
         assert any(line.startswith(name) and text in line for line in listed.splitlines()), listed
-
-
-def test_ci_proves_and_publishes(dagger: Dagger, tmp_path: Path) -> None:
-    """The whole graph passes, and what was proven lies in the registry by digest, in zstd."""
-    try:
-        httpx.get(f"http://{REGISTRY}/v2/", timeout=5.0)
-    except httpx.TransportError:
-        pytest.skip(f"no registry answers on {REGISTRY}")
-    address = f"{REGISTRY}/sglang-ci/tests:{uuid.uuid4().hex}"
-    query = f"""{{ ci(publishTo: "{address}") {{
-        verdict published directory {{ export(path: "{tmp_path}") }} }} }}"""
-    ran = dagger("query", stdin=query)
-    assert ran.returncode == 0, said(ran)
-    found = json.loads(ran.stdout)["ci"]
-    assert found["verdict"] == "PASSED"
-    report = load(tmp_path)
-    assert report.verdict is Verdict.PASSED
-    assert [check.name for check in report.checks] == ["readiness", "versions", "smoke"]
-    assert "weights" in [phase.name for phase in report.checks[0].phases]
-    _, at, digest = found["published"].partition("@")
-    assert at
-    manifest = httpx.get(
-        f"http://{REGISTRY}/v2/sglang-ci/tests/manifests/{digest}",
-        headers={"Accept": "application/vnd.oci.image.manifest.v1+json"},
-    ).json()
-    assert {layer["mediaType"].rpartition("+")[2] for layer in manifest["layers"]} == {"zstd"}
 
 
 def test_model_without_configuration_fails(dagger: Dagger, tmp_path: Path) -> None:
@@ -87,15 +58,14 @@ def test_wrong_setting_names_its_key(dagger: Dagger, tmp_path: Path) -> None:
 
 
 def test_failing_case_of_the_user_stops_publishing(dagger: Dagger, tmp_path: Path) -> None:
-    """A user's own smoke case and a wrong version both count, and nothing is published."""
+    """A user's own smoke case and a wrong version both count, and no registry is asked."""
     cases = tmp_path / "cases"
     cases.mkdir()
     (cases / "test_mine.py").write_text("def test_mine(model):\n    assert model == 'other'\n")
     config = tmp_path / "sglang-ci.toml"
     config.write_text('[versions]\nexpected = {torch = "1.0"}\n[smoke]\nbuiltin = false\n')
-    address = f"{REGISTRY}/sglang-ci/tests:{uuid.uuid4().hex}"
     given = ("--config", str(config), "--smoke-cases", str(cases))
-    ran = dagger("call", *given, "ci", "--publish-to", address, "directory", "export",
+    ran = dagger("call", *given, "ci", "--publish-to", NOWHERE, "directory", "export",
                  f"--path={tmp_path / 'report'}")  # fmt: skip
     assert ran.returncode == 0, said(ran)
     report = load(tmp_path / "report")
@@ -106,5 +76,3 @@ def test_failing_case_of_the_user_stops_publishing(dagger: Dagger, tmp_path: Pat
         "smoke": Verdict.FAILED,
     }
     assert "expected 1.0, installed 2." in report.checks[1].cause
-    tags = httpx.get(f"http://{REGISTRY}/v2/sglang-ci/tests/tags/list").json().get("tags") or []
-    assert address.rpartition(":")[2] not in tags

@@ -16,27 +16,6 @@ from tests.live.conftest import Command
 pytestmark = pytest.mark.live
 
 
-def test_ci_proves_a_real_server(command: Command) -> None:
-    """The one command a newcomer types passes, and leaves a whole report."""
-    run = command("ci", "--set", "model.served_name=tiny")
-    assert run.wait() == 0, run.output()
-    report = run.report()
-    assert report.verdict is Verdict.PASSED
-    assert [check.name for check in report.checks] == [
-        "readiness",
-        "versions",
-        "smoke",
-        "shutdown",
-    ]
-    assert [stage.stage for stage in report.not_run] == ["image", "publish"]
-    written = {path.name for path in (run.folder / "report").iterdir()}
-    assert {"report.json", "junit.xml", "summary.md", "index.html", "server.log"} <= written
-    phases = {phase.name: phase for phase in report.checks[0].phases}
-    assert {"process started", "port open", "serving", "first token"} <= set(phases)
-    assert {"arguments", "scheduler", "weights", "KV cache", "warm-up"} <= set(phases)
-    assert phases["weights"].within == "port open"
-
-
 def test_quiet_log_level_loses_only_the_inner_phases(command: Command) -> None:
     """A user who silences the server still gets the outer phases and a verdict."""
     run = command("ci", "--set", "server.log_level=warning", "--set", "smoke.select=greedy")

@@ -1,0 +1,83 @@
+"""`sglang-ci release …`, run in a container that reaches the registry."""
+
+import uuid
+
+import dagger
+from dagger import ReturnType
+
+from ci.module.build import prober
+from ci.module.inputs import Inputs
+
+CONFIG = "/prober/sglang-ci.toml"
+REPORT = "/report/release"
+REGISTRY = "registry"
+"""Name, inside the container, of a registry that the caller brings as a service."""
+
+
+class ReleaseError(Exception):
+    """A command about a release failed; the message is its own line on why."""
+
+
+async def publisher(inputs: Inputs) -> dagger.Container:
+    """Return a container with the user's settings, credentials and keys for releases."""
+    at = inputs.credentials
+    container = prober("requirements/release.txt").with_env_variable("RUN_ID", uuid.uuid4().hex)
+    if inputs.config is not None:
+        container = container.with_mounted_file(CONFIG, inputs.config)
+    if at.trust is not None:
+        folder = (await at.trust.name()).strip("/")
+        container = container.with_mounted_directory(f"/prober/{folder}", at.trust)
+    for name, value in _variables(inputs).items():
+        container = container.with_env_variable(name, value)
+    for name, secret in _secrets(inputs).items():
+        container = container.with_secret_variable(name, secret)
+    return container if at.registry is None else await _reaching(container, at.registry)
+
+
+def _variables(inputs: Inputs) -> dict[str, str]:
+    """Return the variables that say who asks: empty ones are left out."""
+    origin = inputs.origin
+    named = {
+        "REGISTRY_USERNAME": inputs.credentials.username,
+        "SGLANG_CI_ACTOR": origin.actor,
+        "SGLANG_CI_BUILD_URL": origin.build_url,
+    }
+    return {name: value for name, value in named.items() if value}
+
+
+def _secrets(inputs: Inputs) -> dict[str, dagger.Secret]:
+    at = inputs.credentials
+    named = {
+        "REGISTRY_PASSWORD": at.password,
+        "SIGNING_KEY": at.signing_key,
+        "SIGNING_KEY_PASSWORD": at.signing_key_password,
+        "SIGSTORE_ID_TOKEN": at.identity_token,
+    }
+    return {name: secret for name, secret in named.items() if secret is not None}
+
+
+async def _reaching(container: dagger.Container, service: dagger.Service) -> dagger.Container:
+    """Return `container` with `service` answering for whatever registry a reference names."""
+    port = await (await service.ports())[0].port()
+    return container.with_service_binding(REGISTRY, service).with_env_variable(
+        "SGLANG_CI_REGISTRY__ENDPOINT", f"{REGISTRY}:{port}"
+    )
+
+
+def ask(container: dagger.Container, *arguments: str) -> dagger.Container:
+    """Return `container` after it ran `sglang-ci release ARGUMENTS`, whatever came of it."""
+    argv = ["python3", "-m", "ci", "release", *arguments]
+    return container.with_exec(argv, expect=ReturnType.ANY)
+
+
+async def told(container: dagger.Container, *arguments: str) -> str:
+    """Return what `sglang-ci release ARGUMENTS` prints in `container`.
+
+    Raises:
+        ReleaseError: It failed.
+    """
+    asked = ask(container, *arguments)
+    if await asked.exit_code():
+        said = (await asked.stderr()).strip() or (await asked.stdout()).strip() or "no output"
+        raise ReleaseError(said.splitlines()[-1])
+    return await asked.stdout()

@@ -1,0 +1,134 @@
+"""Releases and the environments that they go to."""
+
+from typing import Annotated
+
+import dagger
+from dagger import Doc, dag, field, function, object_type
+
+from ci.module import build, prober, publisher
+from ci.module.inputs import Inputs
+from ci.module.report import Report
+
+TAR = "/release/image.tar"
+INSTALLED = "/release/installed.json"
+LOCKS = "/release/requirements"
+PROVEN = "/release/report"
+
+
+@object_type
+class Release:
+    """An image in a registry, with its evidence, approvals and promotions beside it."""
+
+    reference: Annotated[str, Doc("The image, by digest")] = field()
+    inputs: Inputs
+
+    @function(cache="never")
+    async def show(self) -> str:
+        """Return one page, in Markdown, on everything that the registry knows of it."""
+        return await self._told("show", self.reference)
+
+    @function(cache="never")
+    async def verify(
+        self, environment: Annotated[str, Doc("Environment of sglang-ci.toml")]
+    ) -> Report:
+        """Judge whether it may go to an environment, naming each missing or stale piece."""
+        container = await publisher.publisher(self.inputs)
+        arguments = ("verify", self.reference, "--environment", environment)
+        asked = publisher.ask(container, *arguments, "--report-dir", "/report/verify")
+        return await Report.of(await prober.answer(asked, "verify"))
+
+    @function(cache="never")
+    async def approve(
+        self,
+        environment: Annotated[str, Doc("Environment to approve it for")],
+        by: Annotated[str, Doc("Name of the person who approves")],
+    ) -> str:
+        """Attach an approval of this digest for an environment, signed with the signing key."""
+        return await self._told("approve", self.reference, "--environment", environment, "--by", by)
+
+    @function(cache="never")
+    async def promote(
+        self,
+        environment: Annotated[str, Doc("Environment to bring it to")],
+        rollback: Annotated[bool, Doc("Bring back a digest that was there before")] = False,  # noqa: FBT002
+    ) -> str:
+        """Move an environment's tag to this digest, where the environment's policy holds."""
+        back = ["--rollback"] if rollback else []
+        return await self._told("promote", self.reference, "--environment", environment, *back)
+
+    async def _told(self, *arguments: str) -> str:
+        return await publisher.told(await publisher.publisher(self.inputs), *arguments)
+
+
+@object_type
+class Environment:
+    """A named place to deploy to: what is there, what was, and since when."""
+
+    name: Annotated[str, Doc("Its name, as in sglang-ci.toml")] = field()
+    repository: Annotated[str, Doc("The repository whose releases go there")] = field()
+    inputs: Inputs
+
+    @function(cache="never")
+    async def current(self) -> str:
+        """Return the reference by digest that is there now: what a deployment needs."""
+        return (await self._told("current")).strip()
+
+    @function(cache="never")
+    async def previous(self) -> str:
+        """Return the reference by digest that was there before: what a roll-back needs."""
+        return (await self._told("previous")).strip()
+
+    @function(cache="never")
+    async def history(self) -> str:
+        """Return what was there and when, and who brought it, newest first."""
+        return await self._told("history")
+
+    async def _told(self, question: str) -> str:
+        container = await publisher.publisher(self.inputs)
+        return await publisher.told(
+            container, question, self.repository, "--environment", self.name
+        )
+
+
+async def published(
+    image: dagger.Container, proven: Report | None, address: str, inputs: Inputs
+) -> Report:
+    """Push `image` as it is, with zstd layers, and attach its evidence.
+
+    Args:
+        image: The container that was proven.
+        proven: What was found; without it the image is published untested.
+        address: Where to, with a tag or without; the settings make one then.
+        inputs: Whose settings, credentials and keys.
+
+    Returns:
+        What was found and what came of publishing, and the reference where that PASSED.
+    """
+    source = dag.current_module().source()
+    tar = image.as_tarball(forced_compression=dagger.ImageLayerCompression.Zstd)
+    container = (
+        (await publisher.publisher(inputs))
+        .with_mounted_file(TAR, tar)
+        .with_mounted_file(INSTALLED, installed(image))
+        .with_mounted_directory(LOCKS, source.directory("requirements"))
+    )
+    locks = [part for name in build.LOCKS for part in ("--lock", f"{LOCKS}/{name}")]
+    arguments = ["publish", TAR, address, "--installed", INSTALLED, *locks]
+    if proven is None:
+        arguments.append("--untested")
+    else:
+        container = container.with_mounted_directory(PROVEN, proven.directory)
+        arguments += ["--report", PROVEN]
+    asked = publisher.ask(container, *arguments, "--report-dir", "/report/publish")
+    return await Report.of(await prober.answer(asked, "publish"))
+
+
+def installed(image: dagger.Container) -> dagger.File:
+    """Return what `image` has installed: Python's distributions and Debian's packages."""
+    script = dag.current_module().source().file("ci/release/evidence/installed.py")
+    ran, found = "/tmp/installed.py", "/tmp/installed.json"  # noqa: S108
+    return (
+        image.with_mounted_file(ran, script)
+        .with_exec(["python3", ran], redirect_stdout=found, use_entrypoint=False)
+        .file(found)
+    )

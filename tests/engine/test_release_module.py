@@ -1,0 +1,161 @@
+"""From an image to an environment, by the module, with a registry that only this host reaches."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from ci.release.signing import new_key
+from tests.engine.conftest import ROOT, run_dagger, said
+from tests.readme import readme
+from tests.registries import PASSWORD, USER, Running, docker_registry
+
+pytestmark = pytest.mark.engine
+
+CONFIG = """
+[registry]
+plain_http = true
+tag = "{version}-{revision}"
+
+[smoke]
+select = "greedy"
+
+[trust]
+keys = { ci = "keys/ci.pub", alice = "keys/alice.pub" }
+
+[environments.test]
+evidence = ["report", "record", "sbom", "provenance"]
+
+[environments.prod]
+evidence = ["report", "record", "sbom", "provenance"]
+after = "test"
+approvals = 1
+approvers = ["alice"]
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A project that releases to a registry of this host."""
+
+    folder: Path
+    registry: Running
+
+    @property
+    def reached(self) -> list[str]:
+        """What the module needs to know of the project and of a registry on this host."""
+        return [
+            f"--config={self.folder / 'sglang-ci.toml'}",
+            f"--trust={self.folder / 'keys'}",
+            f"--registry=tcp://{self.registry.address}",
+        ]
+
+    def publish(self, repository: str) -> str:
+        """Run the README's own command; return the reference by digest that it ends with."""
+        own = {
+            "file:ci.key": f"file:{self.folder / 'ci.key'}",
+            "'$(git rev-parse HEAD)'": "abc123 --source-url https://example.org/project",
+            "--username me": f"--username {USER}",
+            "env:REGISTRY_PASSWORD": f"file:{self.folder / 'password'}",
+            "registry.example/team/sglang": repository,
+        }
+        _, call, *arguments = readme("dagger call --signing-key", own)
+        ran = run_dagger(call, *self.reached, *arguments, "published")
+        assert ran.returncode == 0, said(ran)
+        return ran.stdout.strip()
+
+    def call(self, *arguments: str, key: str = "ci") -> subprocess.CompletedProcess[str]:
+        """Run `dagger call` with everything that a release needs, signing by `key`."""
+        given = {
+            "username": USER,
+            "password": f"file:{self.folder / 'password'}",
+            "signing-key": f"file:{self.folder / key}.key",
+        }
+        options = (f"--{name}={value}" for name, value in given.items())
+        return run_dagger("call", *self.reached, *options, *arguments)
+
+    def answer(self, *arguments: str, key: str = "ci") -> str:
+        """Return what a call that must succeed prints."""
+        ran = self.call(*arguments, key=key)
+        assert ran.returncode == 0, said(ran)
+        return ran.stdout.strip()
+
+    def clean(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run `sglang-ci release` in a folder that has only the settings and public keys."""
+        folder.mkdir(exist_ok=True)
+        config = (self.folder / "sglang-ci.toml").read_text()
+        (folder / "sglang-ci.toml").write_text(config.replace("keys/", f"{self.folder}/keys/"))
+        return subprocess.run(
+            [sys.executable, "-m", "ci", "release", *arguments],
+            cwd=folder,
+            env=os.environ
+            | {"PYTHONPATH": str(ROOT), "REGISTRY_USERNAME": USER, "REGISTRY_PASSWORD": PASSWORD},
+            capture_output=True,
+            text=True,
+            timeout=300,
+            check=False,
+        )
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
+    """A project with two keys, and a registry that wants a password."""
+    folder = tmp_path_factory.mktemp("project")
+    (folder / "keys").mkdir()
+    for name in ("ci", "alice"):
+        private, public = new_key()
+        (folder / f"{name}.key").write_text(private)
+        (folder / "keys" / f"{name}.pub").write_text(public)
+    (folder / "sglang-ci.toml").write_text(CONFIG)
+    (folder / "password").write_text(PASSWORD)
+    with docker_registry(folder, login=True) as registry:
+        yield Project(folder, registry)
+
+
+def test_from_image_to_production(project: Project, tmp_path: Path) -> None:
+    """What was proven is published, approved and promoted, and anyone can check it later."""
+    repository = f"{project.registry.address}/team/sglang"
+    reference = project.publish(repository)
+    assert reference.startswith(f"{repository}@sha256:")
+
+    release = ("release", f"--reference={reference}")
+    early = project.call(*release, "verify", "--environment=prod")
+    assert early.returncode != 0
+    assert "test" in said(early)
+    project.answer(*release, "promote", "--environment=test")
+    project.answer(*release, "approve", "--environment=prod", "--by=alice", key="alice")
+    project.answer(*release, "promote", "--environment=prod")
+    prod = ("environment", "--name=prod", f"--repository={repository}")
+    assert project.answer(*prod, "current") == reference
+
+    there = project.clean(tmp_path / "clean", "verify", reference, "--environment", "prod")
+    assert there.returncode == 0, there.stdout + there.stderr
+    page = project.clean(tmp_path / "clean", "show", reference)
+    assert page.returncode == 0, page.stdout + page.stderr
+    for part in ("abc123", "https://example.org/project", "0.5.23", "alice", "prod"):
+        assert part in page.stdout, part
+
+
+def test_manifest_is_of_the_proven_layers(project: Project) -> None:
+    """All layers are zstd, and no file of the registry holds a secret."""
+    storage = project.folder / "storage"
+    manifests = [
+        json.loads(file.read_bytes())
+        for file in storage.rglob("data")
+        if file.stat().st_size < 100_000 and file.read_bytes().startswith(b"{")
+    ]
+    images = [one for one in manifests if "layers" in one and not one.get("subject")]
+    assert images
+    for image in images:
+        assert {layer["mediaType"].rpartition("+")[2] for layer in image["layers"]} == {"zstd"}
+    secrets = [PASSWORD.encode(), (project.folder / "ci.key").read_bytes()[30:90]]
+    for file in (file for file in storage.rglob("data") if file.is_file()):
+        content = file.read_bytes() if file.stat().st_size < 50_000_000 else b""
+        assert not any(secret in content for secret in secrets), file

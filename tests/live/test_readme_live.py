@@ -1,0 +1,108 @@
+"""What the README shows, run as it stands there: the commands that need no engine."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ci.platform import TINY_MODEL
+from ci.report.write import load
+from ci.server.process import ServerProcess
+from ci.verdict import Outcome, Verdict
+from tests.live.conftest import HANG
+from tests.readme import ROOT, readme
+
+pytestmark = pytest.mark.live
+
+
+def run(folder: Path, argv: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a reader would, who has `sglang-ci` on the path, in `folder`."""
+    tools = folder / "tools"
+    tools.mkdir(exist_ok=True)
+    command = tools / "sglang-ci"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ci "$@"\n')
+    command.chmod(0o755)
+    path = {"PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        argv,
+        cwd=folder,
+        env=os.environ | path | variables,
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=False,
+    )
+
+
+def test_make_ci_proves_a_real_server(tmp_path: Path) -> None:
+    """The one command a newcomer types passes, and leaves a whole report."""
+    folder = tmp_path / "report"
+    argv = [*readme("make ci"), f"ARGS=--report-dir {folder} --set model.served_name=tiny"]
+    ran = run(tmp_path, [argv[0], "-C", str(ROOT), *argv[1:]])
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    report = load(folder)
+    assert report.verdict is Verdict.PASSED
+    assert [check.name for check in report.checks] == [
+        "readiness",
+        "versions",
+        "smoke",
+        "shutdown",
+    ]
+    assert [stage.stage for stage in report.not_run] == ["image", "publish"]
+    written = {path.name for path in folder.iterdir()}
+    assert {"report.json", "junit.xml", "summary.md", "index.html", "server.log"} <= written
+    phases = {phase.name: phase for phase in report.checks[0].phases}
+    assert {"process started", "port open", "serving", "first token"} <= set(phases)
+    assert {"arguments", "scheduler", "weights", "KV cache", "warm-up"} <= set(phases)
+    assert phases["weights"].within == "port open"
+
+
+@pytest.mark.parametrize("stage", ["wait", "versions", "smoke"])
+def test_stages_against_a_running_server(
+    live_server: ServerProcess, tmp_path: Path, stage: str
+) -> None:
+    """A reader with a server of their own gets a verdict on it."""
+    argv = {
+        "wait": readme("sglang-ci wait"),
+        "versions": readme("sglang-ci versions"),
+        "smoke": [*readme("sglang-ci smoke"), "-k", "dish or greedy"],
+    }[stage]
+    shutil.copytree(ROOT / "examples" / "command" / "cases", tmp_path / "tests" / "smoke")
+    argv = [live_server.url if word == "http://localhost:30000" else word for word in argv]
+    ran = run(tmp_path, argv)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert load(tmp_path / "report").verdict is Verdict.PASSED
+
+
+def test_own_model(tmp_path: Path) -> None:
+    """A reader with a model folder gets it started, proven and stopped."""
+    shutil.copytree(TINY_MODEL, tmp_path / "my-model")
+    ran = run(tmp_path, readme("sglang-ci ci --model ./my-model"), SGLANG_CI_SMOKE__SELECT="greedy")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert load(tmp_path / "report").checks[0].facts["url"].startswith("http://127.0.0.1:")
+
+
+def test_hub_model(tmp_path: Path) -> None:
+    """A reader with a hub model and no way to the hub is told so in one line that names it."""
+    argv = readme("sglang-ci ci --model TinyLlama/")
+    ran = run(tmp_path, argv, HF_HUB_OFFLINE="1", HF_HOME=str(tmp_path / "hub"))
+    assert ran.returncode == 4, ran.stdout + ran.stderr
+    assert "TinyLlama/" in load(tmp_path / "report").cause
+
+
+def test_example_proves_a_running_server(live_server: ServerProcess, tmp_path: Path) -> None:
+    """A user who copies the example gets a report with every stage, and their own case in it."""
+    folder = shutil.copytree(ROOT / "examples" / "command", tmp_path / "examples" / "command")
+    argv = readme("examples/command/prove", {"http://localhost:30000": live_server.url})
+    ran = run(tmp_path, argv)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    report = load(folder / "report")
+    assert report.verdict is Verdict.PASSED
+    assert [check.name for check in report.checks] == ["readiness", "versions", "smoke"]
+    mine = [case for case in report.checks[2].cases if "dish" in case.name]
+    assert [case.outcome for case in mine] == [Outcome.PASSED]

@@ -1,0 +1,40 @@
+"""What the README shows is what is tested."""
+
+from __future__ import annotations
+
+import ast
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from tests.readme import ROOT, readme, shown
+
+pytestmark = pytest.mark.unit
+
+
+def claimed() -> Counter[str]:
+    """Return the beginnings of commands by which tests ask for them."""
+    calls = [
+        node
+        for file in sorted((ROOT / "tests").rglob("test_*.py"))
+        if file != Path(__file__)
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "readme"
+    ]
+    return Counter(str(ast.literal_eval(call.args[0])) for call in calls)
+
+
+@pytest.mark.parametrize("command", shown())
+def test_every_command_is_run(command: str) -> None:
+    """A command that nobody runs goes wrong unseen."""
+    starts = [start for start in claimed() if command.startswith(start)]
+    assert starts, "no test runs it"
+
+
+@pytest.mark.parametrize("start", sorted(claimed()))
+def test_every_claim_is_of_one_command(start: str) -> None:
+    """A test whose command the README no longer shows runs something else."""
+    assert readme(start)
