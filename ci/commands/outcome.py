@@ -13,7 +13,7 @@ import anyio
 import typer
 
 from ci.errors import SglangCiError
-from ci.report.model import Check, Report
+from ci.report.model import Check, Report, merge
 from ci.report.progress import Progress, progress_for
 from ci.report.write import ReportFolder
 from ci.settings import Settings
@@ -51,8 +51,17 @@ def one_stage(
     report_dir: Path | None,
     name: str,
     work: Callable[[Stages], Awaitable[Check]],
+    before: Report | None = None,
 ) -> None:
-    """Run one stage, `work`, into a report of its own, and exit as it says."""
+    """Run one stage, `work`, into a report, and exit as it says.
+
+    Args:
+        settings: The settings in force.
+        report_dir: The report's folder; that of the settings where there is none.
+        name: The stage's name.
+        work: What asks its question.
+        before: What was found before, which the report keeps.
+    """
 
     async def prove(progress: Progress, _: Path) -> Report:
         stages = Stages(progress)
@@ -60,6 +69,7 @@ def one_stage(
         async def stage() -> None:
             await stages.run(name, partial(work, stages))
 
-        return await stages.report(stage)
+        found = await stages.report(stage)
+        return merge([before, found]) if before else found
 
     reported(settings, report_dir, prove)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from contextlib import AbstractContextManager
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ci.commands.options import effective
+from ci.errors import UsageError
 from ci.report.model import now
 
 if TYPE_CHECKING:
@@ -28,6 +30,18 @@ def opened(
 
 def session(reference: str, settings: Settings) -> AbstractContextManager[Session]:
     """Return a session with the repository of `reference`, as whoever the variables name."""
+    needs_extra()
     from ci.release.session import session as begin
 
     return begin(settings, reference, os.environ, now())
+
+
+def needs_extra() -> None:
+    """See that what releases need is installed: the prober's packages don't include it.
+
+    Raises:
+        UsageError: It isn't; the message says what to install.
+    """
+    missing = [name for name in ("oras", "cryptography") if find_spec(name) is None]
+    if missing:
+        raise UsageError(f"{', '.join(missing)} missing: pip install 'sglang-ci[release]'")

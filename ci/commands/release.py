@@ -8,20 +8,26 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from anyio import to_thread
+from anyio import current_time, to_thread
 
 from ci.commands import environments
 from ci.commands.options import ConfigFile, ReportDir, Set, effective
 from ci.commands.outcome import EXIT, one_stage
-from ci.commands.registry import Environment, opened
+from ci.commands.registry import Environment, needs_extra, opened
 from ci.commands.registry import session as begin
-from ci.report.model import Check
+from ci.report.model import Check, Report, now
 from ci.report.write import load
 from ci.stages import Stages
 from ci.verdict import Outcome, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ci.release.publish import Published
+    from ci.settings import Settings
 
 app = typer.Typer(
     help="Releases: evidence, approval, promotion. REGISTRY_USERNAME, REGISTRY_PASSWORD, "
@@ -68,6 +74,9 @@ def publish(
     ] = False,
     config: ConfigFile = None,
     settings: Set = None,
+    report_dir: Annotated[
+        Path | None, typer.Option(help="Folder for that report with this publication in it.")
+    ] = None,
 ) -> None:
     """Push an image that PASSED, attach its evidence, and print its reference by digest."""
     from ci.release import intake
@@ -76,20 +85,26 @@ def publish(
     from ci.release.pieces import Publication
     from ci.release.publish import publish as send
 
-    image, at = OciLayout.open(layout), effective(config, settings, {})
-    with begin(ref, at.settings) as session:
-        publication = Publication(
-            layout=image,
-            reference=intake.target(image, session.reference, at.settings),
-            report=load(report) if report else None,
-            installed=Installed.load(installed) if installed else None,
-            where=intake.origin(image, session.where),
-            materials=intake.materials(image, base or (), lock or ()),
-            config=intake.building(at.rows()),
-            built=intake.built(image),
-        )
-        done = send(publication, intake.desk(session, _note), untested=untested)
-    typer.echo(done.pushed.reference)
+    image, at = OciLayout.open(layout), effective(config, settings, {}).settings
+    proven = load(report) if report else None
+
+    def published() -> Published:
+        with begin(ref, at) as session:
+            publication = Publication(
+                layout=image,
+                reference=intake.target(image, session.reference, at),
+                report=proven,
+                installed=Installed.load(installed) if installed else None,
+                where=intake.origin(image, session.where),
+                materials=intake.materials(image, base or (), lock or ()),
+                config=intake.building(at),
+                built=intake.built(image),
+            )
+            return send(publication, intake.desk(session, _note), untested=untested)
+
+    if report_dir:
+        _into_report(at, report_dir, proven, published)
+    typer.echo(published().pushed.reference)
 
 
 @app.command()
@@ -128,7 +143,9 @@ def verify(
         target = session.target
 
         async def judged(_: Stages) -> Check:
-            return await to_thread.run_sync(lambda: session.judge(target).check(environment))
+            return await to_thread.run_sync(
+                lambda: session.judge(target).check(environment), abandon_on_cancel=True
+            )
 
         one_stage(at, report_dir, f"policy {environment}", judged)
 
@@ -181,6 +198,7 @@ def key(
     name: Annotated[str, typer.Argument(help="Whose key: writes NAME.key and NAME.pub.")],
 ) -> None:
     """Make a key that signs evidence; SIGNING_KEY_PASSWORD locks it."""
+    needs_extra()
     from ci.release.key_files import write
 
     private, public = write(Path(), name, os.environ.get("SIGNING_KEY_PASSWORD", ""))
@@ -190,6 +208,19 @@ def key(
 
 for command in (environments.history, environments.current, environments.previous):
     app.command()(command)
+
+
+def _into_report(
+    settings: Settings, folder: Path, proven: Report | None, published: Callable[[], Published]
+) -> None:
+    """Publish as one stage more of the report that proves the image, and exit as it says."""
+
+    async def publication(_: Stages) -> Check:
+        started, begun = now(), current_time()
+        done = await to_thread.run_sync(published)
+        return done.check(started, current_time() - begun)
+
+    one_stage(settings, folder, "publish", publication, before=proven)
 
 
 def _note(text: str) -> None:

@@ -9,7 +9,8 @@ from ci.module.build import prober
 from ci.module.inputs import Inputs
 
 CONFIG = "/prober/sglang-ci.toml"
-REPORT = "/report/release"
+TRUST = "/prober/trust"
+"""Where the settings' `trust/NAME.pub` lies, beside them."""
 REGISTRY = "registry"
 """Name, inside the container, of a registry that the caller brings as a service."""
 
@@ -25,8 +26,7 @@ async def publisher(inputs: Inputs) -> dagger.Container:
     if inputs.config is not None:
         container = container.with_mounted_file(CONFIG, inputs.config)
     if at.trust is not None:
-        folder = (await at.trust.name()).strip("/")
-        container = container.with_mounted_directory(f"/prober/{folder}", at.trust)
+        container = container.with_mounted_directory(TRUST, at.trust)
     for name, value in _variables(inputs).items():
         container = container.with_env_variable(name, value)
     for name, secret in _secrets(inputs).items():

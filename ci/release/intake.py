@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -27,6 +27,8 @@ BUILT = ("image", "model", "server", "versions")
 """Sections of the settings that say what is built and how it serves."""
 COMMIT = 12
 """Characters of a commit in a tag."""
+_USER = re.compile(r"//[^/@\s]+@")
+_SECRET = re.compile(r"^-.*\b(key|token|secret|password)$")
 
 
 def target(layout: OciLayout, reference: Reference, settings: Settings) -> Reference:
@@ -53,12 +55,16 @@ def materials(
 ) -> tuple[Material, ...]:
     """Return what a build took in: its commit, its base images and the files that are named.
 
+    Of the labels a base image counts that is named by digest; any other one moves.
+
     Raises:
         UsageError: A base image isn't named by digest, or a file can't be read.
     """
     revision, source = (layout.label(f"{LABEL}.{name}") for name in ("revision", "source"))
-    commit = [Material.source(source, revision)] if revision else []
-    images = [Material.image(base) for base in bases]
+    commit = [Material.source(bare(source), revision)] if revision else []
+    labelled = layout.label(f"{LABEL}.base.name")
+    named = dict.fromkeys([labelled, *bases] if "@sha256:" in labelled else bases)
+    images = [Material.image(base) for base in named]
     return (*commit, *images, *(Material.file(path, path.name) for path in files))
 
 
@@ -76,9 +82,36 @@ def origin(layout: OciLayout, where: Where) -> Where:
     return replace(where, commit=layout.label(f"{LABEL}.revision") or where.commit)
 
 
-def building(rows: Iterable[tuple[str, str, str]]) -> Mapping[str, str]:
-    """Return the settings, of all `rows` in force, that say what is built and served."""
-    return {name: value for name, value, _ in rows if name.partition(".")[0] in BUILT}
+def building(settings: Settings) -> dict[str, str]:
+    """Return the settings that say what is built and how it serves, free of secrets.
+
+    Of the server's environment the names are given, and of a flag such as `--api-key` no value.
+    """
+    told = settings.model_dump(mode="json", include=set(BUILT))
+    told["server"] |= {
+        "environment": sorted(settings.server.environment),
+        "flags": _veiled(settings.server.flags),
+    }
+    return {
+        f"{section}.{key}": bare(str(value))
+        for section, keys in told.items()
+        for key, value in keys.items()
+    }
+
+
+def bare(text: str) -> str:
+    """Return `text` without the user and password of any URL in it."""
+    return _USER.sub("//", text)
+
+
+def _veiled(flags: Iterable[str]) -> list[str]:
+    shown, secret = [], False
+    for flag in flags:
+        name, equals, _ = flag.partition("=")
+        hidden = secret and not flag.startswith("-")
+        secret = bool(_SECRET.search(name)) and not equals
+        shown.append("…" if hidden else f"{name}=…" if equals and _SECRET.search(name) else flag)
+    return shown
 
 
 def desk(session: Session, progress: Callable[[str], None]) -> Desk:

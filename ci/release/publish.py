@@ -15,9 +15,12 @@ from ci.errors import RegistryFault, TagTaken, UsageError
 from ci.release.pieces import Desk, Piece, Publication, kept, pieces
 from ci.release.push import Pushed, push
 from ci.release.store import attach
-from ci.verdict import Verdict
+from ci.report.model import Case, Check
+from ci.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from ci.report.model import Report
 
 
@@ -27,6 +30,19 @@ class Published:
 
     pushed: Pushed
     evidence: Mapping[str, str]
+
+    def check(self, started: datetime, seconds: float) -> Check:
+        """Return it as a check of a report: a case for the image, and for each piece."""
+        done, pushed = Outcome.PASSED, self.pushed
+        image = Case(name="image", outcome=done, seconds=pushed.seconds)
+        pieces = (Case(name=f"{kind} attached", outcome=done) for kind in self.evidence)
+        return Check(
+            name="publish",
+            started=started,
+            seconds=seconds,
+            cases=(image, *pieces),
+            facts={"reference": str(pushed.reference), "uploaded": f"{pushed.bytes_sent} bytes"},
+        )
 
 
 def publish(publication: Publication, desk: Desk, *, untested: bool = False) -> Published:

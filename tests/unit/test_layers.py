@@ -17,7 +17,7 @@ LAYERS = (
     {"errors"},
     {"concurrency", "settings", "report", "platform"},
     {"server"},
-    {"checks", "smoke", "release"},
+    {"bench", "checks", "release", "smoke"},
     {"stages"},
     {"pipeline"},
     {"commands", "module"},
@@ -34,6 +34,7 @@ LIGHT = {
     "ci/platform/__init__.py": set[str](),
     "ci/platform/cpu.py": set[str](),
     "ci/server/fetch.py": {"httpx"},
+    "ci/release/evidence/installed.py": set[str](),
 }
 """Files that are handed around or loaded by others, and all that they may import to be loaded."""
 

@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import json
-import stat
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from ci.commands import registry
 from ci.report.write import load
 from ci.verdict import Outcome, Verdict
 from tests.fakes.layout import image, write_tar
 from tests.fakes.osv import advisory, fake_osv
-from tests.fakes.registry import PASSWORD, FakeRegistry, failing, fake_registry
+from tests.fakes.registry import FakeRegistry, failing
 from tests.unit.commands import Command
-from tests.unit.release_commands import Workplace, files_below, in_process, leaks
-from tests.unit.releases import key, report
+from tests.unit.release_commands import Workplace
+from tests.unit.releases import report
 
 pytestmark = pytest.mark.unit
 
@@ -24,28 +23,6 @@ SUBCOMMANDS = [
     *("push", "publish", "show", "verify", "approve", "promote"),
     *("history", "current", "previous", "key"),
 ]
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeRegistry]:
-    """Yield a registry that wants user and password."""
-    with fake_registry(login="Basic") as registry:
-        yield registry
-
-
-@pytest.fixture
-def at(
-    command: Command,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-    fake: FakeRegistry,
-) -> Iterator[Workplace]:
-    """Yield a folder with an image that is to be released, and nothing vulnerable in it."""
-    runner = in_process(command, capsys, monkeypatch)
-    workplace = Workplace(runner, Path.cwd(), str(fake.reference()), fake.access)
-    with fake_osv({}) as database:
-        workplace.furnish(database.url)
-        yield workplace
 
 
 @pytest.mark.parametrize("name", SUBCOMMANDS)
@@ -57,18 +34,18 @@ def test_every_subcommand_has_help(
     assert "Usage: " in capsys.readouterr().out
 
 
-def test_the_whole_way_to_production(at: Workplace, fake: FakeRegistry) -> None:
+def test_the_whole_way_to_production(at: Workplace, store: FakeRegistry) -> None:
     """A release gets stuck between two subcommands, or goes past one of them."""
     out = at.publish()
     assert out.splitlines()[-1] == at.by_digest
-    assert fake.tags["0.5.23-0123456789ab"] == at.digest
+    assert store.tags["0.5.23-0123456789ab"] == at.digest
     refused = at.run("promote", at.by_digest, "--environment", "prod", by="ci", code=1)
     assert "FAILED: approvals: 0 of 2 given; still to be asked: ada, bob, carol" in refused
     assert "FAILED: was in test: no signed promotion says that it is, or was, in test" in refused
     assert refused.splitlines()[-1].startswith("sglang-ci: policy prod: approvals: 0 of 2 given")
-    assert "prod" not in fake.tags
+    assert "prod" not in store.tags
     at.to_prod()
-    assert fake.tags["prod"] == at.digest
+    assert store.tags["prod"] == at.digest
     again = at.run("promote", at.by_digest, "--environment", "prod", by="ci")
     assert again == f"{at.by_digest} is in prod: promotion 1\n"
     assert at.run("current", at.reference, "--environment", "prod") == f"{at.by_digest}\n"
@@ -118,11 +95,11 @@ def test_a_database_that_is_away_is_inconclusive(at: Workplace) -> None:
     assert "vulnerabilities looked up: not looked up" in load(Path("report")).cause
 
 
-def test_what_did_not_pass_is_not_published(at: Workplace, fake: FakeRegistry) -> None:
+def test_what_did_not_pass_is_not_published(at: Workplace, store: FakeRegistry) -> None:
     """A red pipeline publishes."""
     Path("proof/report.json").write_text(json.dumps(report(smoke=Outcome.FAILED)))
     assert "the report is FAILED" in at.publish(code=2)
-    assert not fake.tags
+    assert not store.tags
     bare = ("publish", "image.tar", at.reference, "--installed", "installed.json")
     assert "nothing proves this image" in at.run(*bare, by="ci", code=2)
     assert at.run(*bare, "--untested", by="ci").splitlines()[-1] == at.by_digest
@@ -131,16 +108,16 @@ def test_what_did_not_pass_is_not_published(at: Workplace, fake: FakeRegistry) -
     )
 
 
-def test_a_push_alone_is_no_release(at: Workplace, fake: FakeRegistry) -> None:
+def test_a_push_alone_is_no_release(at: Workplace, store: FakeRegistry) -> None:
     """An image without evidence can't be pushed, or counts as a release."""
     assert at.run("push", "image.tar", f"{at.reference}:v1").splitlines()[-1] == at.by_digest
-    assert fake.tags == {"v1": at.digest}
+    assert store.tags == {"v1": at.digest}
     found = at.run("promote", at.by_digest, "--environment", "test", by="ci", code=1)
     assert "FAILED: report: missing: nothing of that kind is attached" in found
     at.run("push", "image.tar", f"{at.reference}:prod", code=2)
 
 
-def test_going_back(at: Workplace, fake: FakeRegistry) -> None:
+def test_going_back(at: Workplace, store: FakeRegistry) -> None:
     """A roll-back waits for new evidence, or goes to what was never there."""
     at.publish()
     at.to_prod()
@@ -160,11 +137,11 @@ def test_going_back(at: Workplace, fake: FakeRegistry) -> None:
     assert lines[0].endswith("signed by ci, roll-back")
 
 
-def test_a_tag_that_was_moved_by_hand_is_said(at: Workplace, fake: FakeRegistry) -> None:
+def test_a_tag_that_was_moved_by_hand_is_said(at: Workplace, store: FakeRegistry) -> None:
     """Something is deployed that nobody promoted."""
     at.publish()
     at.to_prod()
-    fake.tags["prod"] = next(iter(set(fake.manifests) - {at.digest}))
+    store.tags["prod"] = next(iter(set(store.manifests) - {at.digest}))
     for question in ("current", "previous", "history"):
         found = at.run(question, at.reference, "--environment", "prod", code=4)
         assert "it was set by hand, or that promotion isn't finished" in found
@@ -218,18 +195,10 @@ def test_usage_errors(at: Workplace, arguments: tuple[str, ...], words: str) -> 
     assert len(found.splitlines()) == 1 or "Usage" in found
 
 
-def test_an_unreadable_key_is_named_and_not_shown(at: Workplace) -> None:
-    """Half a secret stands in the log of a pipeline."""
-    at.variables["SIGNING_KEY_PASSWORD"] = "not-needed"
-    found = at.run("show", f"{at.reference}:v1", signing_key="planted-no-key", code=4)
-    assert "SIGNING_KEY is neither a PEM nor a file" in found
-    assert "planted" not in found
-
-
-def test_a_registry_that_fails_is_no_failed_release(at: Workplace, fake: FakeRegistry) -> None:
+def test_a_registry_that_fails_is_no_failed_release(at: Workplace, store: FakeRegistry) -> None:
     """A registry that is down reads as a release that may not go."""
     at.publish()
-    fake.fault(".* /v2/.*", failing(503))
+    store.fault(".* /v2/.*", failing(503))
     at.run("verify", at.by_digest, "--environment", "test", code=4)
     assert load(Path("report")).verdict is Verdict.ERROR
     found = at.run("current", at.reference, "--environment", "test", code=4)
@@ -239,44 +208,11 @@ def test_a_registry_that_fails_is_no_failed_release(at: Workplace, fake: FakeReg
     assert "REGISTRY_PASSWORD is set, and REGISTRY_USERNAME isn't" in found
 
 
-def test_a_new_key_signs(at: Workplace) -> None:
-    """A key that the command made can't be used, can be read by everybody, or is lost."""
-    out = at.run("key", "me@x.example")
-    assert "keep it secret" in out
-    private, public = Path("me@x.example.key"), Path("me@x.example.pub")
-    assert stat.S_IMODE(private.stat().st_mode) == 0o600
-    assert "PRIVATE" not in public.read_text()
-    before = private.read_text()
-    assert "is there already" in at.run("key", "me@x.example", code=2)
-    assert "can't be a key's name" in at.run("key", "../me", code=2)
-    assert private.read_text() == before
-    at.variables["SGLANG_CI_TRUST__KEYS__ci"] = str(public)
-    at.publish(signing_key=str(private))
-    at.run("verify", at.by_digest, "--environment", "test")
-
-
-def test_a_locked_key_needs_its_password(at: Workplace) -> None:
-    """A key is stored in the clear although a password was given."""
-    at.variables["SIGNING_KEY_PASSWORD"] = "planted-lock-77"
-    at.run("key", "locked")
-    assert "ENCRYPTED" in Path("locked.key").read_text()
-    at.publish(signing_key="locked.key")
-    at.variables["SIGNING_KEY_PASSWORD"] = "wrong"
-    assert "planted-lock-77" not in at.publish(signing_key="locked.key", code=4)
-
-
-def test_no_secret_shows_anywhere(at: Workplace, fake: FakeRegistry) -> None:
-    """A password or a key stands in an output, a report, or in the registry for everybody."""
-    at.publish()
-    at.to_prod()
-    at.run("show", at.by_digest, "--html", "page.html", by="ci")
-    at.run("verify", at.by_digest, "--environment", "prod", by="ci")
-    at.run("history", at.reference, "--environment", "prod", by="ci")
-    fake.fault(".* /v2/.*", failing(500))
-    at.run("verify", at.by_digest, "--environment", "prod", by="ci", code=4)
-    stored = [*fake.blobs.values(), *(content for _, content in fake.manifests.values())]
-    texts = [at.said.encode(), *files_below(Path.cwd()), *stored]
-    assert leaks(at.access, *texts) == []
-    assert fake.access.password == PASSWORD
-    assert leaks(at.access, PASSWORD.encode()), "the test sees no leak"
-    assert leaks(at.access, key("ci")[0].encode()), "the test sees no leak"
+def test_what_is_not_installed_is_named(at: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A prober's environment, which lacks the packages of releases, ends in a traceback."""
+    monkeypatch.setattr(registry, "find_spec", lambda _: None)
+    for arguments in (("show", f"{at.reference}:v1"), ("key", "me")):
+        found = at.run(*arguments, code=2)
+        assert found == (
+            "sglang-ci: oras, cryptography missing: pip install 'sglang-ci[release]'\n"
+        )

@@ -11,13 +11,11 @@ from typing import Any
 import pytest
 
 from ci.errors import RegistryFault, TagTaken, UsageError
-from ci.release import intake
 from ci.release.evidence.listing import Installed
 from ci.release.evidence.provenance import Material
 from ci.release.layout import OciLayout
 from ci.release.pieces import Desk, Publication
 from ci.release.publish import Published, publish
-from ci.release.reference import Reference
 from ci.release.store import Evidence, evidence_of
 from ci.release.verify import verify
 from ci.release.where import Where
@@ -30,12 +28,6 @@ from tests.unit.releases import NOW, WHERE, Release, problems, released, report,
 pytestmark = pytest.mark.unit
 
 KINDS = ("report", "sbom", "vulnerabilities", "provenance", "record")
-LABELS = {
-    "org.opencontainers.image.version": "0.5.23+cpu",
-    "org.opencontainers.image.revision": "0123456789abcdef0123456789abcdef01234567",
-    "org.opencontainers.image.source": "https://git.example/team/project",
-    "org.opencontainers.image.created": "2026-11-22T11:00:00Z",
-}
 INSTALLED = Installed.model_validate(
     {
         "schema_version": "1.0",
@@ -57,7 +49,7 @@ class Shop:
     def __init__(self, release: Release, folder: Path) -> None:
         """Write the image's layout into `folder`."""
         self.release, self.fake = release, release.fake
-        self.layout = OciLayout.open(write_folder(folder, image(labels=LABELS)))
+        self.layout = OciLayout.open(write_folder(folder, image()))
         self.told: list[str] = []
         self.publication = Publication(
             layout=self.layout,
@@ -208,6 +200,15 @@ def test_others_evidence_is_not_taken_for_ours(shop: Shop) -> None:
     assert not problems(verify(shop.evidence(), shop.release.policy("test"), NOW))
 
 
+def test_what_was_published_unsigned_can_be_signed_later(shop: Shop) -> None:
+    """A first publication without a key keeps a release unsigned for ever."""
+    shop.publish("")
+    assert problems(verify(shop.evidence(), shop.release.policy("test"), NOW))
+    shop.publish("ci")
+    assert not problems(verify(shop.evidence(), shop.release.policy("test"), NOW))
+    assert len(shop.evidence().found) == 2 * len(KINDS)
+
+
 def test_what_could_not_be_looked_up_is_looked_up_again(shop: Shop) -> None:
     """A database that was away once leaves a release unsure for ever."""
     away = scan({}) | {"looked_up": False, "reason": "away"}
@@ -217,32 +218,3 @@ def test_what_could_not_be_looked_up_is_looked_up_again(shop: Shop) -> None:
     shop.publish()
     assert len(shop.evidence().of("vulnerabilities")) == 2
     assert len(shop.evidence().of("report")) == 1
-
-
-@pytest.mark.parametrize("tag", ["prod", "prod.history", "sha256-" + "0" * 64])
-def test_tags_with_a_meaning_are_not_for_images(shop: Shop, tag: str) -> None:
-    """A push puts something into production, without any policy."""
-    reference = shop.release.registry.reference.tagged(tag)
-    with pytest.raises(UsageError):
-        intake.target(shop.layout, reference, shop.release.settings)
-
-
-def test_what_a_layout_tells(shop: Shop, tmp_path: Path) -> None:
-    """A tag or a provenance is made of something else than the image."""
-    bare = Reference.parse("registry.example/team/image")
-    assert intake.target(shop.layout, bare, shop.release.settings).tag == "0.5.23-cpu-0123456789ab"
-    assert intake.target(shop.layout, bare.tagged("v1"), shop.release.settings).tag == "v1"
-    lock = tmp_path / "requirements.lock"
-    lock.write_bytes(b"x")
-    base = f"docker.io/library/python@sha256:{'a' * 64}"
-    found = intake.materials(shop.layout, [base], [lock])
-    assert [each.name for each in found] == ["source", "docker.io/library/python", lock.name]
-    assert found[0].digest == {"gitCommit": LABELS["org.opencontainers.image.revision"]}
-    assert str(intake.built(shop.layout)) == "2026-11-22 11:00:00+00:00"
-    assert intake.origin(shop.layout, Where("me", commit="x")).commit.startswith("0123")
-    unlabelled = OciLayout.open(write_folder(tmp_path / "bare", image()))
-    assert intake.built(unlabelled) is None
-    assert intake.materials(unlabelled, [], []) == ()
-    assert intake.origin(unlabelled, Where("me", commit="x")).commit == "x"
-    with pytest.raises(UsageError, match="field 'version' is empty here"):
-        intake.target(unlabelled, bare, shop.release.settings)
