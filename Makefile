@@ -6,11 +6,12 @@
 #   make lint    lint and types alone
 #   make server  the environment of `make ci` alone; `make dev` that of `make test`
 #   make locks   pin anew; UPGRADE=--upgrade takes newer versions
+#   make pins    hold the base images to their tags' present digests; ARGS=--check only looks
 #   make boot    measure the start of this environment against the plain one
 #   make clean   remove what these targets installed
 
 .DEFAULT_GOAL := ci
-.PHONY: ci test lint server dev uv locks boot clean
+.PHONY: ci test lint server dev uv locks pins boot clean
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
 BIN := .venv/bin
@@ -21,15 +22,22 @@ LOCK = $(UV) pip compile --quiet --universal --generate-hashes --python-version 
 ci: server
 	$(BIN)/sglang-ci ci $(ARGS)
 
+# Unit tests wait for processes more than they compute; the other tiers share a server and an engine.
 test: lint
+ifeq ($(ARGS),)
+	$(BIN)/python -m pytest -m unit -n 2
+	$(BIN)/python -m pytest -m "not unit"
+else
 	$(BIN)/python -m pytest $(ARGS)
+endif
 
 lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck launch.sh .ci/run requirements/install.sh requirements/image.sh
+	$(BIN)/shellcheck launch.sh .ci/run requirements/*.sh examples/command/prove
 	$(BIN)/hadolint Dockerfile
+	$(BIN)/actionlint
 
 uv server dev:
 	requirements/install.sh $@
@@ -46,6 +54,9 @@ locks: uv
 	$(LOCK) pyproject.toml --extra release -c requirements/dev.txt -o requirements/release.txt
 	$(LOCK) pyproject.toml requirements/dagger.in -c requirements/dev.txt \
 		--no-emit-package dagger-io -o requirements.lock
+
+pins: dev
+	$(BIN)/python -m requirements.pins $(ARGS)
 
 boot: server
 	$(BIN)/python -m benchmarks.boot $(ARGS)

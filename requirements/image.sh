@@ -1,10 +1,12 @@
 #!/bin/sh
 # Build the environment of the image's cpu target, in its Dockerfile only:
 #
-#     SGLANG_VERSION=... [TORCH_INDEX=URL] requirements/image.sh FOLDER
+#     SGLANG_VERSION=... SOURCE_DATE_EPOCH=... [TORCH_INDEX=URL] requirements/image.sh FOLDER
 #
 # The locked version installs from the lock. Any other is resolved now, with the same cuts.
 # TORCH_INDEX is a package index that has CPU builds of torch, of the same versions.
+# Sources get the time that they are to have before they are compiled, since each `.pyc` file
+# holds the time of its source.
 set -eu
 cd "$(dirname "$0")/.."
 uv=.tools/bin/uv python=$1/bin/python
@@ -27,5 +29,6 @@ else
         "sglang==$SGLANG_VERSION" dill
 fi
 [ -z "${TORCH_INDEX:-}" ] || use_cpu_torch
+find "$1" -exec touch --no-dereference --date="@$SOURCE_DATE_EPOCH" {} +
 "$python" requirements/compile.py
 "$python" requirements/shrink.py

@@ -6,13 +6,18 @@ that every command has such a test.
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 PAGES = ("README.md", "examples/README.md")
+HANG = 300.0
+"""Most seconds that a command may take before it counts as hung."""
 
 
 def shown() -> tuple[str, ...]:
@@ -42,3 +47,22 @@ def readme(start: str, replaced: Mapping[str, str] | None = None) -> list[str]:
         assert text in command, f"{text} isn't in {command}"
         command = command.replace(text, value)
     return shlex.split(command)
+
+
+def run(folder: Path, argv: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run a command as a reader would, who has `sglang-ci` on the path, in `folder`."""
+    tools = folder / "tools"
+    tools.mkdir(exist_ok=True)
+    command = tools / "sglang-ci"
+    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ci "$@"\n')
+    command.chmod(0o755)
+    path = {"PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        argv,
+        cwd=folder,
+        env=os.environ | path | variables,
+        capture_output=True,
+        text=True,
+        timeout=HANG,
+        check=False,
+    )

@@ -45,7 +45,7 @@ class SglangCi:
         dagger.Secret | None, Doc("OIDC token that signs evidence by Sigstore, without a key")
     ] = None
     trust: Annotated[
-        dagger.Directory | None, Doc("Folder of public keys and certificates; sglang-ci.toml names it `trust`")
+        dagger.Directory | None, Doc("Folder of public keys: `trust` in sglang-ci.toml")
     ] = None
 
     @function(cache="session")

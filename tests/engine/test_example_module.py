@@ -13,6 +13,7 @@ from ci.platform import TINY_MODEL
 from ci.report.write import load
 from ci.verdict import Verdict
 from tests.engine.conftest import ROOT, run_dagger, said
+from tests.readme import readme
 
 pytestmark = pytest.mark.engine
 
@@ -45,8 +46,12 @@ def test_example_installs_and_proves(tmp_path: Path) -> None:
     config = json.loads((model / "config.json").read_text()) | {"num_hidden_layers": 3}
     (model / "config.json").write_text(json.dumps(config))
     report = tmp_path / "report"
-    asked = ("call", "--model", str(model), "ci", "export", f"--path={report}")
-    ran = run_dagger(*asked, folder=example)
+    own = {
+        "-m examples/module ": "",
+        "ci/platform/tiny": str(model),
+        "--path report": f"--path {report}",
+    }
+    ran = run_dagger(*readme("dagger call -m examples/module", own)[1:], folder=example)
     assert ran.returncode == 0, said(ran)
     assert (report / "starter.txt").read_text().strip() in {"soup", "salad"}
     found = load(report)

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from ci.platform import TINY_MODEL
 from ci.report.write import load
 from ci.verdict import Verdict
 from tests.engine.conftest import Dagger, said
+from tests.readme import readme
 
 pytestmark = pytest.mark.engine
 
@@ -40,14 +42,6 @@ def test_labels_say_what_the_image_is(dagger: Dagger) -> None:
         assert ran.stdout.strip() == value, said(ran)
 
 
-def test_unknown_flag_fails(dagger: Dagger) -> None:
-    """A flag that SGLang doesn't know fails with the server's own words."""
-    ran = dagger("call", "image", "serve", "--flags=--no-such-flag", "ready")
-    assert ran.returncode != 0
-    assert "FAILED" in said(ran)
-    assert "--no-such-flag" in said(ran)
-
-
 def test_wrong_setting_names_its_key(dagger: Dagger, tmp_path: Path) -> None:
     """A wrong key in the user's file stops the graph before anything is built."""
     config = tmp_path / "sglang-ci.toml"
@@ -64,9 +58,13 @@ def test_failing_case_of_the_user_stops_publishing(dagger: Dagger, tmp_path: Pat
     (cases / "test_mine.py").write_text("def test_mine(model):\n    assert model == 'other'\n")
     config = tmp_path / "sglang-ci.toml"
     config.write_text('[versions]\nexpected = {torch = "1.0"}\n[smoke]\nbuiltin = false\n')
-    given = ("--config", str(config), "--smoke-cases", str(cases))
-    ran = dagger("call", *given, "ci", "--publish-to", NOWHERE, "directory", "export",
-                 f"--path={tmp_path / 'report'}")  # fmt: skip
+    own = {
+        "sglang-ci.toml": f"{config} --smoke-cases {cases}",
+        "./my-model": str(TINY_MODEL),
+        " ci ": f" ci --publish-to {NOWHERE} ",
+        "--path report": f"--path {tmp_path / 'report'}",
+    }
+    ran = dagger(*readme("dagger call --config sglang-ci.toml", own)[1:])
     assert ran.returncode == 0, said(ran)
     report = load(tmp_path / "report")
     verdicts = {check.name: check.verdict for check in report.checks}
@@ -76,3 +74,6 @@ def test_failing_case_of_the_user_stops_publishing(dagger: Dagger, tmp_path: Pat
         "smoke": Verdict.FAILED,
     }
     assert "expected 1.0, installed 2." in report.checks[1].cause
+    kept = dagger("call", "verdict", f"--report={tmp_path / 'report'}")
+    assert kept.returncode != 0
+    assert "expected 1.0" in said(kept)

@@ -34,7 +34,7 @@ SECRET = "the secret of an issuer of tokens, long enough for its algorithm"
 START = datetime(2025, 1, 1, tzinfo=UTC).isoformat().replace("+00:00", "Z")
 
 
-def token(subject: str = SUBJECT, *, secret: str = SECRET, seconds: float = 300) -> str:
+def token(subject: str = SUBJECT, *, secret: str = SECRET, seconds: float = 3600) -> str:
     """Return an OIDC token for `subject` that lives for `seconds`."""
     now = int(time.time())
     claims = {"iss": ISSUER, "sub": subject, "aud": "sigstore", "iat": now, "exp": now + seconds}

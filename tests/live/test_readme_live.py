@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -14,29 +11,9 @@ from ci.platform import TINY_MODEL
 from ci.report.write import load
 from ci.server.process import ServerProcess
 from ci.verdict import Outcome, Verdict
-from tests.live.conftest import HANG
-from tests.readme import ROOT, readme
+from tests.readme import ROOT, readme, run
 
 pytestmark = pytest.mark.live
-
-
-def run(folder: Path, argv: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as a reader would, who has `sglang-ci` on the path, in `folder`."""
-    tools = folder / "tools"
-    tools.mkdir(exist_ok=True)
-    command = tools / "sglang-ci"
-    command.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m ci "$@"\n')
-    command.chmod(0o755)
-    path = {"PATH": f"{tools}:{os.environ['PATH']}", "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        argv,
-        cwd=folder,
-        env=os.environ | path | variables,
-        capture_output=True,
-        text=True,
-        timeout=HANG,
-        check=False,
-    )
 
 
 def test_make_ci_proves_a_real_server(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ from ci import cli
 from ci.checks import readiness
 from ci.server import process as processes
 from ci.server.launch import Launch
+from tests.fakes.osv import fake_osv
+from tests.fakes.registry import FakeRegistry, fake_registry
 from tests.unit.commands import Command
+from tests.unit.release_commands import Workplace, in_process
 from tests.unit.shells import STUBBORN, Fake
 
 
@@ -58,3 +62,25 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "NAME_SECONDS", 0.1)
     monkeypatch.setattr(readiness, "PROXY_SECONDS", 0.02)
     monkeypatch.setattr(processes, "KILL_GRACE", 0.2)
+
+
+@pytest.fixture
+def store() -> Iterator[FakeRegistry]:
+    """Yield a registry that wants user and password."""
+    with fake_registry(login="Basic") as registry:
+        yield registry
+
+
+@pytest.fixture
+def at(
+    command: Command,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    store: FakeRegistry,
+) -> Iterator[Workplace]:
+    """Yield a folder with an image that is to be released, and nothing vulnerable in it."""
+    runner = in_process(command, capsys, monkeypatch)
+    workplace = Workplace(runner, Path.cwd(), str(store.reference()), store.access)
+    with fake_osv({}) as database:
+        workplace.furnish(database.url)
+        yield workplace

@@ -150,7 +150,11 @@ def test_a_key_of_another_kind_is_refused_at_once(key: Any) -> None:
         Trust({"alice": public})
 
 
-@pytest.mark.parametrize("text", ["", "x", PUBLIC, PRIVATE[:100], "-----BEGIN PRIVATE KEY-----"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "x", PUBLIC, PRIVATE[:100], "-----BEGIN PRIVATE KEY-----"],
+    ids=["empty", "text", "public", "cut", "first line"],
+)
 def test_what_is_no_private_key_is_refused(text: str) -> None:
     """A wrong secret ends the command in a traceback, which shows it."""
     with pytest.raises(SigningFault) as caught:
@@ -160,7 +164,9 @@ def test_what_is_no_private_key_is_refused(text: str) -> None:
     )
 
 
-@pytest.mark.parametrize("text", ["", "x", PRIVATE, PUBLIC[:90]])
+@pytest.mark.parametrize(
+    "text", ["", "x", PRIVATE, PUBLIC[:90]], ids=["empty", "text", "private", "cut"]
+)
 def test_what_is_no_public_key_is_refused(text: str) -> None:
     """A wrong file is found only when a signature has to be verified."""
     with pytest.raises(UsageError, match="trusted key alice"):

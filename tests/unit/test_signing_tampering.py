@@ -117,6 +117,7 @@ def test_a_hint_that_lies_is_found() -> None:
         (STRANGER[1], "unnamed"),
         ("\x1b[2J", "unnamed"),
     ],
+    ids=["none", "name", "lower case", "space", "stranger", "terminal"],
 )
 def test_a_hint_that_names_nobody_trusted_is_a_problem(hint: str, shown: str) -> None:
     """A key that isn't trusted is guessed, or its name plays tricks with a terminal."""

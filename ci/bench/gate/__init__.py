@@ -1,0 +1,7 @@
+"""The gate: is this candidate slower than that baseline, with known error rates.
+
+`compare` measures two live servers in interleaved pairs of blocks and says PASSED, FAILED or
+INCONCLUSIVE; `self_test` shows on a user's own machine how often it errs. `docs/gate.md` says
+what is promised. Pure Python: a comparison has tens of pairs, and all that is exact about
+them costs microseconds.
+"""

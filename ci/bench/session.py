@@ -1,0 +1,214 @@
+"""One server under load: warm-ups and loads, each with the server's own view beside it.
+
+A bench is one session; a comparison holds two open and gives each its blocks in turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from time import monotonic
+
+from ci.bench.agreement import View, view
+from ci.bench.client import Client, Request
+from ci.bench.dialects import Api, Chat, Generate
+from ci.bench.live import Board, Watch
+from ci.bench.load import Run, run_load
+from ci.bench.metrics import Summary, summarise
+from ci.bench.options import BenchOptions
+from ci.bench.prompts import Prompt, digest
+from ci.bench.records import Record
+from ci.bench.saturation import saturation
+from ci.bench.schedule import Load
+from ci.bench.scrape import Gauges, Metrics, gauges, poll, scrape
+from ci.bench.steady import Drift, drifts, steady
+from ci.bench.target import resolve
+from ci.errors import UsageError
+from ci.server.client import ServerClient
+
+SETTLE = 2.0
+"""Most seconds until a server has counted what it has answered."""
+
+_LOOK = 8
+"""Answers between two looks at whether a warm-up is over."""
+
+
+@dataclass(frozen=True)
+class Warmed:
+    """How a warm-up ended.
+
+    Args:
+        run: What was sent.
+        drifts: Drift of TTFT and TPOT over its last half.
+        steady: Whether a steady state is shown.
+    """
+
+    run: Run
+    drifts: dict[str, Drift]
+    steady: bool
+
+
+@dataclass(frozen=True)
+class Measured:
+    """One load, measured.
+
+    Args:
+        run: What was sent and what came.
+        summary: The figures.
+        saturated: In which ways the client was the bottleneck; none where it wasn't.
+        view: What the server counted meanwhile; None where it shows no metrics.
+        gauges: What it said of itself during the load.
+        workload: SHA-256 of the prompts in their order.
+        lengths_asked: Whether every answer was to have the length asked for.
+    """
+
+    run: Run
+    summary: Summary
+    saturated: tuple[str, ...]
+    view: View | None
+    gauges: tuple[Gauges, ...]
+    workload: str
+    lengths_asked: bool
+
+
+class Session:
+    """One server, and how it is asked; see `open_session`."""
+
+    def __init__(
+        self, client: Client, api: Api, options: BenchOptions, watch: Watch | None
+    ) -> None:
+        """Keep what is needed to ask."""
+        self._client, self._api, self._options, self._watch = client, api, options, watch
+
+    async def warm_up(self, load: Load, stream: str) -> Warmed:
+        """Put the server under `load` until it is steady, or a limit of the options is met.
+
+        What is under way by then is waited for, so that the next load meets an idle server.
+
+        Args:
+            load: The shape; its number of requests doesn't matter.
+            stream: Name of the prompts' stream.
+        """
+        at, records, found = self._options.warm_up, list[Record](), dict[str, Drift]()
+        shape = replace(load, requests=at.most(load))
+        requests, _ = self._requests(stream, shape.requests, short=True)
+        board = Board(f"warm-up, {load.label}", 0, self._watch)
+        until = monotonic() + at.seconds
+
+        def seen(record: Record) -> bool:
+            board.take(record)
+            records.append(record)
+            if len(records) % _LOOK == 0 and not steady(found, at.drift):
+                found.update(drifts(records))
+            return steady(found, at.drift) or monotonic() > until
+
+        run = await run_load(self._client, shape, requests, self._options.limit, seen)
+        board.end()
+        return Warmed(run, found, steady(found, at.drift))
+
+    async def measure(self, load: Load, stream: str) -> Measured:
+        """Put the server under `load`, and return what that showed.
+
+        Args:
+            load: The shape.
+            stream: Name of the prompts' stream: the same name gives the same prompts.
+
+        Raises:
+            UsageError: There are too few prompts.
+        """
+        options = self._options
+        requests, prompts = self._requests(stream, load.requests)
+        board = Board(load.label, load.requests, self._watch)
+        before = await scrape(self._client)
+
+        def seen(record: Record) -> bool:
+            board.take(record)
+            return False
+
+        async with self._polled() as pages:
+            run = await run_load(self._client, load, requests, options.limit, seen)
+        board.end()
+        return Measured(
+            run=run,
+            summary=summarise(run.records, run.asked, options.slo),
+            saturated=saturation(run.effort, run.records, options.bounds),
+            view=await self._view(before, run) if before else None,
+            gauges=gauges(pages),
+            workload=digest(prompts),
+            lengths_asked=options.sampling.ignore_eos,
+        )
+
+    def _requests(
+        self, stream: str, count: int, *, short: bool = False
+    ) -> tuple[list[Request], list[Prompt]]:
+        prompts = list(islice(self._options.prompts.take(stream), count))
+        if len(prompts) < count and not short:
+            has = f"there are {len(prompts)} prompts and {count} requests"
+            raise UsageError(f"{has}: send fewer, or allow prompts to be repeated")
+        post, api = self._client.target.post, self._api
+        requests = [
+            Request(index, post(api.path, api.body(prompt)), prompt.output_tokens)
+            for index, prompt in enumerate(prompts)
+        ]
+        return requests, prompts
+
+    @asynccontextmanager
+    async def _polled(self) -> AsyncIterator[list[tuple[float, bytes]]]:
+        pages: list[tuple[float, bytes]] = []
+        if not self._options.poll:
+            yield pages
+            return
+        polling = asyncio.create_task(poll(self._client, self._options.poll, pages))
+        try:
+            yield pages
+        finally:
+            polling.cancel()
+            with suppress(asyncio.CancelledError):
+                await polling
+
+    async def _view(self, before: Metrics, run: Run) -> View | None:
+        """Return what the server counted, as soon as it has counted all, or after `SETTLE`."""
+        completed, until = sum(record.complete for record in run.records), monotonic() + SETTLE
+        while after := await scrape(self._client):
+            found = view(before, after)
+            if (found.counts["requests"] or 0) >= completed or monotonic() > until:
+                return found
+            await asyncio.sleep(SETTLE / 10)
+        return None
+
+
+@asynccontextmanager
+async def open_session(
+    url: str, options: BenchOptions, watch: Watch | None = None
+) -> AsyncIterator[Session]:
+    """Open a session with the server at `url`.
+
+    Args:
+        url: Its base URL.
+        options: What it is asked, and how.
+        watch: Who is shown snapshots.
+
+    Raises:
+        UsageError: `url` is no server's URL.
+        ServerFault: Nothing answers there.
+        NameUnresolved: Its host has no address here.
+    """
+    target = await resolve(url, options.headers, within=options.timeouts.connect)
+    api = await _api(url, options)
+    async with Client(target, api, options.timeouts) as client:
+        yield Session(client, api, options, watch)
+
+
+async def _api(url: str, options: BenchOptions) -> Api:
+    if options.api == "generate":
+        return Generate(options.sampling)
+    if options.model:
+        return Chat(options.sampling, options.model)
+    async with ServerClient(url) as server:
+        names = await server.served_models()
+    if not names:
+        raise UsageError(f"{url} lists no model: name one")
+    return Chat(options.sampling, names[0])
