@@ -22,14 +22,9 @@ LOCK = $(UV) pip compile --quiet --universal --generate-hashes --python-version 
 ci: server
 	$(BIN)/sglang-ci ci $(ARGS)
 
-# Unit tests wait for processes more than they compute; the other tiers share a server and an engine.
+# Tests wait for processes more than they compute: two at a time, one engine and one live server.
 test: lint
-ifeq ($(ARGS),)
-	$(BIN)/python -m pytest -m unit -n 2
-	$(BIN)/python -m pytest -m "not unit"
-else
-	$(BIN)/python -m pytest $(ARGS)
-endif
+	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
 
 lint: dev
 	$(BIN)/ruff check .

@@ -172,19 +172,17 @@ def test_merge_request_is_proven(project: Project) -> None:
     assert PASSWORD not in said(ran)
 
 
-def test_main_is_published_and_brought_to_prod(project: Project) -> None:
+def test_main_is_published_and_brought_to_prod(project: Project, tmp_path: Path) -> None:
     """What main holds doesn't reach the registry, or goes to prod without who let it."""
     ran = project.pipeline("push", "--manual", "prod")
     assert ran.returncode == 0, said(ran)
     assert PASSWORD not in ran.stdout + ran.stderr
     image = project.variables["IMAGE"]
     registry = f"--registry=tcp://{image.partition('/')[0]}"
-    secret = project.folder.parent / "password"
-    secret.write_text(PASSWORD)
-    there = run_dagger(
-        "call", "--config=sglang-ci.toml", registry, f"--username={USER}",
-        f"--password=file:{secret}", "environment", "--name=prod", f"--repository={image}",
-        "history", folder=project.folder,
-    )  # fmt: skip
+    (tmp_path / "password").write_text(PASSWORD)
+    reached = (registry, f"--username={USER}", f"--password=file:{tmp_path / 'password'}")
+    asked = ("environment", "--name=prod", f"--repository={image}", "history")
+    settings = "--config=sglang-ci.toml"
+    there = run_dagger("call", settings, *reached, *asked, folder=project.folder)
     assert there.returncode == 0, said(there)
     assert "sha256:" in there.stdout
