@@ -10,7 +10,7 @@ TIERS = ("engine", "live")
 """Tiers that share one thing, so that one worker runs all of it; the longest first."""
 
 
-@pytest.hookimpl(trylast=True)
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Keep each tier of `TIERS` together and begin with it, unit tests filling the gaps."""
 
