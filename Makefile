@@ -3,6 +3,7 @@
 #
 #   make ci      prove a real SGLang server on this machine; ARGS="..." go to `sglang-ci ci`
 #   make test    lint, types and all tests; ARGS="..." go to pytest
+#   make prove   the tests of whole pipelines on an engine, which take a quarter of an hour
 #   make lint    lint and types alone
 #   make server  the environment of `make ci` alone; `make dev` that of `make test`
 #   make locks   pin anew; UPGRADE=--upgrade takes newer versions
@@ -11,7 +12,7 @@
 #   make clean   remove what these targets installed
 
 .DEFAULT_GOAL := ci
-.PHONY: ci test lint server dev uv locks pins boot clean
+.PHONY: ci test prove lint server dev uv locks pins boot clean
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
 BIN := .venv/bin
@@ -24,7 +25,10 @@ ci: server
 
 # Tests wait for processes more than they compute: two at a time, one engine and one live server.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long" $(ARGS)
+
+prove: dev
+	$(BIN)/python -m pytest -m long $(ARGS)
 
 lint: dev
 	$(BIN)/ruff check .

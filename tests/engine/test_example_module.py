@@ -15,7 +15,7 @@ from ci.verdict import Verdict
 from tests.engine.conftest import ROOT, run_dagger, said
 from tests.readme import readme
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 
 def project(folder: Path) -> Path:

@@ -25,7 +25,7 @@ from ci.verdict import Verdict
 from tests.engine.conftest import HANG, ROOT, run_dagger, said
 from tests.registries import PASSWORD, USER, docker_registry
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 PACKAGES = ("gitlab-ci-local@4.75.1", "node@22.22.0")
 """The runner, and the Node.js that it needs, which may be newer than the machine's."""
