@@ -23,9 +23,14 @@ LOCK = $(UV) pip compile --quiet --universal --generate-hashes --python-version 
 ci: server
 	$(BIN)/sglang-ci ci $(ARGS)
 
-# Tests wait for processes more than they compute: two at a time, one engine and one live server.
+# Unit tests wait for processes more than they compute; the other tiers share a server and an engine.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadgroup -m "not long" $(ARGS)
+ifeq ($(ARGS),)
+	$(BIN)/python -m pytest -m unit -n 2
+	$(BIN)/python -m pytest -m "not unit and not long"
+else
+	$(BIN)/python -m pytest $(ARGS)
+endif
 
 prove: dev
 	$(BIN)/python -m pytest -m long $(ARGS)

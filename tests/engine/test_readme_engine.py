@@ -21,7 +21,6 @@ def test_ci() -> None:
     """The one command a newcomer with Docker types passes."""
     ran = run_dagger(*readme("dagger call ci")[1:])
     assert ran.returncode == 0, said(ran)
-    assert "PASSED" in ran.stdout
 
 
 def test_up(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.engine.conftest import ROOT, run_dagger, said
 from tests.readme import readme
 from tests.registries import PASSWORD, USER, Running, docker_registry
 
-pytestmark = pytest.mark.engine
+pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 STAGES = ["readiness", "versions", "smoke", "publish"]
 CONFIG = """
@@ -126,6 +126,24 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
         yield Project(folder, registry)
 
 
+def check_storage(project: Project) -> None:
+    """All layers are zstd, and no file of the registry holds a secret."""
+    storage = project.folder / "storage"
+    manifests = [
+        json.loads(file.read_bytes())
+        for file in storage.rglob("data")
+        if file.stat().st_size < 100_000 and file.read_bytes().startswith(b"{")
+    ]
+    images = [one for one in manifests if "layers" in one and not one.get("subject")]
+    assert images
+    for image in images:
+        assert {layer["mediaType"].rpartition("+")[2] for layer in image["layers"]} == {"zstd"}
+    secrets = [PASSWORD.encode(), (project.folder / "ci.key").read_bytes()[30:90]]
+    for file in (file for file in storage.rglob("data") if file.is_file()):
+        content = file.read_bytes() if file.stat().st_size < 50_000_000 else b""
+        assert not any(secret in content for secret in secrets), file
+
+
 def test_from_image_to_production(project: Project, tmp_path: Path) -> None:
     """What was proven is published, approved and promoted, and anyone can check it later."""
     repository = f"{project.registry.address}/team/sglang"
@@ -148,21 +166,4 @@ def test_from_image_to_production(project: Project, tmp_path: Path) -> None:
     assert page.returncode == 0, page.stdout + page.stderr
     for part in ("abc123", "0.5.23", "alice", "prod"):
         assert part in page.stdout, part
-
-
-def test_manifest_is_of_the_proven_layers(project: Project) -> None:
-    """All layers are zstd, and no file of the registry holds a secret."""
-    storage = project.folder / "storage"
-    manifests = [
-        json.loads(file.read_bytes())
-        for file in storage.rglob("data")
-        if file.stat().st_size < 100_000 and file.read_bytes().startswith(b"{")
-    ]
-    images = [one for one in manifests if "layers" in one and not one.get("subject")]
-    assert images
-    for image in images:
-        assert {layer["mediaType"].rpartition("+")[2] for layer in image["layers"]} == {"zstd"}
-    secrets = [PASSWORD.encode(), (project.folder / "ci.key").read_bytes()[30:90]]
-    for file in (file for file in storage.rglob("data") if file.is_file()):
-        content = file.read_bytes() if file.stat().st_size < 50_000_000 else b""
-        assert not any(secret in content for secret in secrets), file
+    check_storage(project)
