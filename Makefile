@@ -3,7 +3,7 @@
 #
 #   make ci      prove a real SGLang server on this machine; ARGS="..." go to `sglang-ci ci`
 #   make test    lint, types and all tests; ARGS="..." go to pytest
-#   make prove   the tests of whole pipelines on an engine, which take a quarter of an hour
+#   make prove   the tests of whole pipelines on an engine, left out of make test for their time
 #   make lint    lint and types alone
 #   make server  the environment of `make ci` alone; `make dev` that of `make test`
 #   make locks   pin anew; UPGRADE=--upgrade takes newer versions

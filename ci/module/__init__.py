@@ -1,8 +1,8 @@
 """The Dagger module: the graph in containers. The only room that imports dagger.
 
 One noun a file, and its methods return the next noun: `SglangCi → Image → Server → Report`,
-and `Image → Release`.
-Plain functions (`prober`, `sources`) do the work; the objects document and delegate.
+and `Image → Release`. Plain functions (`build`, `prober`, `publisher`) do the work; the objects
+document and delegate.
 """
 
 from ci.module.image import Image

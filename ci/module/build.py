@@ -38,6 +38,16 @@ def _built(target: str, arguments: dict[str, str]) -> dagger.Container:
     return dag.current_module().source().docker_build(target=target, build_args=given)
 
 
+def listed(image: dagger.Container, script: str) -> dagger.File:
+    """Return what a script of this package's source prints in `image`, by its own interpreter."""
+    ran, found = "/tmp/listed.py", "/tmp/listed.json"  # noqa: S108
+    return (
+        image.with_mounted_file(ran, dag.current_module().source().file(script))
+        .with_exec(["python3", ran], redirect_stdout=found, use_entrypoint=False)
+        .file(found)
+    )
+
+
 def with_package(container: dagger.Container) -> dagger.Container:
     """Return `container` with this package importable, and nothing else changed."""
     source = dag.current_module().source().directory("ci")

@@ -12,11 +12,8 @@ from ci.settings import Settings, load
 
 @object_type
 class Origin:
-    """What an image is built from and by whom, for its labels and its release record."""
+    """Who builds, and where, for the release record."""
 
-    revision: str = ""
-    source_url: str = ""
-    created: str = ""
     actor: str = ""
     build_url: str = ""
 

@@ -119,13 +119,7 @@ class SglangCi:
             model=self.model,
             smoke_cases=self.smoke_cases,
             hub_token=self.hub_token,
-            origin=Origin(
-                revision=self.revision,
-                source_url=self.source_url,
-                created=self.created,
-                actor=self.actor,
-                build_url=self.build_url,
-            ),
+            origin=Origin(actor=self.actor, build_url=self.build_url),
             credentials=Credentials(
                 username=self.username,
                 password=self.password,

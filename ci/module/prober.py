@@ -6,6 +6,7 @@ from dagger import ReturnType, dag
 from ci.errors import CheckBroken
 from ci.module.build import USER, prober
 
+CONFIG = "/prober/sglang-ci.toml"
 PORT = 30_000
 LOG_FOLDER = "/var/log/sglang"
 LOG_FILE = f"{LOG_FOLDER}/server.log"
@@ -37,6 +38,11 @@ def beside(run: str) -> dagger.Container:
     the end of a server is what a prober must live to tell.
     """
     return with_logs(prober(), run)
+
+
+def with_config(container: dagger.Container, config: dagger.File | None) -> dagger.Container:
+    """Return `container` with the user's settings where the command looks for them."""
+    return container if config is None else container.with_mounted_file(CONFIG, config)
 
 
 def ask(container: dagger.Container, stage: str, *arguments: str) -> dagger.Container:

@@ -5,10 +5,10 @@ import uuid
 import dagger
 from dagger import ReturnType
 
-from ci.module.build import prober
+from ci.module import build, prober
 from ci.module.inputs import Inputs
+from ci.module.report import Report
 
-CONFIG = "/prober/sglang-ci.toml"
 TRUST = "/prober/trust"
 """Where the settings' `trust/NAME.pub` lies, beside them."""
 REGISTRY = "registry"
@@ -22,9 +22,9 @@ class ReleaseError(Exception):
 async def publisher(inputs: Inputs) -> dagger.Container:
     """Return a container with the user's settings, credentials and keys for releases."""
     at = inputs.credentials
-    container = prober("requirements/release.txt").with_env_variable("RUN_ID", uuid.uuid4().hex)
-    if inputs.config is not None:
-        container = container.with_mounted_file(CONFIG, inputs.config)
+    container = build.prober("requirements/release.txt")
+    container = prober.with_config(container, inputs.config)
+    container = container.with_env_variable("RUN_ID", uuid.uuid4().hex)
     if at.trust is not None:
         container = container.with_mounted_directory(TRUST, at.trust)
     for name, value in _variables(inputs).items():
@@ -64,20 +64,21 @@ async def _reaching(container: dagger.Container, service: dagger.Service) -> dag
     )
 
 
-def ask(container: dagger.Container, *arguments: str) -> dagger.Container:
-    """Return `container` after it ran `sglang-ci release ARGUMENTS`, whatever came of it."""
-    argv = ["python3", "-m", "ci", "release", *arguments]
-    return container.with_exec(argv, expect=ReturnType.ANY)
-
-
 async def told(container: dagger.Container, *arguments: str) -> str:
     """Return what `sglang-ci release ARGUMENTS` prints in `container`.
 
     Raises:
         ReleaseError: It failed.
     """
-    asked = ask(container, *arguments)
+    argv = ["python3", "-m", "ci", "release", *arguments]
+    asked = container.with_exec(argv, expect=ReturnType.ANY)
     if await asked.exit_code():
         said = (await asked.stderr()).strip() or (await asked.stdout()).strip() or "no output"
         raise ReleaseError(said.splitlines()[-1])
     return await asked.stdout()
+
+
+async def reported(container: dagger.Container, *arguments: str) -> Report:
+    """Return the report that `sglang-ci release ARGUMENTS` leaves in `container`."""
+    asked = prober.ask(container, "release", *arguments)
+    return await Report.of(await prober.answer(asked, "release"))

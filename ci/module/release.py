@@ -5,11 +5,12 @@ from typing import Annotated
 import dagger
 from dagger import Doc, dag, field, function, object_type
 
-from ci.module import build, prober, publisher
+from ci.module import build, publisher
 from ci.module.inputs import Inputs
 from ci.module.report import Report
 
 TAR = "/release/image.tar"
+LISTING = "ci/release/evidence/installed.py"
 INSTALLED = "/release/installed.json"
 LOCKS = "/release/requirements"
 PROVEN = "/release/report"
@@ -34,8 +35,7 @@ class Release:
         """Judge whether it may go to an environment, naming each missing or stale piece."""
         container = await publisher.publisher(self.inputs)
         arguments = ("verify", self.reference, "--environment", environment)
-        asked = publisher.ask(container, *arguments, "--report-dir", "/report/verify")
-        return await Report.of(await prober.answer(asked, "verify"))
+        return await publisher.reported(container, *arguments)
 
     @function(cache="never")
     async def approve(
@@ -109,7 +109,7 @@ async def published(
     container = (
         (await publisher.publisher(inputs))
         .with_mounted_file(TAR, tar)
-        .with_mounted_file(INSTALLED, installed(image))
+        .with_mounted_file(INSTALLED, build.listed(image, LISTING))
         .with_mounted_directory(LOCKS, source.directory("requirements"))
     )
     locks = [part for name in build.LOCKS for part in ("--lock", f"{LOCKS}/{name}")]
@@ -119,16 +119,4 @@ async def published(
     else:
         container = container.with_mounted_directory(PROVEN, proven.directory)
         arguments += ["--report", PROVEN]
-    asked = publisher.ask(container, *arguments, "--report-dir", "/report/publish")
-    return await Report.of(await prober.answer(asked, "publish"))
-
-
-def installed(image: dagger.Container) -> dagger.File:
-    """Return what `image` has installed: Python's distributions and Debian's packages."""
-    script = dag.current_module().source().file("ci/release/evidence/installed.py")
-    ran, found = "/tmp/installed.py", "/tmp/installed.json"  # noqa: S108
-    return (
-        image.with_mounted_file(ran, script)
-        .with_exec(["python3", ran], redirect_stdout=found, use_entrypoint=False)
-        .file(found)
-    )
+    return await publisher.reported(container, *arguments)

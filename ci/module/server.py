@@ -3,15 +3,16 @@
 from typing import Annotated
 
 import dagger
-from dagger import Doc, dag, field, function, object_type
+from dagger import Doc, field, function, object_type
 
 from ci.module import prober
+from ci.module.build import listed
 from ci.module.inputs import Inputs
 from ci.module.report import Report
 
 VERSION_LABEL = "org.opencontainers.image.version"
+LISTING = "ci/checks/inventory.py"
 INVENTORY = "/opt/inventory.json"
-CONFIG = "/prober/sglang-ci.toml"
 CASES = "/prober/cases"
 
 
@@ -71,9 +72,7 @@ class Server:
     async def _ready(self) -> dagger.Container:
         """Start the server; return a prober that waits for it, with the user's files in it."""
         await self.service.start()
-        container = prober.beside(self.run)
-        if self.inputs.config is not None:
-            container = container.with_mounted_file(CONFIG, self.inputs.config)
+        container = prober.with_config(prober.beside(self.run), self.inputs.config)
         if self.inputs.smoke_cases is not None:
             container = container.with_mounted_directory(CASES, self.inputs.smoke_cases)
         return prober.ask(
@@ -83,7 +82,7 @@ class Server:
     async def _versions(self, container: dagger.Container) -> dagger.Container:
         label = await self.image.label(VERSION_LABEL)
         return prober.ask(
-            container.with_mounted_file(INVENTORY, self._inventory()),
+            container.with_mounted_file(INVENTORY, listed(self.image, LISTING)),
             "versions",
             await prober.url(self.service),
             "--inventory",
@@ -91,16 +90,6 @@ class Server:
             "--model-path",
             self.model_path,
             *(["--label", label] if label else []),
-        )
-
-    def _inventory(self) -> dagger.File:
-        """Return what the image has installed, as its own interpreter sees it."""
-        script = dag.current_module().source().file("ci/checks/inventory.py")
-        found, ran = "/tmp/inventory.json", "/tmp/inventory.py"  # noqa: S108
-        return (
-            self.image.with_mounted_file(ran, script)
-            .with_exec(["python3", ran], redirect_stdout=found, use_entrypoint=False)
-            .file(found)
         )
 
     async def _smoke(self, container: dagger.Container) -> dagger.Container:

@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ci.errors import RegistryFault, TagTaken, UsageError
+from ci.errors import RegistryFault, UsageError
 from ci.release.pieces import Desk, Piece, Publication, kept, pieces
-from ci.release.push import Pushed, push
+from ci.release.push import Pushed, is_there, push
 from ci.release.store import attach
 from ci.report.model import Case, Check
 from ci.verdict import Outcome, Verdict
@@ -60,7 +60,8 @@ def publish(publication: Publication, desk: Desk, *, untested: bool = False) -> 
         RegistryFault: The registry did not take it all; the message says what is there.
     """
     _refuse_unproven(publication.report, untested=untested)
-    _refuse_taken(publication, desk)
+    digest = publication.subject.digest
+    is_there(desk.registry, publication.reference, digest, immutable=desk.immutable)
     made = pieces(publication, desk, kept(publication, desk))
     pushed = push(
         publication.layout,
@@ -82,14 +83,6 @@ def _refuse_unproven(report: Report | None, *, untested: bool) -> None:
     if report is None:
         raise UsageError("nothing proves this image: there is no report; nothing was pushed")
     raise UsageError(f"the report is {report.verdict}: {report.cause}; nothing was pushed")
-
-
-def _refuse_taken(publication: Publication, desk: Desk) -> None:
-    """Look at the tag before anything is made that takes time."""
-    there = desk.registry.resolve(publication.reference.tag)
-    ours = publication.subject.digest
-    if desk.immutable and there is not None and there.digest != ours:
-        raise TagTaken(str(publication.reference), there.digest, ours)
 
 
 def _attach(publication: Publication, desk: Desk, piece: Piece) -> None:

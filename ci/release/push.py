@@ -63,7 +63,7 @@ def push(
     digest = layout.image.digest
     sent: list[Descriptor] = []
     blobs = layout.blobs()
-    if not _is_there(registry, reference, digest, immutable=immutable):
+    if not is_there(registry, reference, digest, immutable=immutable):
         sent = _upload(layout, registry, blobs, progress)
         _tag(layout, registry, reference, immutable=immutable)
     return Pushed(
@@ -75,8 +75,12 @@ def push(
     )
 
 
-def _is_there(registry: Registry, reference: Reference, digest: str, *, immutable: bool) -> bool:
-    """Return whether the tag names `digest` already."""
+def is_there(registry: Registry, reference: Reference, digest: str, *, immutable: bool) -> bool:
+    """Return whether the tag names `digest` already.
+
+    Raises:
+        TagTaken: It names another one, and is immutable.
+    """
     there = registry.resolve(reference.tag)
     if there is not None and there.digest != digest and immutable:
         raise TagTaken(str(reference), there.digest, digest)
@@ -91,7 +95,7 @@ def _tag(layout: OciLayout, registry: Registry, reference: Reference, *, immutab
             reference.tag, layout.manifest.content, image.media_type, expected=expected
         )
     except ConflictingWrite:
-        if not _is_there(registry, reference, image.digest, immutable=immutable):
+        if not is_there(registry, reference, image.digest, immutable=immutable):
             raise
 
 

@@ -63,3 +63,15 @@ def dagger() -> Dagger:
 def said(ran: subprocess.CompletedProcess[str]) -> str:
     """Return the end of everything that a run printed."""
     return (ran.stdout + ran.stderr)[-8000:]
+
+
+def copy_project(folder: Path) -> None:
+    """Copy what git knows or would know of this project."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    for name in listed.stdout.splitlines():
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)

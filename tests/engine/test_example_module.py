@@ -12,7 +12,7 @@ import pytest
 from ci.platform import TINY_MODEL
 from ci.report.write import load
 from ci.verdict import Verdict
-from tests.engine.conftest import ROOT, run_dagger, said
+from tests.engine.conftest import ROOT, copy_project, run_dagger, said
 from tests.readme import readme
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
@@ -20,15 +20,7 @@ pytestmark = [pytest.mark.engine, pytest.mark.long]
 
 def project(folder: Path) -> Path:
     """Return the example as a project of its own, which holds a copy of this one."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            copy = folder / "sglang-ci" / name
-            copy.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, copy)
+    copy_project(folder / "sglang-ci")
     subprocess.run(["git", "init", "--quiet", folder], check=True)
     example = shutil.copytree(ROOT / "examples" / "module", folder / "menu")
     described = json.loads((example / "dagger.json").read_text())

@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 from ci.release.signing import new_key
 from ci.report.write import load
 from ci.verdict import Verdict
-from tests.engine.conftest import HANG, ROOT, run_dagger, said
+from tests.engine.conftest import HANG, ROOT, copy_project, run_dagger, said
 from tests.registries import PASSWORD, USER, docker_registry
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
@@ -101,7 +101,7 @@ def project(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
     folder, beside = tmp_path_factory.mktemp("project"), tmp_path_factory.mktemp("beside")
     private, public = new_key()
     (beside / "key.pem").write_text(private)
-    copy(folder)
+    copy_project(folder)
     (folder / "sglang-ci.toml").write_text(CONFIG.format(key=public))
     with docker_registry(beside, login=True) as registry:
         (folder / ".gitlab-ci-local.yml").write_text(json.dumps(local(registry.address)))
@@ -114,18 +114,6 @@ def project(tools: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[P
         }
         ours = {"GITLAB_USER_LOGIN": "jo", "IMAGE": f"{registry.address}/team/model"}
         yield Project(folder, tools, secret | ours)
-
-
-def copy(folder: Path) -> None:
-    """Copy what git knows or would know of this project."""
-    listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
-        cwd=ROOT, capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    for name in listed.stdout.splitlines():
-        if (ROOT / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(ROOT / name, folder / name)
 
 
 def git(folder: Path, *arguments: str) -> None:

@@ -7,12 +7,12 @@ Django's past as well, which everybody does.
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.fakes.serving import JsonHandler, serving
 
 Json = dict[str, Any]
 
@@ -54,25 +54,11 @@ def fake_osv(known: Mapping[tuple[str, str], list[Json]]) -> Iterator[FakeOsv]:
     """Yield a database that knows these advisories, by name and version."""
     database = FakeOsv({("django", "1.2"): [advisory("CVE-2010-3082")], **known})
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(JsonHandler):
+        def do_POST(self) -> None:  # noqa: N802 - http.server's own name
             query = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            content = json.dumps(database.answer(query)).encode()
-            self.send_response(200)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            self.answer(200, database.answer(query))
 
-        def log_message(self, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    database.url = f"http://127.0.0.1:{server.server_address[1]}/v1/query"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(Handler) as url:
+        database.url = f"{url}/v1/query"
         yield database
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

@@ -10,13 +10,11 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import jwt
@@ -27,6 +25,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from sigstore.models import ClientTrustConfig
 
 from tests.fakes.certificates import Authority, identify, spki
+from tests.fakes.serving import JsonHandler, serving
 
 ISSUER = "https://issuer.example"
 SUBJECT = "https://ci.example/team/project/.workflow@refs/heads/main"
@@ -170,36 +169,19 @@ def fake_sigstore() -> Iterator[FakeSigstore]:
     """Yield a Sigstore that answers on a port of this host."""
     sigstore = FakeSigstore()
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
+    class Handler(JsonHandler):
+        def do_POST(self) -> None:  # noqa: N802 - http.server's own name
             request = json.loads(self.rfile.read(int(self.headers["content-length"])))
             if self.path == "/api/v1/log/entries":
                 status = 503 if sigstore.refuse_entries else 201
-                self._answer(status, {} if sigstore.refuse_entries else sigstore.enter(request))
+                self.answer(status, {} if sigstore.refuse_entries else sigstore.enter(request))
                 return
             try:
                 bearer = self.headers["authorization"].removeprefix("Bearer ")
-                self._answer(201, sigstore.certify(request, bearer))
+                self.answer(201, sigstore.certify(request, bearer))
             except jwt.InvalidTokenError as error:
-                self._answer(401, {"message": str(error)})
+                self.answer(401, {"message": str(error)})
 
-        def _answer(self, status: int, document: dict[str, Any]) -> None:
-            content = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, *args: object) -> None:
-            """Say nothing."""
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    sigstore.url = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with serving(Handler) as url:
+        sigstore.url = url
         yield sigstore
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

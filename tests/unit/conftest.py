@@ -12,6 +12,7 @@ import pytest
 
 from ci import cli
 from ci.checks import readiness
+from ci.release.registry import Registry
 from ci.server import process as processes
 from ci.server.launch import Launch
 from tests.fakes.osv import fake_osv
@@ -40,7 +41,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
 
 
 @pytest.fixture
-def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
     """Return a function that puts a shell script in the place of `launch.sh`."""
 
     def install(script: str) -> Launch:
@@ -62,6 +63,20 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(readiness, "NAME_SECONDS", 0.1)
     monkeypatch.setattr(readiness, "PROXY_SECONDS", 0.02)
     monkeypatch.setattr(processes, "KILL_GRACE", 0.2)
+
+
+@pytest.fixture
+def fake() -> Iterator[FakeRegistry]:
+    """Yield a registry with nothing in it."""
+    with fake_registry() as registry:
+        yield registry
+
+
+@pytest.fixture
+def client(fake: FakeRegistry) -> Iterator[Registry]:
+    """Yield a client of the registry that the test asks for; it tries three times."""
+    with Registry(fake.reference(), fake.access) as registry:
+        yield registry
 
 
 @pytest.fixture

@@ -223,3 +223,15 @@ def released(chosen: Settings | None = None, **features: Any) -> Iterator[Releas
         made = Release(fake, registry, chosen or settings())
         made.store()
         yield made
+
+
+def there(release: Release, environment: str = "prod") -> str:
+    """Return the digest under an environment's tag."""
+    return release.fake.tags[environment]
+
+
+def digests(release: Release) -> list[str]:
+    """Return the digests of the history of production, the newest first."""
+    lines = list(release.reader().lines())
+    assert not [line.problem for line in lines if line.problem]
+    return [line.digest for line in lines]

@@ -28,9 +28,9 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 
 @pytest.mark.parametrize("code", range(64, 74))
-async def test_refusals_of_launch_sh(fake: Fake, code: int) -> None:
+async def test_refusals_of_launch_sh(shell: Fake, code: int) -> None:
     """A machine without a GPU makes a bad server, or a missing model an infrastructure fault."""
-    error, _ = await ended(fake(f"echo 'launch.sh: what: where; remedy' >&2; exit {code}"))
+    error, _ = await ended(shell(f"echo 'launch.sh: what: where; remedy' >&2; exit {code}"))
     assert isinstance(error, LaunchRefused | LaunchBlocked)
     assert error.exit_code == code
     assert str(error) == "launch.sh: what: where; remedy"
@@ -59,9 +59,9 @@ def test_every_refusal_of_launch_sh_is_known() -> None:
         ("kill -40 $$", -40, "exited with -40 in phase 'starting': signal 40; no output"),
     ],
 )
-async def test_how_a_server_died(fake: Fake, script: str, code: int, how: str) -> None:
+async def test_how_a_server_died(shell: Fake, script: str, code: int, how: str) -> None:
     """The exit code or the cause of a death is missing from the report."""
-    error, server = await ended(fake(script))
+    error, server = await ended(shell(script))
     assert isinstance(error, ServerExited)
     assert error.exit_code == server.exit_code == code
     assert str(error) == f"server {how}"
@@ -79,43 +79,43 @@ async def test_how_a_server_died(fake: Fake, script: str, code: int, how: str) -
     ],
 )
 async def test_output_of_every_kind_is_kept(
-    fake: Fake, tmp_path: Path, written: bytes, lines: list[str]
+    shell: Fake, tmp_path: Path, written: bytes, lines: list[str]
 ) -> None:
     """The line that says why is lost because of how it was written."""
     target = tmp_path / "server.log"
-    _, server = await ended(fake(f"printf '{written.decode()}'"), target)
+    _, server = await ended(shell(f"printf '{written.decode()}'"), target)
     assert server.log.tail().splitlines() == lines
     assert target.read_text(errors="replace").splitlines() == lines
 
 
-async def test_pieces_of_a_line_make_one_line(fake: Fake) -> None:
+async def test_pieces_of_a_line_make_one_line(shell: Fake) -> None:
     """A line that is written in pieces, or in the middle of a character, is torn apart."""
     pieces = ("par", "tial ", r"caf\303", r"\251\n")
-    _, server = await ended(fake("; sleep 0.05; ".join(f"printf '{piece}'" for piece in pieces)))
+    _, server = await ended(shell("; sleep 0.05; ".join(f"printf '{piece}'" for piece in pieces)))
     assert server.log.tail() == "partial café"
 
 
-async def test_an_endless_line_costs_no_time_and_no_memory(fake: Fake) -> None:
+async def test_an_endless_line_costs_no_time_and_no_memory(shell: Fake) -> None:
     """A progress bar of megabytes without a line's end stalls the run."""
     begin = time.monotonic()
-    _, server = await ended(fake("head -c 50000000 /dev/zero | tr '\\0' x; echo; echo end"))
+    _, server = await ended(shell("head -c 50000000 /dev/zero | tr '\\0' x; echo; echo end"))
     assert time.monotonic() - begin < HANG / 2
     first, last = server.log.tail().splitlines()
     assert (len(first), last) == (LONGEST_LINE, "end")
 
 
-async def test_a_full_disk_does_not_block_the_server(fake: Fake) -> None:
+async def test_a_full_disk_does_not_block_the_server(shell: Fake) -> None:
     """A server hangs, or the run breaks, because its log can't be written."""
-    _, server = await ended(fake("seq 20000; exit 4"), Path("/dev/full"))
+    _, server = await ended(shell("seq 20000; exit 4"), Path("/dev/full"))
     assert server.log.last_line() == "20000"
     assert server.exit_code == 4
 
 
-async def test_the_environment_is_passed_on(fake: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_environment_is_passed_on(shell: Fake, monkeypatch: pytest.MonkeyPatch) -> None:
     """A setting doesn't reach the server, or one of ours slows its start by a minute."""
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     monkeypatch.setenv("FROM_OUTSIDE", "kept")
-    launch = fake("env; exit 1")
+    launch = shell("env; exit 1")
     _, server = await ended(launch)
     shown = set(server.log.tail(500).splitlines())
     wanted = {f"MODEL_PATH={launch.model}", "HOST=127.0.0.1", "PORT=1", "FROM_OUTSIDE=kept"}
@@ -123,9 +123,9 @@ async def test_the_environment_is_passed_on(fake: Fake, monkeypatch: pytest.Monk
     assert not any(line.startswith("PYTHONDONTWRITEBYTECODE") for line in shown)
 
 
-async def test_flags_are_passed_on_as_they_are(fake: Fake, tmp_path: Path) -> None:
+async def test_flags_are_passed_on_as_they_are(shell: Fake, tmp_path: Path) -> None:
     """A flag with a space or a quote in it reaches the server as another one."""
-    launch = fake("printf '<%s>' \"$@\"")
+    launch = shell("printf '<%s>' \"$@\"")
     odd = ("--a", "b c", "d'e\"f", "$HOME", "*", "")
     _, server = await ended(
         Launch(tmp_path, "127.0.0.1", 1, flags=odd, environment=launch.environment)
@@ -180,8 +180,8 @@ def test_where_a_server_is_asked(host: str, url: str) -> None:
     assert Launch(Path("m"), host, 5).url == url
 
 
-async def test_an_unknown_exit_code_is_said_to_be_unknown(fake: Fake) -> None:
+async def test_an_unknown_exit_code_is_said_to_be_unknown(shell: Fake) -> None:
     """A server seen through its log only is given an exit code that nobody saw."""
-    _, server = await ended(fake("echo 'OSError: x'"))
+    _, server = await ended(shell("echo 'OSError: x'"))
     error = fault_of_exit(None, "serving", server.log)
     assert str(error) == "server exited in phase 'serving': OSError: x"

@@ -24,11 +24,11 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 
 async def test_a_death_is_told_although_a_child_holds_the_output(
-    fake: Fake, monkeypatch: pytest.MonkeyPatch
+    shell: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A scheduler that outlives its parent hides the parent's death."""
     monkeypatch.setattr(processes, "KILL_GRACE", 0.2)
-    async with running(fake('"$PYTHON" "$FAKE/stubborn.py" & sleep 0.5; exit 7')) as server:
+    async with running(shell('"$PYTHON" "$FAKE/stubborn.py" & sleep 0.5; exit 7')) as server:
         with anyio.fail_after(HANG):
             error = await server.died("serving")
         assert isinstance(error, ServerExited)
@@ -36,17 +36,19 @@ async def test_a_death_is_told_although_a_child_holds_the_output(
     assert members(server.pid) == []
 
 
-async def test_a_polite_server_is_asked_and_not_killed(fake: Fake) -> None:
+async def test_a_polite_server_is_asked_and_not_killed(shell: Fake) -> None:
     """A server that ends as it should is reported as killed."""
-    async with running(fake("trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done")) as server:
+    async with running(
+        shell("trap 'exit 0' TERM; echo up; while :; do sleep 0.05; done")
+    ) as server:
         await said(server, "up")
         stopped = await server.stop(HANG)
     assert (stopped.exit_code, stopped.killed, stopped.orphans) == (0, False, ())
 
 
-async def test_a_deaf_server_is_killed(fake: Fake) -> None:
+async def test_a_deaf_server_is_killed(shell: Fake) -> None:
     """A hung server outlives the run."""
-    async with running(fake('exec "$PYTHON" "$FAKE/stubborn.py"')) as server:
+    async with running(shell('exec "$PYTHON" "$FAKE/stubborn.py"')) as server:
         await said(server, "here")
         cases: list[Case] = []
         check = await check_shutdown(server, 0.2, cases.append)
@@ -57,13 +59,13 @@ async def test_a_deaf_server_is_killed(fake: Fake) -> None:
 
 
 async def test_children_that_survive_are_named_and_killed(
-    fake: Fake, monkeypatch: pytest.MonkeyPatch
+    shell: Fake, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A detokenizer of a gigabyte stays behind, and nobody is told."""
     monkeypatch.setattr(processes, "KILL_GRACE", 0.3)
     grandchild = '( "$PYTHON" "$FAKE/stubborn.py" & wait ) &'
     script = f"{grandchild} trap 'exit 0' TERM; while :; do sleep 0.05; done"
-    async with running(fake(script)) as server:
+    async with running(shell(script)) as server:
         await said(server, "here")
         check = await check_shutdown(server, HANG, lambda _: None)
     assert check.cases[0].outcome == check.cases[1].outcome == "PASSED"
@@ -79,11 +81,11 @@ FAMILY = '"$PYTHON" "$FAKE/stubborn.py" & exec "$PYTHON" "$FAKE/stubborn.py"'
     "error", [ValueError("a bug"), LaunchBlocked("x", 68), KeyboardInterrupt()]
 )
 async def test_an_error_leaves_no_process(
-    fake: Fake, monkeypatch: pytest.MonkeyPatch, error: BaseException
+    shell: Fake, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     """A bug in a check leaves a server behind, or arrives as a group of errors."""
     monkeypatch.setattr(processes, "KILL_GRACE", 0.2)
-    launch, pids = fake(FAMILY), list[int]()
+    launch, pids = shell(FAMILY), list[int]()
 
     async def broken() -> None:
         async with running(launch) as server:
@@ -98,11 +100,11 @@ async def test_an_error_leaves_no_process(
 
 @pytest.mark.parametrize("seconds", [0.0, 0.001, 0.01, 0.3])
 async def test_cancellation_leaves_no_process(
-    fake: Fake, monkeypatch: pytest.MonkeyPatch, seconds: float, tmp_path: Path
+    shell: Fake, monkeypatch: pytest.MonkeyPatch, seconds: float, tmp_path: Path
 ) -> None:
     """Ctrl-C at an unlucky moment, even while the process is being made, leaves a server."""
     monkeypatch.setattr(processes, "KILL_GRACE", 0.2)
-    launch = fake(f"echo $$ >{tmp_path}/pid; {FAMILY}")
+    launch = shell(f"echo $$ >{tmp_path}/pid; {FAMILY}")
     with anyio.move_on_after(seconds):
         async with running(launch):
             await anyio.sleep_forever()

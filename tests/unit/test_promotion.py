@@ -10,7 +10,7 @@ import pytest
 from ci.errors import BrokenArtifact, ConflictingWrite, RegistryFault, UsageError
 from ci.release.promotion import State, plan
 from tests.fakes.registry import failing
-from tests.unit.releases import NOW, Release, released, settings
+from tests.unit.releases import NOW, Release, digests, released, settings, there
 
 pytestmark = pytest.mark.unit
 
@@ -22,18 +22,6 @@ def release() -> Iterator[Release]:
     """Yield an image that was never promoted."""
     with released() as made:
         yield made
-
-
-def there(release: Release, environment: str = "prod") -> str:
-    """Return the digest under an environment's tag."""
-    return release.fake.tags[environment]
-
-
-def digests(release: Release) -> list[str]:
-    """Return the digests of the history of production, the newest first."""
-    lines = list(release.reader().lines())
-    assert not [line.problem for line in lines if line.problem]
-    return [line.digest for line in lines]
 
 
 def test_the_tag_moves_and_the_history_says_so(release: Release) -> None:

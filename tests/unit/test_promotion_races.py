@@ -13,7 +13,7 @@ from ci.errors import BrokenArtifact, ConflictingWrite, RegistryFault
 from ci.release.history import Line
 from ci.release.promotion import State, carry_out, plan
 from tests.fakes.registry import meanwhile
-from tests.unit.releases import NOW, WHERE, Release, released, signer
+from tests.unit.releases import NOW, WHERE, Release, digests, released, signer, there
 
 pytestmark = pytest.mark.unit
 
@@ -25,18 +25,6 @@ def release() -> Iterator[Release]:
     """Yield an image that was never promoted."""
     with released() as made:
         yield made
-
-
-def there(release: Release, environment: str = "prod") -> str:
-    """Return the digest under an environment's tag."""
-    return release.fake.tags[environment]
-
-
-def digests(release: Release) -> list[str]:
-    """Return the digests of the history of production, the newest first."""
-    lines = list(release.reader().lines())
-    assert not [line.problem for line in lines if line.problem]
-    return [line.digest for line in lines]
 
 
 def test_whoever_comes_between_reading_and_writing_the_history_wins(release: Release) -> None:

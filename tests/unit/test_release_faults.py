@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from email.utils import formatdate
 from functools import partial
@@ -37,7 +37,6 @@ from tests.fakes.registry import (
     answering,
     cutting,
     failing,
-    fake_registry,
     silent,
 )
 
@@ -57,20 +56,6 @@ OPERATIONS: dict[str, Callable[[Registry], object]] = {
     f"image@{DIGEST}: list referrers": lambda client: client.referrers(DIGEST),
     "image: list tags": lambda client: client.tags(),
 }
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeRegistry]:
-    """A registry with nothing in it."""
-    with fake_registry() as registry:
-        yield registry
-
-
-@pytest.fixture
-def client(fake: FakeRegistry) -> Iterator[Registry]:
-    """A client of it, that tries three times."""
-    with Registry(fake.reference(), fake.access) as registry:
-        yield registry
 
 
 def fault_of(fake: FakeRegistry, client: Registry, operation: str) -> RegistryFault:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,7 +28,6 @@ from tests.fakes.registry import (
     Handler,
     cutting,
     failing,
-    fake_registry,
     meanwhile,
     silent,
 )
@@ -44,20 +42,6 @@ OTHER = b'{"schemaVersion": 2}'
 def layout(tmp_path: Path) -> OciLayout:
     """An image of five layers."""
     return OciLayout.open(write_tar(tmp_path / "image.tar", FILES))
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeRegistry]:
-    """A registry with nothing in it."""
-    with fake_registry() as registry:
-        yield registry
-
-
-@pytest.fixture
-def client(fake: FakeRegistry) -> Iterator[Registry]:
-    """A client of it."""
-    with Registry(fake.reference(), fake.access) as registry:
-        yield registry
 
 
 def test_a_whole_image_is_pushed(fake: FakeRegistry, client: Registry, layout: OciLayout) -> None:

@@ -32,13 +32,6 @@ def fake(request: pytest.FixtureRequest) -> Iterator[FakeRegistry]:
         yield registry
 
 
-@pytest.fixture
-def client(fake: FakeRegistry) -> Iterator[Registry]:
-    """A client of it."""
-    with Registry(fake.reference(), fake.access) as registry:
-        yield registry
-
-
 def attach(client: Registry, content: bytes = b"{}", kind: str = BUNDLE) -> Descriptor:
     """Attach an artifact of one blob to the image."""
     return client.attach(SUBJECT, kind, [(kind, content, {"about": "it"})], NOTES)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
 from functools import partial
 from io import BytesIO
 
@@ -12,27 +11,13 @@ import pytest
 from ci.errors import BrokenArtifact, ConflictingWrite, MissingArtifact, RegistryFault, UsageError
 from ci.release.oci import DOCKER_MANIFEST, MANIFEST, Descriptor, canonical
 from ci.release.registry import UNCHECKED, Registry
-from tests.fakes.registry import FakeRegistry, answering, cutting, fake_registry, meanwhile
+from tests.fakes.registry import FakeRegistry, answering, cutting, meanwhile
 
 pytestmark = pytest.mark.unit
 
 ONE, TWO, THREE = (canonical({"schemaVersion": 2, "number": each}) for each in range(3))
 CONTENT = b"content of a blob"
 BLOB = Descriptor.of("text/plain", CONTENT)
-
-
-@pytest.fixture
-def fake() -> Iterator[FakeRegistry]:
-    """A registry."""
-    with fake_registry() as registry:
-        yield registry
-
-
-@pytest.fixture
-def client(fake: FakeRegistry) -> Iterator[Registry]:
-    """A client of it."""
-    with Registry(fake.reference(), fake.access) as registry:
-        yield registry
 
 
 def test_a_tag_and_a_digest_name_the_same(fake: FakeRegistry, client: Registry) -> None:
