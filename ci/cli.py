@@ -11,8 +11,10 @@ import traceback
 
 import typer
 
-from ci.commands import config, release, server
+from ci.commands import config, measure, release, server
 from ci.commands.outcome import EXIT, USAGE
+from ci.commands.size import size
+from ci.commands.startup import startup
 from ci.errors import SglangCiError, UsageError
 from ci.verdict import Verdict
 
@@ -26,7 +28,7 @@ app = typer.Typer(
 )
 for command in (
     *(server.ci, server.serve, server.wait, server.versions, server.smoke),
-    *(server.fetch, server.report),
+    *(measure.bench, measure.compare, startup, size, server.fetch, server.report),
 ):
     app.command()(command)
 app.add_typer(release.app, name="release")

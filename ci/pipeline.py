@@ -6,34 +6,34 @@ The same checks run in containers (`ci.module`); only the way a server is starte
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import anyio
 
+from ci import performance
 from ci.checks.inventory import inventory
 from ci.checks.readiness import Readiness
 from ci.checks.shutdown import check_shutdown
 from ci.checks.versions import Expected, canonical, check_versions, read_inventory
 from ci.concurrency import one_error
 from ci.errors import SglangCiError
+from ci.performance import Measurements, Side
 from ci.report.model import Check, NotRun, Report
 from ci.report.progress import Progress
 from ci.server.client import ServerClient
-from ci.server.launch import Launch, launch_script
 from ci.server.log import ServerLog, follow
-from ci.server.model_files import Model, fetch, resolve
-from ci.server.port import reserved
-from ci.server.process import ServerProcess, running
+from ci.server.model_files import fetch
+from ci.server.process import ServerProcess
+from ci.serving import served
 from ci.settings import Settings
 from ci.smoke.run import SmokeOptions, run_smoke
-from ci.stages import Stages
+from ci.stages import Stages, Work
 from ci.verdict import Verdict
 
-__all__ = ["Facts", "fetch", "prove", "serve", "served", "smoke", "versions", "wait"]
+__all__ = ["Facts", "fetch", "prove", "served", "smoke", "versions", "wait"]
 
 NOT_HERE = (
     NotRun(stage="image", needs="a Dagger engine: dagger call ci"),
@@ -41,48 +41,30 @@ NOT_HERE = (
         stage="publish", needs="a Dagger engine and a registry: dagger call ci --publish-to REF"
     ),
 )
+NO_BASELINE = NotRun(
+    stage="compare",
+    needs="a baseline: sglang-ci ci --baseline URL-or-settings-file, or [gate] baseline for images",
+)
 
 
-async def prove(settings: Settings, progress: Progress, folder: Path) -> Report:
+async def prove(
+    settings: Settings, baseline: Side | None, progress: Progress, folder: Path
+) -> Report:
     """Start a server on this host, ask it every question, stop it, and report.
 
     Args:
         settings: The effective settings.
+        baseline: What it is compared with; nothing where None.
         progress: Who is told.
         folder: Folder that gets the server's output as `server.log`.
-    """
-    stages = Stages(progress)
-    facts = {"engine": "host processes"}
-    return await stages.report(_Run(settings, stages, folder).work, not_run=NOT_HERE, facts=facts)
-
-
-@asynccontextmanager
-async def served(settings: Settings, output: Path | None) -> AsyncIterator[ServerProcess]:
-    """Serve the model of the settings on this host for as long as the context lasts.
 
     Raises:
-        InfrastructureFault: There is no model to serve, or no port to serve it on.
+        UsageError: The settings ask for a load or a comparison that can't be.
     """
-    at = settings.server
-    model = await resolve(settings.model)
-    with reserved(at.host, at.port) as port:
-        async with running(launch_of(settings, model, port), output) as server:
-            yield server
-
-
-def launch_of(settings: Settings, model: Model, port: int) -> Launch:
-    """Return how the settings start a server of `model` on `port`."""
-    at, name = settings.server, settings.model.served_name
-    return Launch(
-        model=model.path,
-        host=at.host,
-        port=port,
-        device=at.device,
-        log_level=at.log_level,
-        flags=(*(("--served-model-name", name) if name else ()), *at.flags),
-        expected_version=settings.image.sglang_version,
-        environment=at.environment,
-    )
+    run = _Run(settings, Stages(progress, folder), Measurements.of(settings, os.environ, baseline))
+    not_run = NOT_HERE if baseline else (*NOT_HERE, NO_BASELINE)
+    facts = {"engine": "host processes"}
+    return await run.stages.report(run.work, not_run=not_run, facts=facts)
 
 
 def smoke_options(settings: Settings) -> SmokeOptions:
@@ -95,15 +77,6 @@ def smoke_options(settings: Settings) -> SmokeOptions:
         budget=at.budget,
         builtin=at.builtin,
     )
-
-
-async def serve(settings: Settings) -> None:
-    """Replace this process by a server as the settings say; returns only by an error."""
-    at = settings.server
-    model = await resolve(settings.model)
-    with reserved(at.host, at.port) as port:
-        launch = launch_of(settings, model, port)
-        os.execvpe("bash", ["bash", str(launch_script()), *launch.flags], launch.environ())  # noqa: S606
 
 
 async def wait(url: str, settings: Settings, log_file: Path | None, stages: Stages) -> Check:
@@ -157,29 +130,41 @@ async def smoke(url: str, settings: Settings, stages: Stages) -> Check:
 class _Run:
     settings: Settings
     stages: Stages
-    folder: Path
+    measurements: Measurements
 
     async def work(self) -> None:
         """Run the stages, until one shows that the next ones make no sense."""
         try:
-            async with served(self.settings, self.folder / "server.log") as server:
+            async with served(self.settings, self.stages.folder / "server.log") as server:
                 self.stages.progress.note(f"serving {server.launch.model.name} at {server.url}")
-                await self._prove(server)
+                healthy = await self._prove(server)
+            if healthy and (gate := self.measurements.gate) and gate.boots:
+                candidate = Side("candidate", settings=self.settings)
+                await self.stages.run("compare", partial(gate.run, candidate, self.stages))
         except SglangCiError as error:
             await self.stages.run("launch", partial(_raise, error))
 
-    async def _prove(self, server: ServerProcess) -> None:
+    async def _prove(self, server: ServerProcess) -> bool:
+        """Put every question to a server; return whether it could be asked all of them."""
         stages, budgets = self.stages, self.settings.readiness
         ready = Readiness(server.url, budgets, stages.progress, stages.case, server, server.log)
-        check = await self.stages.run("readiness", ready.check)
+        check = await stages.run("readiness", ready.check)
         if check.verdict is not Verdict.PASSED:
-            return
-        for name, work in (("versions", self._versions), ("smoke", self._smoke)):
-            death = partial(server.died, name)
-            await self.stages.run(name, partial(work, server), death=death)
+            return False
+        for name, work in self._questions(server):
+            await stages.run(name, work, death=partial(server.died, name))
             if server.exit_code is not None:
-                return
-        await self.stages.run("shutdown", partial(self._shutdown, server))
+                return False
+        await stages.run("shutdown", partial(self._shutdown, server))
+        return True
+
+    def _questions(self, server: ServerProcess) -> Iterator[tuple[str, Work]]:
+        yield "versions", partial(self._versions, server)
+        yield "smoke", partial(smoke, server.url, self.settings, self.stages)
+        if load := self.measurements.load:
+            yield "bench", partial(performance.measure, server.url, load, self.stages)
+        if (gate := self.measurements.gate) and not gate.boots:
+            yield "compare", partial(gate.run, Side("candidate", server.url), self.stages)
 
     async def _versions(self, server: ServerProcess) -> Check:
         expected = Expected(
@@ -190,9 +175,6 @@ class _Run:
         )
         async with ServerClient(server.url) as client:
             return await check_versions(client, expected, self.stages.case)
-
-    async def _smoke(self, server: ServerProcess) -> Check:
-        return await smoke(server.url, self.settings, self.stages)
 
     async def _shutdown(self, server: ServerProcess) -> Check:
         return await check_shutdown(server, self.settings.server.stop_grace, self.stages.case)

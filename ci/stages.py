@@ -10,6 +10,7 @@ import platform
 import signal
 import traceback
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import anyio
 from anyio.abc import TaskStatus
@@ -31,10 +32,11 @@ class Stages:
 
     Args:
         progress: Who is told.
+        folder: Where a stage may leave files of its own, beside the report.
     """
 
-    def __init__(self, progress: Progress) -> None:
-        self.progress = progress
+    def __init__(self, progress: Progress, folder: Path = Path()) -> None:
+        self.progress, self.folder = progress, folder
         self._checks: list[Check] = []
         self._cases: list[Case] = []
         self._interrupted = ""

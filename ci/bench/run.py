@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ci.bench.cases import load_cases, ramp_case, warm_up_case
+from ci.bench.drawn import figures_of, plots_of
 from ci.bench.live import Watch
 from ci.bench.options import BenchOptions
 from ci.bench.ramp import Found, Ramp, Step, search
@@ -145,6 +146,8 @@ class _Work:
             cases=tuple(self.cases),
             phases=tuple(self.phases),
             facts=self._facts(),
+            figures=tuple(figures_of(self.loads)),
+            plots=tuple(plots_of(self.loads, self.steps)),
         )
         return Bench(
             check,

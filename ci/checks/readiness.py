@@ -27,7 +27,7 @@ from ci.errors import (
     Unreachable,
     Unresponsive,
 )
-from ci.report.model import Case, Check, Phase, now
+from ci.report.model import Case, Check, Figure, Phase, now
 from ci.report.progress import Progress
 from ci.server.client import ServerClient
 from ci.server.log import ServerLog
@@ -104,6 +104,7 @@ class Readiness:
             if error is not None:
                 break
         inner = self.log.phases() if self.log is not None else ()
+        passed = cases[-1].outcome is Outcome.PASSED
         return Check(
             name=NAME,
             started=started,
@@ -111,7 +112,8 @@ class Readiness:
             cases=tuple(cases),
             phases=(*phases, *inner),
             facts={"url": self.url},
-            log=self.log.tail() if self.log and cases[-1].outcome is not Outcome.PASSED else "",
+            figures=tuple(map(_figure, (*phases, *inner))) if passed else (),
+            log=self.log.tail() if self.log and not passed else "",
         )
 
     def _phases(self) -> list[tuple[str, float, Callable[[], Awaitable[None]]]]:
@@ -242,6 +244,10 @@ def _is_final(error: AnswerFault | None) -> bool:
     if isinstance(error, BadAnswer):
         return error.status is None or error.status < httpx.codes.INTERNAL_SERVER_ERROR
     return isinstance(error, NotSglang)
+
+
+def _figure(phase: Phase) -> Figure:
+    return Figure(name=phase.name, value=phase.seconds, unit="s", better="lower")
 
 
 def _case(name: str, seconds: float, error: SglangCiError | None) -> Case:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ci.errors import UsageError
+from ci.performance import Side
+from ci.server.reach import base_url
 from ci.settings import Effective, load
 
 ConfigFile = Annotated[
@@ -47,7 +49,23 @@ def effective(
     return load(config, os.environ, flags | dict(overrides))
 
 
-def listed(key: str, values: list[str] | list[Path] | None) -> dict[str, str]:
+def listed(key: str, values: Sequence[str | Path | float] | None) -> dict[str, str]:
     """Return the override that gives a list to the setting `key`; none where it is empty."""
-    texts = [str(value) for value in values or ()]
+    texts = [str(value) if isinstance(value, Path) else value for value in values or ()]
     return {key: json.dumps(texts, ensure_ascii=False)} if texts else {}
+
+
+def side(name: str, text: str, image: str = "") -> Side:
+    """Return the side of a comparison that `text` names: a URL, or a settings file.
+
+    Args:
+        name: What the side is called.
+        text: A server's URL, or a file by which one is started on this host.
+        image: The image that it runs, where that is known.
+
+    Raises:
+        UsageError: It is neither.
+    """
+    if Path(text).suffix == ".toml":
+        return Side(name, image=image, settings=load(Path(text), os.environ).settings)
+    return Side(name, base_url(text), image)

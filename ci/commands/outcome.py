@@ -63,8 +63,8 @@ def one_stage(
         before: What was found before, which the report keeps.
     """
 
-    async def prove(progress: Progress, _: Path) -> Report:
-        stages = Stages(progress)
+    async def prove(progress: Progress, folder: Path) -> Report:
+        stages = Stages(progress, folder)
 
         async def stage() -> None:
             await stages.run(name, partial(work, stages))

@@ -9,9 +9,9 @@ from typing import Annotated
 import anyio
 import typer
 
-from ci import pipeline
+from ci import pipeline, serving
 from ci.checks.versions import canonical
-from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed
+from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed, side
 from ci.commands.outcome import one_stage, reported
 from ci.errors import UsageError
 from ci.report.model import Report, merge
@@ -40,12 +40,19 @@ def ci(
     settings: Set = None,
     model: ModelOption = "",
     smoke: SmokeDirs = None,
+    baseline: Annotated[
+        str,
+        typer.Option(
+            metavar="URL|FILE", help="Compare with this server, or with one of other settings."
+        ),
+    ] = "",
     report_dir: ReportDir = None,
 ) -> None:
     """Start a real server on this host, prove it, stop it, and leave a report."""
     overrides = _model(model) | listed("smoke.directories", smoke) | listed("server.flags", flags)
     at = effective(config, settings, overrides).settings
-    reported(at, report_dir, partial(pipeline.prove, at))
+    against = side("baseline", baseline) if baseline else None
+    reported(at, report_dir, partial(pipeline.prove, at, against))
 
 
 def serve(
@@ -56,7 +63,7 @@ def serve(
 ) -> None:
     """Start a server in the foreground, as `ci` would, in place of this process."""
     overrides = _model(model) | listed("server.flags", flags)
-    anyio.run(pipeline.serve, effective(config, settings, overrides).settings)
+    anyio.run(serving.serve, effective(config, settings, overrides).settings)
 
 
 def wait(

@@ -3,6 +3,7 @@
 import dagger
 from dagger import dag
 
+from ci.module.inputs import Credentials
 from ci.release.bases import bases
 from ci.settings import Settings
 
@@ -36,6 +37,14 @@ def _built(target: str, arguments: dict[str, str]) -> dagger.Container:
     """Return a target of the Dockerfile; empty arguments are left to its defaults."""
     given = [dagger.BuildArg(name=name, value=value) for name, value in arguments.items() if value]
     return dag.current_module().source().docker_build(target=target, build_args=given)
+
+
+def pulled(reference: str, at: Credentials) -> dagger.Container:
+    """Return the published image that `reference` names, as the engine gets it."""
+    container = dag.container()
+    if at.password is not None:
+        container = container.with_registry_auth(reference, at.username, at.password)
+    return container.from_(reference)
 
 
 def listed(image: dagger.Container, script: str) -> dagger.File:

@@ -6,12 +6,24 @@ from typing import Annotated
 import dagger
 from dagger import Doc, field, function, object_type
 
-from ci.module import models
+from ci.errors import UsageError
+from ci.module import build, models
 from ci.module.inputs import Inputs
 from ci.module.prober import LOG_FILE, PORT, with_logs
 from ci.module.release import Release, published
+from ci.module.report import Report
 from ci.module.server import Server
 from ci.settings import Settings
+
+BASELINE_GPU, CANDIDATE_GPU = "0", "1"
+"""Devices of the two servers where each gets a GPU of its own."""
+NO_BASELINE = (
+    "no baseline: name an image by --baseline, or by its digest in sglang-ci.toml: "
+    '[gate] baseline = "registry/name@sha256:…" (sglang-ci release current prints one)'
+)
+BOOTS = (
+    'gate.servers = "boots" is for two settings files on a host: sglang-ci compare a.toml b.toml'
+)
 
 
 @object_type
@@ -36,12 +48,52 @@ class Image:
         self, flags: Annotated[list[str] | None, Doc("Further flags of SGLang's own")] = None
     ) -> Server:
         """Run the image as a service, with all GPUs where it is a GPU image."""
+        return await self.served(flags or [])
+
+    @function(cache="session")
+    async def compare(
+        self,
+        baseline: Annotated[str, Doc("The image to compare with; [gate] baseline if empty")] = "",
+        baseline_config: Annotated[
+            dagger.File | None, Doc("The baseline's sglang-ci.toml, where it is another one")
+        ] = None,
+    ) -> Report:
+        """Run both images, and say whether this one is slower, with known rates of error."""
+        against = await self.against(baseline, baseline_config)
+        if against is None:
+            raise UsageError(NO_BASELINE)
+        return await (await self.served([], CANDIDATE_GPU)).compared(against)
+
+    async def proven(self, against: Server | None) -> Report:
+        """Serve the image and ask every question."""
+        return await (await self.served([], CANDIDATE_GPU if against else "")).proven(against)
+
+    async def against(self, reference: str, config: dagger.File | None) -> Server | None:
+        """Return the server to compare with; None where neither caller nor settings name one."""
+        gate = (await self.inputs.settings()).gate
+        reference = reference or gate.baseline
+        if not reference:
+            return None
+        if gate.servers == "boots":
+            raise UsageError(BOOTS)
+        inputs = self.inputs if config is None else self.inputs.with_config(config)
+        container = build.pulled(reference, self.inputs.credentials)
+        server = await Image(container=container, gpu=self.gpu, inputs=inputs).served(
+            [], BASELINE_GPU
+        )
+        server.reference = await container.image_ref()
+        return server
+
+    async def served(self, flags: list[str], device: str = "") -> Server:
+        """Run the image as a service, on one GPU where the settings give each server one."""
         settings, run = await self.inputs.settings(), uuid.uuid4().hex
         container = await models.mounted(self.container, self.inputs, settings.model)
         container = _logged(container, settings, run)
-        if self.gpu:
+        if self.gpu and device and settings.gate.servers == "gpus":
+            container = container.experimental_with_gpu([device])
+        elif self.gpu:
             container = container.experimental_with_all_gp_us()
-        service = container.as_service(args=_arguments(settings, flags or []), use_entrypoint=True)
+        service = container.as_service(args=_arguments(settings, flags), use_entrypoint=True)
         return Server(
             service=service,
             image=self.container,
@@ -59,7 +111,7 @@ class Image:
         """Prove the image, publish that very image, and attach its evidence."""
         proven = None
         if not untested:
-            proven = await (await self.serve()).prove()
+            proven = await self.proven(await self.against("", None))
             await proven.sync()
         report = await published(self.container, proven, address, self.inputs)
         await report.sync()

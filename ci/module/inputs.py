@@ -40,6 +40,7 @@ class Inputs:
     config: dagger.File | None = None
     model: dagger.Directory | None = None
     smoke_cases: dagger.Directory | None = None
+    prompts: dagger.File | None = None
     hub_token: dagger.Secret | None = None
 
     async def settings(self) -> Settings:
@@ -61,4 +62,20 @@ class Inputs:
             raise SettingsError(
                 name, "smoke.directories", "not seen from a container", "pass --smoke-cases too"
             )
+        if settings.bench.prompts is not None and self.prompts is None:
+            raise SettingsError(
+                name, "bench.prompts", "not seen from a container", "pass --prompts too"
+            )
         return settings
+
+    def with_config(self, config: dagger.File) -> "Inputs":
+        """Return the same with other settings."""
+        return Inputs(
+            origin=self.origin,
+            credentials=self.credentials,
+            config=config,
+            model=self.model,
+            smoke_cases=self.smoke_cases,
+            prompts=self.prompts,
+            hub_token=self.hub_token,
+        )

@@ -25,6 +25,9 @@ class SglangCi:
     smoke_cases: Annotated[
         dagger.Directory | None, Doc("Folder of your own smoke cases, ordinary pytest")
     ] = None
+    prompts: Annotated[
+        dagger.File | None, Doc("File of prompts for the load, JSONL or ShareGPT")
+    ] = None
     hub_token: Annotated[dagger.Secret | None, Doc("Token of the model hub")] = None
     revision: Annotated[str, Doc("Commit of your project, for label, tag and record")] = ""
     source_url: Annotated[str, Doc("URL of your project, for label and record")] = ""
@@ -53,6 +56,12 @@ class SglangCi:
         self,
         gpu: Annotated[bool, Doc("Take the GPU image and give the server all GPUs")] = False,  # noqa: FBT002
         publish_to: Annotated[str, Doc("Where to publish if every check passed")] = "",
+        baseline: Annotated[
+            str, Doc("An image that this one must not be slower than; [gate] baseline if empty")
+        ] = "",
+        baseline_config: Annotated[
+            dagger.File | None, Doc("The baseline's sglang-ci.toml, where it is another one")
+        ] = None,
     ) -> Report:
         """Build the image, serve it, prove it, and publish that very image if it passed.
 
@@ -60,7 +69,8 @@ class SglangCi:
         in any case.
         """
         image = await self.image(gpu=gpu)
-        report = await (await image.serve()).prove()
+        against = await image.against(baseline, baseline_config)
+        report = await image.proven(against)
         if not publish_to or not report.passed:
             return report
         return await published(image.container, report, publish_to, image.inputs)
@@ -118,6 +128,7 @@ class SglangCi:
             config=self.config,
             model=self.model,
             smoke_cases=self.smoke_cases,
+            prompts=self.prompts,
             hub_token=self.hub_token,
             origin=Origin(actor=self.actor, build_url=self.build_url),
             credentials=Credentials(

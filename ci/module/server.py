@@ -13,7 +13,10 @@ from ci.module.report import Report
 VERSION_LABEL = "org.opencontainers.image.version"
 LISTING = "ci/checks/inventory.py"
 INVENTORY = "/opt/inventory.json"
-CASES = "/prober/cases"
+CASES, PROMPTS = "/prober/cases", "/prober/prompts"
+PROOF = ("versions", "smoke")
+TOLERANT = ("--set", "bench.tolerant=true")
+"""A load beside other questions is short, and its machine may do other work."""
 
 
 @object_type
@@ -31,6 +34,7 @@ class Server:
     model_path: str
     run: str
     inputs: Inputs
+    reference: str = ""
 
     @function(cache="session")
     async def ready(self) -> Report:
@@ -48,23 +52,43 @@ class Server:
         return await self._found(await self._smoke(await self._ready()), "smoke")
 
     @function(cache="session")
+    async def bench(self) -> Report:
+        """Put the server under the load of the settings, and say how fast it answered."""
+        return await self._found(await self._bench(await self._ready()), "bench")
+
+    @function(cache="session")
     async def prove(self) -> Report:
         """Ask every question, as far as the answers to the earlier ones make sense."""
-        asked, stages = await self._ready(), ["wait"]
-        if (await self._found(asked, "wait")).passed:
-            asked, stages = (
-                await self._smoke(await self._versions(asked)),
-                ["wait", "versions", "smoke"],
-            )
-        asked = prober.ask(asked, "report", *(f"/report/{stage}" for stage in stages))
-        report = await self._found(asked, "report")
-        await self.service.stop()
-        return report
+        return await self.proven(None)
 
     @function(cache="session")
     async def report(self) -> dagger.Directory:
         """Ask every question, and keep the report whatever it says."""
         return (await self.prove()).directory
+
+    async def proven(self, baseline: "Server | None") -> Report:
+        """Ask every question, that of being slower than `baseline` too, and stop the servers."""
+        asked, stages = await self._ready(), ["wait"]
+        if (await self._found(asked, "wait")).passed:
+            asked, stages = await self._smoke(await self._versions(asked)), [*stages, *PROOF]
+            if (await self.inputs.settings()).bench.in_ci:
+                asked, stages = await self._bench(asked, *TOLERANT), [*stages, "bench"]
+            if baseline is not None:
+                asked, stages = await self._compare(asked, baseline), [*stages, "compare"]
+        asked = prober.ask(asked, "report", *(f"/report/{stage}" for stage in stages))
+        return await self._ended(await self._found(asked, "report"), baseline)
+
+    async def compared(self, baseline: "Server") -> Report:
+        """Say whether this server is slower than `baseline`, and stop both."""
+        asked = await self._compare(await self._ready(), baseline)
+        return await self._ended(await self._found(asked, "compare"), baseline)
+
+    async def _ended(self, report: Report, baseline: "Server | None") -> Report:
+        """Stop the servers; return `report`."""
+        await self.service.stop()
+        if baseline is not None:
+            await baseline.service.stop()
+        return report
 
     async def _found(self, asked: dagger.Container, stage: str) -> Report:
         return await Report.of(await prober.answer(asked, stage))
@@ -95,3 +119,17 @@ class Server:
     async def _smoke(self, container: dagger.Container) -> dagger.Container:
         cases = ["--smoke", CASES] if self.inputs.smoke_cases is not None else []
         return prober.ask(container, "smoke", await prober.url(self.service), *cases)
+
+    async def _bench(self, container: dagger.Container, *more: str) -> dagger.Container:
+        arguments = list(more)
+        if self.inputs.prompts is not None:
+            container = container.with_mounted_file(PROMPTS, self.inputs.prompts)
+            arguments += ["--prompts", PROMPTS]
+        return prober.ask(container, "bench", await prober.url(self.service), *arguments)
+
+    async def _compare(self, container: dagger.Container, baseline: "Server") -> dagger.Container:
+        """Start `baseline` beside this server; one that doesn't get ready is told by the check."""
+        await (await baseline._ready()).sync()  # noqa: SLF001 - of our own class
+        urls = [await prober.url(server.service) for server in (baseline, self)]
+        image = ["--baseline-image", baseline.reference] if baseline.reference else []
+        return prober.ask(container, "compare", *urls, *image)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ci.release.evidence import sbom, vulnerabilities
 from ci.release.evidence.provenance import Material, provenance
-from ci.release.evidence.record import Baseline, record
+from ci.release.evidence.record import record
 from ci.release.oci import digest_of
 from ci.release.signing import NoSigner
 from ci.release.store import Found, Signed, evidence_of, sign
@@ -42,7 +42,6 @@ class Publication:
         materials: What its build took in.
         config: The settings of the build, without secrets.
         built: When it says that it was built, UTC; None where it doesn't.
-        baseline: What it was compared with.
     """
 
     layout: OciLayout
@@ -53,7 +52,6 @@ class Publication:
     materials: tuple[Material, ...] = ()
     config: Mapping[str, str] = field(default_factory=dict)
     built: datetime | None = None
-    baseline: Baseline | None = None
 
     @property
     def subject(self) -> Reference:
@@ -180,7 +178,6 @@ def _record(publication: Publication, desk: Desk, named: Mapping[str, str]) -> d
         inputs={each.name or each.uri: each.identity for each in publication.materials},
         versions=installed.versions(NAMED) if installed else {},
         evidence=named,
-        baseline=publication.baseline,
     ).predicate()
 
 

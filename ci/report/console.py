@@ -19,6 +19,9 @@ if TYPE_CHECKING:
 LINE = 2000
 """Most characters that one event may take of a log."""
 
+QUIET = 10.0
+"""Seconds of silence before a line on how far a check is, which a log keeps."""
+
 
 class Output:
     """A text stream that never fails: it falls silent when nobody can read it any more."""
@@ -67,6 +70,7 @@ class PlainProgress:
         self._clock = clock
         self._start = clock()
         self._check = ""
+        self._said = self._start
 
     def __enter__(self) -> Self:
         return self
@@ -97,9 +101,15 @@ class PlainProgress:
         found = f"{check.verdict} in {duration(check.seconds)}, {counts(check) or 'no case'}"
         self.note(f"{check.name}: {found}" + (f": {check.cause}" if check.cause else ""))
 
+    def live(self, text: str) -> None:
+        """Write how far the running check is, where nothing was written for `QUIET` seconds."""
+        if self._clock() - self._said >= QUIET:
+            self.note(f"{self._check}: {text}")
+
     def note(self, text: str) -> None:
         """Write `text` as one line, with the seconds since the start before it."""
-        self._write(f"[{self._clock() - self._start:7.1f}] {one_line(shorten(text, LINE))}")
+        self._said = self._clock()
+        self._write(f"[{self._said - self._start:7.1f}] {one_line(shorten(text, LINE))}")
 
     def finished(self, report: Report, report_dir: Path | None) -> None:
         """Write the table of checks, then what `closing_lines` says."""

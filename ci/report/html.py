@@ -19,7 +19,18 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ci.report.model import Case, Check, Phase, Report
-from ci.report.text import BAD, MARKS, clean, counts, duration, limit, one_line, shorten
+from ci.report.svg import BOTTOM, HEIGHT, LEFT, RIGHT, WIDTH, drawing
+from ci.report.text import (
+    BAD,
+    MARKS,
+    clean,
+    counts,
+    duration,
+    limit,
+    measured,
+    one_line,
+    shorten,
+)
 from ci.verdict import Outcome
 
 _LINE_CHARACTERS, _BLOCK_CHARACTERS = 400, 200_000
@@ -136,13 +147,17 @@ def environment(package: str) -> Environment:
         "block": lambda text: shorten(text, _BLOCK_CHARACTERS).strip("\n"),
         "brief": lambda text: one_line(shorten(text, _LINE_CHARACTERS)),
         "counts": counts,
+        "drawing": drawing,
         "duration": duration,
         "limit": limit,
+        "measured": measured,
         "one_line": one_line,
         "timeline": timeline,
         "worst_first": worst_first,
     }
     made.globals |= {"MARKS": MARKS, "BAD": BAD, "WORST_FIRST": _WORST_FIRST, "MANY": _MANY}
+    made.globals |= {"WIDTH": WIDTH, "HEIGHT": HEIGHT}
+    made.globals |= {"LEFT": LEFT, "RIGHT": RIGHT, "BOTTOM": BOTTOM}
     return made
 
 

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ci.report.model import Case, Check, Report
-from ci.report.text import BAD, clean, counts, duration, limit, one_line, shorten
+from ci.report.text import BAD, clean, counts, duration, limit, measured, one_line, shorten
 from ci.verdict import Outcome
 
 SIGNS = {
@@ -26,6 +26,8 @@ _MARKUP = re.compile(r"([\\`*_{}\[\]#|~])")
 
 _CELL_CHARACTERS = 300
 _BLOCK_CHARACTERS = 6000
+_FIGURES = 40
+"""Most figures of one check."""
 _FAILURES_BYTES = 900_000
 """What details of failures may take of a summary, all together."""
 
@@ -38,10 +40,21 @@ def render(report: Report) -> str:
         table(("check", "verdict", "cases", "time", "cause"), map(_check_row, report.checks)),
         *_fitting(block for check in report.checks for block in _failures(check)),
         *map(_timeline, report.checks),
+        *map(_figures, report.checks),
         _not_run(report),
         _facts(report),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _figures(check: Check) -> str:
+    """Return a check's first figures as a table; `report.json` has them all."""
+    if not check.figures:
+        return ""
+    rows = [(cell(one.name), cell(measured(one))) for one in check.figures[:_FIGURES]]
+    left = len(check.figures) - len(rows)
+    more = f"\n\n{left} more are in `report.json`." if left else ""
+    return f"### {cell(check.name)} in figures\n\n{table(('figure', 'value'), rows)}{more}"
 
 
 def _fitting(blocks: Iterable[str]) -> Iterator[str]:

@@ -11,13 +11,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
 
 from ci.verdict import Outcome, Verdict, judge
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 """Version of the report's schema: the major part changes when readers must change."""
 
 Seconds = Annotated[float, Field(ge=0, description="Duration in seconds.")]
@@ -47,6 +47,34 @@ class Phase(_Model):
     within: str = Field("", description="Name of the phase that this one is a part of.")
 
 
+class Figure(_Model):
+    """One measured number, for a reader that compares reports."""
+
+    name: str = Field(description="Unique inside its check.")
+    value: float
+    unit: str = Field("", description="s, bytes, tokens/s, requests/s; empty for a plain number.")
+    better: Literal["lower", "higher", ""] = Field("", description="Which way is better, if any.")
+    low: float | None = Field(None, description="Lower end of its interval, where it is known.")
+    high: float | None = Field(None, description="Upper end, likewise.")
+
+
+class Series(_Model):
+    """One line of a plot."""
+
+    name: str
+    points: tuple[tuple[float, float], ...]
+
+
+class Plot(_Model):
+    """What is drawn of a check: lines over one pair of axes."""
+
+    title: str
+    x: str = Field(description="What the horizontal axis shows, with its unit.")
+    y: str
+    kind: Literal["line", "step"] = "line"
+    series: tuple[Series, ...]
+
+
 class Check(_Model):
     """One stage's question to a server, and what was found."""
 
@@ -56,6 +84,8 @@ class Check(_Model):
     cases: tuple[Case, ...] = ()
     phases: tuple[Phase, ...] = ()
     facts: dict[str, str] = Field({}, description="What was seen beside the cases: versions, URL.")
+    figures: tuple[Figure, ...] = Field((), description="What was measured.")
+    plots: tuple[Plot, ...] = Field((), description="What is drawn of it.")
     log: str = Field("", description="The server's log lines that explain a fault.")
 
     @computed_field

@@ -51,6 +51,10 @@ class Progress(Protocol):
         """Tell what the running check found as a whole."""
         ...
 
+    def live(self, text: str) -> None:
+        """Tell how far the running check is, in one line that the next one replaces."""
+        ...
+
     def note(self, text: str) -> None:
         """Tell anything else, in one line."""
         ...

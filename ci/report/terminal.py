@@ -68,6 +68,7 @@ class RichProgress:
         self._check: _Stretch | None = None
         self._phases: tuple[_Stretch, ...] = ()
         self._found: Counter[Outcome] = Counter()
+        self._now = ""
 
     def __enter__(self) -> Self:
         self._live.start()
@@ -84,11 +85,12 @@ class RichProgress:
         for stretch in (self._check, *self._phases):
             table.add_row(*self._row(stretch))
         found = ", ".join(f"{number} {name.lower()}" for name, number in self._found.items())
-        return Group(table, Text(f"  {found}", "dim")) if found else table
+        lines = [Text(f"  {line}", "dim") for line in (self._now, found) if line]
+        return Group(table, *lines)
 
     def check_started(self, name: str, budget: float | None) -> None:
         """Show the check, with its budget as a bar where it has one."""
-        self._phases, self._found = (), Counter()
+        self._phases, self._found, self._now = (), Counter(), ""
         self._check = _Stretch(one_line(name), budget, self._clock())
 
     def phase_started(self, name: str, budget: float | None) -> None:
@@ -113,6 +115,10 @@ class RichProgress:
         verdict = Text(f"{MARKS[check.verdict]} {check.verdict:<13}", _STYLES[check.verdict])
         told = f"{one_line(check.name)}  {duration(check.seconds)}  {counts(check) or 'no case'}"
         self._print(verdict.append(told, "default not bold"))
+
+    def live(self, text: str) -> None:
+        """Show `text` under the running check until the next one."""
+        self._now = one_line(shorten(text, LINE))
 
     def note(self, text: str) -> None:
         """Leave `text` as a line."""

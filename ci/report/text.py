@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 
-from ci.report.model import Check, Report
+from ci.report.model import Check, Figure, Report
 from ci.verdict import Outcome, Verdict
 
 _ESCAPES = re.compile(
@@ -31,6 +31,8 @@ MARKS = {
 }
 """One sign for each outcome and verdict, so that colour is never the only difference."""
 
+_GROUPED = 10_000
+"""Numbers from which on thousands are told apart and fractions left out."""
 _MINUTES_FROM = 120.0
 """Seconds from which on durations are given in minutes."""
 
@@ -89,3 +91,24 @@ def headline(report: Report) -> str:
     """Return the verdict and, where it isn't PASSED, its cause in one line."""
     cause = one_line(report.cause)
     return f"{report.verdict}: {cause}" if cause else str(report.verdict)
+
+
+def measured(figure: Figure) -> str:
+    """Return a figure's value with its unit, and its interval where one is known."""
+    shown = _quantity(figure.value, figure.unit)
+    if figure.low is None and figure.high is None:
+        return shown
+    low, high = (
+        "?" if end is None else _quantity(end, figure.unit) for end in (figure.low, figure.high)
+    )
+    return f"{shown} [{low}, {high}]"
+
+
+def _quantity(value: float, unit: str) -> str:
+    """Return a number with its unit: seconds below one in milliseconds, bytes in MB."""
+    if unit == "s" and abs(value) < 1:
+        value, unit = 1e3 * value, "ms"
+    elif unit == "bytes":
+        value, unit = value / 1e6, "MB"
+    number = f"{value:,.4g}" if abs(value) < _GROUPED else f"{value:,.0f}"
+    return f"{number} {unit}".rstrip()

@@ -1,5 +1,6 @@
 """What `sglang-ci.toml`, the environment and flags may say: frozen and validated."""
 
+from ci.settings.bench import BenchSettings, GateSettings
 from ci.settings.load import Effective, load
 from ci.settings.model import (
     ImageSettings,
@@ -22,8 +23,10 @@ from ci.settings.release import (
 
 __all__ = [
     "AllowedVulnerability",
+    "BenchSettings",
     "Effective",
     "EnvironmentSettings",
+    "GateSettings",
     "IdentitySettings",
     "ImageSettings",
     "ModelSettings",

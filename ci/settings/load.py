@@ -186,6 +186,7 @@ def _tree(values: Mapping[_Key, _Value]) -> dict[str, Any]:
 _PATHS = {
     ("model", "path"),
     ("smoke", "directories"),
+    ("bench", "prompts"),
     ("report", "directory"),
     ("registry", "ca_file"),
 }

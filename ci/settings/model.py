@@ -13,6 +13,8 @@ from typing import Annotated, Literal, Self
 from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from ci.settings.bench import BenchSettings, GateSettings
+from ci.settings.budgets import BudgetSettings
 from ci.settings.fields import Budget, NoBool, OptionalPath, Section
 from ci.settings.release import (
     EnvironmentName,
@@ -134,6 +136,9 @@ class Settings(Section):
     versions: VersionSettings = VersionSettings()
     readiness: ReadinessSettings = ReadinessSettings()
     smoke: SmokeSettings = SmokeSettings()
+    bench: BenchSettings = BenchSettings()
+    gate: GateSettings = GateSettings()
+    budgets: BudgetSettings = BudgetSettings()
     report: ReportSettings = ReportSettings()
     registry: RegistrySettings = RegistrySettings()
     trust: TrustSettings = TrustSettings()

@@ -21,7 +21,7 @@ from tests.registries import PASSWORD, USER, Running, docker_registry
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
-STAGES = ["readiness", "versions", "smoke", "publish"]
+STAGES = ["readiness", "versions", "smoke", "bench", "publish"]
 CONFIG = """
 [registry]
 plain_http = true
@@ -29,6 +29,18 @@ tag = "{version}-{revision}"
 
 [smoke]
 select = "greedy"
+
+[bench]
+requests = 24
+
+[gate]
+slowdown = 1
+least = 0.5
+pairs = 10
+interim = false
+repeat = false
+concurrency = 4
+requests = 8
 
 [trust]
 keys = { ci = "trust/ci.pub", alice = "trust/alice.pub" }
@@ -167,3 +179,15 @@ def test_from_image_to_production(project: Project, tmp_path: Path) -> None:
     for part in ("abc123", "0.5.23", "alice", "prod"):
         assert part in page.stdout, part
     check_storage(project)
+    held_against(project, reference, tmp_path / "compared")
+
+
+def held_against(project: Project, reference: str, folder: Path) -> None:
+    """The image that was published is a baseline, and the same image is no slower than it."""
+    own = {"registry.example/team/sglang@sha256:…": reference}
+    _, call, *arguments = readme("dagger call image compare", own)
+    ran = project.call(*arguments, "directory", "export", f"--path={folder}")
+    assert (call, ran.returncode) == ("call", 0), said(ran)
+    report = load(folder)
+    assert report.verdict is Verdict.PASSED, report.cause
+    assert report.checks[-1].facts["baseline"] == reference

@@ -17,4 +17,4 @@ class Quiet:
     def check_started(self, *_: Any) -> None:
         """Do nothing."""
 
-    phase_started = phase_ended = case = check_ended = note = finished = check_started
+    phase_started = phase_ended = case = check_ended = live = note = finished = check_started

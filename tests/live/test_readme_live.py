@@ -19,7 +19,8 @@ pytestmark = pytest.mark.live
 def test_make_ci_proves_a_real_server(tmp_path: Path) -> None:
     """The one command a newcomer types passes, and leaves a whole report."""
     folder = tmp_path / "report"
-    argv = [*readme("make ci"), f"ARGS=--report-dir {folder} --set model.served_name=tiny"]
+    more = "--set model.served_name=tiny --set bench.requests=32"
+    argv = [*readme("make ci"), f"ARGS=--report-dir {folder} {more}"]
     ran = run(tmp_path, [argv[0], "-C", str(ROOT), *argv[1:]])
     assert ran.returncode == 0, ran.stdout + ran.stderr
     report = load(folder)
@@ -28,9 +29,10 @@ def test_make_ci_proves_a_real_server(tmp_path: Path) -> None:
         "readiness",
         "versions",
         "smoke",
+        "bench",
         "shutdown",
     ]
-    assert [stage.stage for stage in report.not_run] == ["image", "publish"]
+    assert [stage.stage for stage in report.not_run] == ["image", "publish", "compare"]
     written = {path.name for path in folder.iterdir()}
     assert {"report.json", "junit.xml", "summary.md", "index.html", "server.log"} <= written
     phases = {phase.name: phase for phase in report.checks[0].phases}
@@ -83,3 +85,17 @@ def test_example_proves_a_running_server(live_server: ServerProcess, tmp_path: P
     assert [check.name for check in report.checks] == ["readiness", "versions", "smoke"]
     mine = [case for case in report.checks[2].cases if "dish" in case.name]
     assert [case.outcome for case in mine] == [Outcome.PASSED]
+
+
+def test_two_sets_of_settings(tmp_path: Path) -> None:
+    """A reader who changed a flag is told that the server is faster now, and by how much."""
+    (tmp_path / "baseline.toml").write_text('[server]\nflags = ["--max-running-requests=1"]\n')
+    gate = {"concurrency": 4, "requests": 8, "pairs": 10, "slowdown": 1, "least": 0.5}
+    quick = {"interim": "false", "repeat": "false"}
+    own = {f"SGLANG_CI_GATE__{key.upper()}": str(value) for key, value in (gate | quick).items()}
+    own |= {"SGLANG_CI_SMOKE__SELECT": "greedy", "SGLANG_CI_BENCH__IN_CI": "false"}
+    ran = run(tmp_path, readme("sglang-ci ci --baseline"), **own)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    compared = next(check for check in load(tmp_path / "report").checks if check.name == "compare")
+    assert compared.facts["baseline"] == "started here"
+    assert next(case for case in compared.cases if case.name == "ttft").message.startswith("faster")

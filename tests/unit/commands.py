@@ -81,7 +81,7 @@ def proving(
     (cases / "test_own.py").write_text(CASE)
     installed = install(folder / "installed", plan)
     environment = os.environ | installed | {"CASE_SECONDS": str(case_seconds)}
-    settings = ("server.device=cpu", "smoke.builtin=false")
+    settings = ("server.device=cpu", "smoke.builtin=false", "bench.in_ci=false")
     fixed = [part for text in settings for part in ("--set", text)]
     argv = [sys.executable, "-m", "ci", "ci", *fixed, "--smoke", str(cases)]
     with (folder / "output.txt").open("wb") as output:

@@ -22,6 +22,7 @@ STATUS = """\
 Package: libssl3
 Status: install ok installed
 Source: openssl (3.0.15-1)
+Installed-Size: 6000
 Version: 3.0.15-1
 Architecture: amd64
 Description: Secure Sockets Layer toolkit
@@ -39,6 +40,7 @@ Version: 1.0
 
 Package: held
 Status: hold ok installed
+Installed-Size: -1
 Version: 1:2.0~rc1
 Architecture: arm64
 
@@ -93,10 +95,10 @@ def test_debian_packages_are_those_that_are_installed(tmp_path: Path) -> None:
     """Packages that were removed are listed, or held ones missing, or a description's words."""
     (tmp_path / "var/lib/dpkg").mkdir(parents=True)
     (tmp_path / "var/lib/dpkg/status").write_text(STATUS)
-    packages = [one.model_dump() for one in found(tmp_path).packages]
+    packages = [tuple(one.model_dump().values()) for one in found(tmp_path).packages]
     assert packages == [
-        {"name": "held", "version": "1:2.0~rc1", "architecture": "arm64", "source": ""},
-        {"name": "libssl3", "version": "3.0.15-1", "architecture": "amd64", "source": "openssl"},
+        ("held", "1:2.0~rc1", "arm64", "", None),
+        ("libssl3", "3.0.15-1", "amd64", "openssl", 6000 * 1024),
     ]
 
 
@@ -146,6 +148,33 @@ def test_what_came_from_no_index_is_told(tmp_path: Path) -> None:
     distribution(tmp_path / "python", "x", "Name: x\nVersion: 1.0\n", direct_url_json="{}")
     distribution(tmp_path / "python", "y", "Name: y\nVersion: 1.0\n")
     assert [one.indexed for one in found(tmp_path).distributions] == [False, True]
+
+
+def test_a_distribution_weighs_what_its_record_lists(tmp_path: Path) -> None:
+    """A package's size counts a file twice, one that is gone, or what a link leads to."""
+    folder = tmp_path / "python"
+    record = 'a.py,,\n"b,c.py",,\na.py,,\ngone.py,,\nlink,,\nx,,\n../out.bin,,\n\n\x00,,\n'
+    distribution(folder, "x", "Name: x\nVersion: 1.0\n", RECORD=record)
+    for name, count in (("a.py", 3), ("b,c.py", 40), ("uncounted", 500), ("../out.bin", 6000)):
+        (folder / name).write_bytes(b"x" * count)
+    (folder / "link").symlink_to("uncounted")
+    (folder / "x").mkdir()
+    assert found(tmp_path).distributions[0].bytes == 6043
+
+
+@pytest.mark.parametrize("record", [None, b"", b"\xff\xfe", b'"' + b"x" * 200_000])
+def test_without_a_record_no_size_is_known(tmp_path: Path, record: bytes | None) -> None:
+    """A package of unknown size weighs nothing, or hides all others."""
+    distribution(tmp_path / "python", "x", "Name: x\nVersion: 1.0\n")
+    if record is not None:
+        (tmp_path / "python/x-1.0.dist-info/RECORD").write_bytes(record)
+    assert [one.bytes for one in found(tmp_path).distributions] == [None]
+
+
+def test_a_listing_of_before_has_no_sizes() -> None:
+    """What an earlier version's script printed can't be read any more."""
+    old = Installed.model_validate_json(listing(distributions=[{"name": "x", "version": "1"}]))
+    assert old.distributions[0].bytes is None
 
 
 def test_broken_metadata_leave_the_rest_readable(tmp_path: Path) -> None:

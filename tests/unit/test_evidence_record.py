@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
-from ci.release.evidence.record import Baseline, CheckResult, Record, record, schema
+from ci.release.evidence.record import CheckResult, Record, record, schema
 from ci.release.statement import RECORD, make, read
 from ci.release.where import Where
 from ci.report.model import Report
@@ -42,10 +42,19 @@ def test_the_published_schema_is_the_models() -> None:
     assert PUBLISHED.read_text(encoding="utf-8") == schema()
 
 
+def test_a_comparison_with_no_image_is_no_baseline() -> None:
+    """A server that somebody ran is recorded as a release that can be found again."""
+    facts = {"baseline": "http://127.0.0.1:30000"}
+    compared = smoke().model_copy(update={"name": "compare", "facts": facts})
+    assert made(report(compared)).baseline is None
+
+
 def test_a_record_says_all_that_is_known() -> None:
     """What a release was made of, or who made it, can't be found out later."""
-    baseline = Baseline(reference="registry.example/x:1", digest=OTHER, verdict=Verdict.PASSED)
-    predicate = made(report(readiness(), smoke()), baseline=baseline).predicate()
+    compared = smoke().model_copy(
+        update={"name": "compare", "facts": {"baseline": f"registry.example/x@{OTHER}"}}
+    )
+    predicate = made(report(readiness(), compared)).predicate()
     assert predicate | {"checks": []} == {
         "schema_version": "1.0",
         "created": "2026-11-20T09:30:00Z",
@@ -55,7 +64,11 @@ def test_a_record_says_all_that_is_known() -> None:
         "versions": {"sglang": "0.5.23"},
         "checks": [],
         "interrupted": "",
-        "baseline": {"reference": "registry.example/x:1", "digest": OTHER, "verdict": "PASSED"},
+        "baseline": {
+            "reference": f"registry.example/x@{OTHER}",
+            "digest": OTHER,
+            "verdict": str(compared.verdict),
+        },
         "where": {
             "actor": "alice",
             "where_url": "https://ci.example/run/1",
@@ -67,7 +80,7 @@ def test_a_record_says_all_that_is_known() -> None:
     }
     assert [(one["name"], one["verdict"]) for one in predicate["checks"]] == [
         ("readiness", "PASSED"),
-        ("smoke", "PASSED"),
+        ("compare", "PASSED"),
     ]
     assert predicate["checks"][1]["cases"] == {"PASSED": 14, "SKIPPED": 1}
 

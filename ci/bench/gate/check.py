@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from datetime import datetime
 
@@ -10,7 +11,7 @@ from ci.bench.gate.decide import Finding
 from ci.bench.gate.outputs import Agreement, Divergence
 from ci.bench.gate.rule import Rule
 from ci.bench.gate.words import between, percent, rate
-from ci.report.model import Case, Check
+from ci.report.model import Case, Check, Figure, Plot, Series
 from ci.verdict import Outcome, Verdict
 
 NAME = "compare"
@@ -30,7 +31,34 @@ def check_of(comparison: Comparison, started: datetime, seconds: float) -> Check
         seconds=seconds,
         cases=(_blocks(comparison), *_metrics(comparison), *_answers(comparison)),
         facts=facts_of(comparison),
+        figures=tuple(_figures(comparison)),
+        plots=tuple(_plots(comparison)),
     )
+
+
+def _figures(comparison: Comparison) -> Iterator[Figure]:
+    """Yield each metric's ratio, candidate over baseline, with its bounds."""
+    for one in comparison.decision.findings if comparison.decision else ():
+        high = None if math.isinf(one.high) else one.high
+        name = f"{one.metric}, candidate / baseline"
+        yield Figure(name=name, value=one.ratio, better="lower", low=one.low or None, high=high)
+
+
+def _plots(comparison: Comparison) -> Iterator[Plot]:
+    """Yield the pairs in their order: what the decision rests on."""
+    if not comparison.pairs:
+        return
+    series = tuple(
+        Series(
+            name=metric,
+            points=tuple(
+                (pair.index + 1, 100 * math.expm1(pair.difference(metric)))
+                for pair in comparison.pairs
+            ),
+        )
+        for metric in comparison.options.rule.metrics
+    )
+    yield Plot(title="Candidate against baseline", x="pair", y="% of time more", series=series)
 
 
 def facts_of(comparison: Comparison) -> dict[str, str]:

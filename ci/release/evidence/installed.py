@@ -7,8 +7,12 @@ and doesn't care where it is started, so that it can be handed to any image's in
 
 from __future__ import annotations
 
+import csv
 import json
+import os
 import platform
+import re
+import stat
 import sys
 from collections.abc import Iterator
 from importlib.metadata import Distribution, distributions
@@ -28,7 +32,7 @@ def installed(root: Path = Path("/"), path: list[str] | None = None) -> dict[str
     found = distributions() if path is None else distributions(path=path)
     pythons = [one for one in map(_distribution, found) if one["name"] and one["version"]]
     return {
-        "schema_version": "1.0",
+        "schema_version": "1.1",
         "python": platform.python_version(),
         "os": _os_release(root),
         "distributions": _sorted(pythons),
@@ -43,7 +47,33 @@ def _distribution(distribution: Distribution) -> dict[str, object]:
         "version": _field(distribution, "Version"),
         "indexed": distribution.read_text("direct_url.json") is None,
         "licences": _licences(distribution),
+        "bytes": _bytes(distribution),
     }
+
+
+def _bytes(distribution: Distribution) -> int | None:
+    """Return the bytes of the files that its RECORD names and that are there.
+
+    None where it has no RECORD that can be read. Links count for nothing: what they lead to
+    is counted where it lies.
+    """
+    try:
+        record = distribution.read_text("RECORD")
+        names = {row[0] for row in csv.reader((record or "").splitlines()) if row}
+    except (UnicodeError, csv.Error):
+        return None
+    if not names:
+        return None
+    base = str(distribution.locate_file(""))
+    return sum(_length(os.path.join(base, name)) for name in names)  # noqa: PTH118 - thousands
+
+
+def _length(path: str) -> int:
+    try:
+        found = os.lstat(path)
+    except (OSError, ValueError):
+        return 0
+    return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
 def _licences(distribution: Distribution) -> list[str]:
@@ -76,10 +106,16 @@ def _packages(root: Path) -> list[dict[str, object]]:
             "version": stanza["Version"],
             "architecture": stanza.get("Architecture", ""),
             "source": stanza.get("Source", "").partition(" ")[0],
+            "bytes": _kibibytes(stanza.get("Installed-Size", "")),
         }
         for stanza in stanzas
         if stanza.get("Status", "").endswith(" installed") and {"Package", "Version"} <= {*stanza}
     ]
+
+
+def _kibibytes(text: str) -> int | None:
+    """Return the bytes of dpkg's `Installed-Size`; None where it isn't told."""
+    return 1024 * int(text) if re.fullmatch("[0-9]{1,12}", text) else None
 
 
 def _fields(stanza: str) -> Iterator[tuple[str, str]]:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Annotated
 
 from packaging.utils import canonicalize_name
-from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from ci.errors import UsageError
 
 Filled = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"[^/\s]")]
 """Text that has something in it which a package URL can name."""
+
+Bytes = Annotated[int, Field(ge=0, le=2**63 - 1)] | None
 
 
 class _Entry(BaseModel):
@@ -20,21 +22,29 @@ class _Entry(BaseModel):
 
 
 class Distribution(_Entry):
-    """A Python distribution; `indexed` is whether it was installed from an index by name."""
+    """A Python distribution; `indexed` is whether it was installed from an index by name.
+
+    `bytes` are those of its files on disk; None where they aren't known.
+    """
 
     name: Filled
     version: Filled
     indexed: bool = True
     licences: tuple[Filled, ...] = ()
+    bytes: Bytes = None
 
 
 class Package(_Entry):
-    """A Debian package, and the source package that it was made of, where that differs."""
+    """A Debian package, and the source package that it was made of, where that differs.
+
+    `bytes` are those that it says to take on disk; None where it doesn't say.
+    """
 
     name: Filled
     version: Filled
     architecture: str = ""
     source: str = ""
+    bytes: Bytes = None
 
 
 class System(_Entry):

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
 
-from ci.release.reference import Reference
+from ci.release.reference import DIGEST, Reference
 from ci.release.where import Where
 from ci.report.model import Check, Report
 from ci.verdict import Outcome, Verdict, judge
@@ -51,6 +51,16 @@ class Baseline(_Model):
     reference: str
     digest: Digest
     verdict: Verdict = Field(description="Verdict of the comparison.")
+
+    @classmethod
+    def of(cls, report: Report) -> Baseline | None:
+        """Return what a report's release was compared with; None where it was with no image."""
+        for check in report.checks:
+            reference = check.facts.get("baseline", "") if check.name == "compare" else ""
+            digest = reference.rpartition("@")[2]
+            if DIGEST.fullmatch(digest):
+                return cls(reference=reference, digest=digest, verdict=check.verdict)
+        return None
 
 
 class Origin(_Model):
@@ -100,7 +110,6 @@ def record(
     inputs: Mapping[str, str],
     versions: Mapping[str, str],
     evidence: Mapping[str, str],
-    baseline: Baseline | None = None,
 ) -> Record:
     """Return the record of a release.
 
@@ -112,7 +121,6 @@ def record(
         inputs: Digest of each thing that the build took in.
         versions: Versions of what matters most inside the image.
         evidence: Kind of each other piece, to the digest of its bundle.
-        baseline: What the release was compared with.
     """
     return Record(
         created=created,
@@ -122,7 +130,7 @@ def record(
         versions=dict(versions),
         checks=tuple(map(CheckResult.of, report.checks)) if report else (),
         interrupted=report.interrupted if report else "",
-        baseline=baseline,
+        baseline=Baseline.of(report) if report else None,
         where=Origin.model_validate(where.to_dict()),
         evidence=dict(evidence),
     )

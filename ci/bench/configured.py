@@ -1,0 +1,78 @@
+"""From the settings of a load to what the load client is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ci.bench.agreement import Tolerance
+from ci.bench.lengths import Lengths
+from ci.bench.metrics import Slo
+from ci.bench.options import BenchOptions, WarmUp
+from ci.bench.prompt_files import FromFile
+from ci.bench.prompts import Prefix, Prompts, Synthetic
+from ci.bench.ramp import Ramp
+from ci.bench.saturation import Bounds
+from ci.bench.schedule import Closed, Load, Open
+from ci.settings import BenchSettings
+from ci.settings.bench import DEFAULT_CONCURRENCY
+
+API_KEY = "SGLANG_API_KEY"
+"""Variable that holds the key of a server that was started with `--api-key`."""
+
+LENIENT = Bounds(lag=0.05, lag_share=0.5)
+"""Bounds of a client on a machine that does other work."""
+ROUGHER = 5.0
+"""How much more drift and disagreement a tolerant bench lets pass."""
+
+
+def bench_options(at: BenchSettings, environ: Mapping[str, str]) -> BenchOptions:
+    """Return what a bench is to do.
+
+    Args:
+        at: The settings.
+        environ: The environment; it may hold the server's key.
+
+    Raises:
+        UsageError: A value that makes no sense, such as fewer requests than streams.
+    """
+    slo = Slo(at.slo_ttft, at.slo_tpot, at.slo_e2e)
+    ramp = Ramp(slo, at.ramp_share, at.ramp_start, seconds=at.ramp_seconds) if at.ramp else None
+    key, rougher = environ.get(API_KEY), ROUGHER if at.tolerant else 1.0
+    drift, tolerance = rougher * at.warm_up_drift, Tolerance()
+    return BenchOptions(
+        api=at.api,
+        model=at.model,
+        prompts=_prompts(at),
+        loads=tuple(_loads(at)),
+        ramp=ramp,
+        slo=slo,
+        warm_up=WarmUp(drift, at.warm_up_requests, at.warm_up_seconds),
+        limit=at.limit,
+        bounds=LENIENT if at.tolerant else Bounds(),
+        tolerance=Tolerance(rougher * tolerance.seconds, rougher * tolerance.share),
+        poll=at.poll,
+        headers={"Authorization": f"Bearer {key}"} if key else {},
+    )
+
+
+def _loads(at: BenchSettings) -> list[Load]:
+    loads: list[Load] = [Closed(streams, at.requests) for streams in at.concurrency]
+    loads += [Open(rate, at.requests, at.arrivals, at.seed) for rate in at.rate]
+    if not loads and not at.ramp:
+        loads = [Closed(min(DEFAULT_CONCURRENCY, at.requests), at.requests)]
+    return loads
+
+
+def _prompts(at: BenchSettings) -> Prompts:
+    if at.prompts is not None:
+        return FromFile.read(
+            at.prompts, seed=at.seed, output_tokens=at.output_tokens, repeat=at.repeat
+        )
+    shared = Prefix(at.prefix_share, at.prefix_tokens, at.prefix_groups)
+    return Synthetic(
+        seed=at.seed,
+        input=Lengths.parse(at.input),
+        output=Lengths.parse(at.output),
+        prefix=shared if at.prefix_share else None,
+        as_text=at.api == "chat",
+    )

@@ -1,0 +1,52 @@
+"""How the settings start a server on this host."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from ci.server.launch import Launch, launch_script
+from ci.server.model_files import Model, resolve
+from ci.server.port import reserved
+from ci.server.process import ServerProcess, running
+from ci.settings import Settings
+
+
+@asynccontextmanager
+async def served(settings: Settings, output: Path | None) -> AsyncIterator[ServerProcess]:
+    """Serve the model of the settings on this host for as long as the context lasts.
+
+    Raises:
+        InfrastructureFault: There is no model to serve, or no port to serve it on.
+    """
+    at = settings.server
+    model = await resolve(settings.model)
+    with reserved(at.host, at.port) as port:
+        async with running(launch_of(settings, model, port), output) as server:
+            yield server
+
+
+def launch_of(settings: Settings, model: Model, port: int) -> Launch:
+    """Return how the settings start a server of `model` on `port`."""
+    at, name = settings.server, settings.model.served_name
+    return Launch(
+        model=model.path,
+        host=at.host,
+        port=port,
+        device=at.device,
+        log_level=at.log_level,
+        flags=(*(("--served-model-name", name) if name else ()), *at.flags),
+        expected_version=settings.image.sglang_version,
+        environment=at.environment,
+    )
+
+
+async def serve(settings: Settings) -> None:
+    """Replace this process by a server as the settings say; returns only by an error."""
+    at = settings.server
+    model = await resolve(settings.model)
+    with reserved(at.host, at.port) as port:
+        launch = launch_of(settings, model, port)
+        os.execvpe("bash", ["bash", str(launch_script()), *launch.flags], launch.environ())  # noqa: S606

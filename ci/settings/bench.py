@@ -1,0 +1,107 @@
+"""The settings of a load, and of a comparison of two servers under one."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, Field
+
+from ci.settings.fields import Budget, NoBool, OptionalPath, Section
+
+DEFAULT_CONCURRENCY = 8
+"""Of the load that is sent where no load is named, and of the blocks of a comparison."""
+
+
+def _digest(text: str) -> str:
+    if text and "@sha256:" not in text:
+        raise ValueError(f"{text!r} is no image by digest, such as registry/name@sha256:…")
+    return text
+
+
+Count = Annotated[int, Field(ge=1, le=1_000_000), NoBool]
+Natural = Annotated[int, Field(ge=0, le=1_000_000), NoBool]
+Rate = Annotated[float, Field(gt=0, le=100_000), NoBool]
+Share = Annotated[float, Field(ge=0, le=1), NoBool]
+Error = Annotated[float, Field(gt=0, lt=0.5), NoBool]
+Effect = Annotated[float, Field(gt=0, le=10), NoBool]
+
+
+class BenchSettings(Section):
+    """[bench]: the load that `bench` sends, and how its warm-up ends."""
+
+    in_ci: bool = Field(default=True, description="Whether `ci` sends it too, tolerantly.")
+    tolerant: bool = Field(
+        default=False, description="Believe figures of a busy machine, five times as rough."
+    )
+    api: Literal["generate", "chat"] = Field(
+        "generate", description="What is asked: SGLang's /generate, or OpenAI's chat completions."
+    )
+    model: str = Field("", description="The model's name for the chat API; empty: as served.")
+    concurrency: tuple[Count, ...] = Field(
+        (), description="Closed loops, each keeping so many requests under way; with no load: 8."
+    )
+    rate: tuple[Rate, ...] = Field((), description="Open loops, each of so many requests a second.")
+    arrivals: Literal["poisson", "constant"] = Field(
+        "poisson", description="When an open loop's requests start."
+    )
+    requests: Count = Field(128, description="Requests of each load.")
+    seed: Natural = Field(0, description="Of prompts and schedules; the same one, the same load.")
+    input: str = Field("128", description="Tokens of a prompt: 256, 128-512, lognormal:256,0.6.")
+    output: str = Field("32", description="Tokens of an answer, likewise.")
+    prefix_share: Share = Field(0.0, description="Share of prompts with a common prefix.")
+    prefix_tokens: Count = Field(64, description="Tokens of a common prefix.")
+    prefix_groups: Count = Field(1, description="How many different common prefixes there are.")
+    prompts: OptionalPath = Field(
+        None, description="A file of prompts instead, JSONL or ShareGPT; relative to this file."
+    )
+    output_tokens: Natural = Field(0, description="Tokens of each answer to it; 0: as it says.")
+    repeat: bool = Field(default=False, description="Whether its prompts may come more than once.")
+    slo_ttft: Budget | None = Field(None, description="Most seconds to the first token.")
+    slo_tpot: Budget | None = Field(None, description="Most seconds a token after the first.")
+    slo_e2e: Budget | None = Field(None, description="Most seconds to the last token.")
+    ramp: bool = Field(default=False, description="Search the highest rate that meets the SLOs.")
+    ramp_start: Rate = Field(1.0, description="First rate of that search, requests a second.")
+    ramp_share: Annotated[float, Field(gt=0, le=1), NoBool] = Field(
+        0.95, description="Share of requests that have to meet the SLOs."
+    )
+    ramp_seconds: Budget = Field(20.0, description="Seconds of each rate that is tried.")
+    warm_up_requests: Natural = Field(512, description="Most requests of a warm-up; 0: none.")
+    warm_up_seconds: Budget = Field(60.0, description="Most seconds of a warm-up.")
+    warm_up_drift: Effect = Field(0.2, description="Largest drift that still counts as steady.")
+    limit: Budget = Field(600.0, description="Most seconds of one load.")
+    poll: Annotated[float, Field(ge=0, le=3600), NoBool] = Field(
+        5.0, description="Seconds between two looks at the server's gauges; 0: none."
+    )
+
+
+class GateSettings(Section):
+    """[gate]: when a candidate is too slow, and how often that answer may be wrong."""
+
+    baseline: Annotated[str, AfterValidator(_digest)] = Field(
+        "", description="The image that candidates are compared with, by digest."
+    )
+    slowdown: Effect = Field(0.10, description="The slow-down that must not pass: 0.1 is 10 %.")
+    least: Effect = Field(0.05, description="The least effect: what is slower by less is let pass.")
+    false_alarm: Error = Field(0.01, description="Highest chance of FAILED for an equal candidate.")
+    power: Annotated[float, Field(gt=0.5, lt=1), NoBool] = Field(
+        0.95, description="Chance with which such a slow-down must not pass."
+    )
+    metrics: tuple[Literal["ttft", "tpot", "e2e"], ...] = Field(
+        ("ttft", "tpot", "e2e"), description="What is compared.", min_length=1
+    )
+    concurrency: Count = Field(DEFAULT_CONCURRENCY, description="Requests under way in a block.")
+    requests: Count = Field(32, description="Requests of a block.")
+    pairs: Annotated[int, Field(ge=1, le=200), NoBool] = Field(
+        24, description="Pairs of blocks of one run."
+    )
+    interim: bool = Field(default=True, description="Whether a run may end early.")
+    repeat: bool = Field(default=True, description="Whether an inconclusive run is repeated once.")
+    seed: Natural | None = Field(None, description="Of prompts and order; a new one where unset.")
+    budget: Budget = Field(3600.0, description="Most seconds of a comparison.")
+    identical: Share | None = Field(
+        None, description="Least share of identical answers; unset: shown and not judged."
+    )
+    servers: Literal["together", "boots", "gpus"] = Field(
+        "together",
+        description="Both up at once, a boot for each block, or each on a GPU of its own.",
+    )
