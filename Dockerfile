@@ -114,12 +114,13 @@ LABEL org.opencontainers.image.title="SGLang on a CPU" \
 
 FROM ${SGLANG_IMAGE} AS gpu
 COPY --from=gpu-account /layer/ /
+COPY --from=project /layer/ /
 COPY --from=launcher /layer/ /
 COPY --from=model /layer/ /
 USER 10001
 WORKDIR /home/sglang
 ARG SGLANG_VERSION
-ENV HF_HOME=/home/sglang/.cache/huggingface \
+ENV PYTHONPATH=/opt/sglang-ci HF_HOME=/home/sglang/.cache/huggingface \
     HOST=0.0.0.0 PORT=30000 DEVICE=cuda MODEL_PATH=/model EXPECTED_SGLANG_VERSION=${SGLANG_VERSION}
 EXPOSE 30000
 ENTRYPOINT ["/usr/local/bin/launch.sh"]

@@ -54,7 +54,7 @@ locks: uv
 	$(LOCK) pyproject.toml requirements/server.in \
 		--overrides requirements/cpu-overrides.txt -o requirements/server.txt
 	$(LOCK) pyproject.toml --extra release requirements/dev.in \
-		-c requirements/server.txt -o requirements/dev.txt
+		--overrides requirements/dev-overrides.txt -c requirements/server.txt -o requirements/dev.txt
 	$(LOCK) pyproject.toml --extra release -c requirements/dev.txt -o requirements/release.txt
 	$(LOCK) pyproject.toml requirements/dagger.in -c requirements/dev.txt \
 		--no-emit-package dagger-io -o requirements.lock

@@ -14,6 +14,8 @@
 #   DEVICE                   cuda, cpu, or auto: cuda where there is a GPU (auto)
 #   PYTHON                   interpreter that has sglang (python3, else python)
 #   EXPECTED_SGLANG_VERSION  refuse to start any other
+#   DRAIN_SECONDS            after SIGTERM refuse new work, and give what was accepted so many
+#                            seconds before it is aborted; empty: SGLang's own way (20)
 #   LOG_FILE                 copy all output there. The file is locked (flock) until the
 #                            server ends, however it ends. Its last line, "launch.sh: server
 #                            output ended", comes once the server's children have ended too,
@@ -55,11 +57,14 @@ has_gpu() {
 }
 
 HOST=${HOST:-127.0.0.1} PORT=${PORT:-30000} LOG_LEVEL=${LOG_LEVEL:-info} DEVICE=${DEVICE:-auto}
+DRAIN_SECONDS=${DRAIN_SECONDS-20}
 PYTHON=${PYTHON:-$(type -P python3 || type -P python || echo python3)}
 [[ -z ${LOG_FILE:-} ]] || copy_output
 [[ $DEVICE == @(auto|cuda|cpu) ]] || refuse 64 'bad DEVICE' "$DEVICE" 'use auto, cuda or cpu'
 [[ $LOG_LEVEL == @(debug|info|warning|error|critical) ]] ||
     refuse 64 'bad LOG_LEVEL' "$LOG_LEVEL" 'use debug, info, warning, error or critical'
+[[ $DRAIN_SECONDS =~ ^([0-9]{1,5}(\.[0-9]+)?)?$ ]] ||
+    refuse 64 'bad DRAIN_SECONDS' "$DRAIN_SECONDS" 'use a number of seconds, or leave it empty'
 type -P "$PYTHON" >/dev/null || refuse 71 'no interpreter' "$PYTHON" 'set PYTHON to one with sglang'
 
 export PYTHONSAFEPATH=${PYTHONSAFEPATH-1} # folders named "ci" or "sglang" in $PWD are not ours
@@ -170,5 +175,6 @@ CHECKS
 
 export SGLANG_CUDA_COREDUMP_BEFORE_CRASH=${SGLANG_CUDA_COREDUMP_BEFORE_CRASH-0}
 export SGLANG_PYSPY_DUMP_BEFORE_CRASH=${SGLANG_PYSPY_DUMP_BEFORE_CRASH-0} # dead child: 1 s, not 66
+export SGLANG_CI_DRAIN_SECONDS=$DRAIN_SECONDS # read by ci/platform/drain.py, where it is installed
 export HF_HUB_OFFLINE=${HF_HUB_OFFLINE-1} # a model is fetched before it is served
 exec "$PYTHON" -m sglang.launch_server "${flags[@]}"

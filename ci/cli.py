@@ -11,10 +11,11 @@ import traceback
 
 import typer
 
-from ci.commands import config, measure, release, server
+from ci.commands import config, health, measure, release, server
 from ci.commands.outcome import EXIT, USAGE
 from ci.commands.size import size
 from ci.commands.startup import startup
+from ci.commands.trend import trend
 from ci.errors import SglangCiError, UsageError
 from ci.verdict import Verdict
 
@@ -28,7 +29,8 @@ app = typer.Typer(
 )
 for command in (
     *(server.ci, server.serve, server.wait, server.versions, server.smoke),
-    *(measure.bench, measure.compare, startup, size, server.fetch, server.report),
+    *(measure.bench, measure.compare, startup, size, trend, health.health, health.drain),
+    *(server.fetch, server.report),
 ):
     app.command()(command)
 app.add_typer(release.app, name="release")

@@ -32,14 +32,12 @@ from ci.bench.options import BenchOptions
 from ci.bench.run import bench
 from ci.bench.schedule import Closed
 from ci.bench.words import ms
-from ci.checks.readiness import Readiness
-from ci.errors import CheckBroken, ServerFault, UsageError
-from ci.report.model import Case, Check, now
+from ci.errors import UsageError
+from ci.report.model import Check, now
 from ci.report.progress import Progress
-from ci.serving import served
+from ci.serving import ready
 from ci.settings import Settings
 from ci.stages import Stages
-from ci.verdict import Verdict
 
 BOOTS, GPUS = "boots", "gpus"
 """Values of `[gate] servers`: a start for each block, and a GPU for each server."""
@@ -226,20 +224,10 @@ async def up(side: Side, stages: Stages) -> AsyncIterator[str]:
     if side.url:
         yield side.url
         return
-    async with served(side.settings, stages.folder / f"{side.name}.log") as server:
-        ready = Readiness(
-            server.url, side.settings.readiness, stages.progress, _untold, server, server.log
-        )
-        found = await ready.check()
-        if found.verdict is Verdict.FAILED:
-            raise ServerFault(f"{side.name}: {found.cause}", details=found.log)
-        if found.verdict is not Verdict.PASSED:
-            raise CheckBroken(f"{side.name}: {found.cause}", details=found.log)
+    log = stages.folder / f"{side.name}.log"
+    stages.progress.note(f"starting the {side.name}")
+    async with ready(side.settings, log, stages.progress) as server:
         yield server.url
-
-
-def _untold(case: Case) -> None:
-    """Take in a case of a server's readiness, which is no case of the comparison."""
 
 
 class Teller(Watcher):

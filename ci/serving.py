@@ -7,11 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from ci.checks.readiness import Readiness
+from ci.errors import CheckBroken, ServerFault
+from ci.report.model import Case
+from ci.report.progress import Progress
 from ci.server.launch import Launch, launch_script
 from ci.server.model_files import Model, resolve
 from ci.server.port import reserved
 from ci.server.process import ServerProcess, running
 from ci.settings import Settings
+from ci.verdict import Verdict
 
 
 @asynccontextmanager
@@ -50,3 +55,27 @@ async def serve(settings: Settings) -> None:
     with reserved(at.host, at.port) as port:
         launch = launch_of(settings, model, port)
         os.execvpe("bash", ["bash", str(launch_script()), *launch.flags], launch.environ())  # noqa: S606
+
+
+@asynccontextmanager
+async def ready(
+    settings: Settings, output: Path, progress: Progress
+) -> AsyncIterator[ServerProcess]:
+    """Serve the model of the settings on this host, from its first token on.
+
+    Raises:
+        ServerFault: It doesn't become ready, and that is its own fault.
+        CheckBroken: It can't be started here.
+    """
+    async with served(settings, output) as server:
+        budgets = settings.readiness
+        check = await Readiness(server.url, budgets, progress, _untold, server, server.log).check()
+        if check.verdict is Verdict.FAILED:
+            raise ServerFault(check.cause, details=check.log)
+        if check.verdict is not Verdict.PASSED:
+            raise CheckBroken(check.cause, details=check.log)
+        yield server
+
+
+def _untold(case: Case) -> None:
+    """Take in a case of a server's readiness, which is none of what it is started for."""

@@ -15,6 +15,8 @@ from ci.module.report import Report
 from ci.module.server import Server
 from ci.settings import Settings
 
+DRAIN_SECONDS = "4"
+"""Seconds that requests get at the end of a service, whose engine waits for ten."""
 BASELINE_GPU, CANDIDATE_GPU = "0", "1"
 """Devices of the two servers where each gets a GPU of its own."""
 NO_BASELINE = (
@@ -124,6 +126,7 @@ def _logged(container: dagger.Container, settings: Settings, run: str) -> dagger
         with_logs(container, run)
         .with_env_variable("LOG_FILE", LOG_FILE)
         .with_env_variable("LOG_LEVEL", settings.server.log_level)
+        .with_env_variable("DRAIN_SECONDS", DRAIN_SECONDS)
         .with_exposed_port(PORT, experimental_skip_healthcheck=True)
     )
     for name, value in settings.server.environment.items():

@@ -28,6 +28,11 @@ REPORT_JSON = "report.json"
 INDEX_HTML = "index.html"
 SERVER_LOG = "server.log"
 """Where a run keeps the log of the server that it started."""
+BESIDE = (
+    *("bench.json", "bench_serving.jsonl", "bench-*.jsonl.gz", "pairs.jsonl", "starts.jsonl"),
+    *("baseline.log", "candidate.log"),
+)
+"""Patterns of the files that stages leave beside the report."""
 
 _LOCK = ".lock"
 _CURES = {
@@ -77,6 +82,8 @@ class ReportFolder:
                 for name in (*_RENDERERS, SERVER_LOG):
                     (path / name).unlink(missing_ok=True)
                     _temporary(path / name).unlink(missing_ok=True)
+                for file in [file for pattern in BESIDE for file in path.glob(pattern)]:
+                    file.unlink(missing_ok=True)
         except ReportUnwritable:
             folder.close()
             raise

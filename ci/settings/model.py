@@ -16,6 +16,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from ci.settings.bench import BenchSettings, GateSettings
 from ci.settings.budgets import BudgetSettings
 from ci.settings.fields import Budget, NoBool, OptionalPath, Section
+from ci.settings.health import DrainSettings, HealthSettings
 from ci.settings.release import (
     EnvironmentName,
     EnvironmentSettings,
@@ -139,6 +140,8 @@ class Settings(Section):
     bench: BenchSettings = BenchSettings()
     gate: GateSettings = GateSettings()
     budgets: BudgetSettings = BudgetSettings()
+    health: HealthSettings = HealthSettings()
+    drain: DrainSettings = DrainSettings()
     report: ReportSettings = ReportSettings()
     registry: RegistrySettings = RegistrySettings()
     trust: TrustSettings = TrustSettings()

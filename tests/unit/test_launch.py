@@ -68,6 +68,13 @@ def test_cpu_hides_the_gpus(place: Place) -> None:
     assert seen["environment"]["CUDA_VISIBLE_DEVICES"] == ""
 
 
+@pytest.mark.parametrize(("asked", "told_to"), [(None, "20"), ("4.5", "4.5"), ("", "")])
+def test_seconds_of_a_drain(place: Place, asked: str | None, told_to: str) -> None:
+    """A server gets no limit for its drain, or can't be left to SGLang's own way."""
+    place = place if asked is None else place.having(DRAIN_SECONDS=asked)
+    assert told(place)["environment"]["SGLANG_CI_DRAIN_SECONDS"] == told_to
+
+
 def test_models_flags_come_before_the_callers(place: Place) -> None:
     """A caller can't override what the model brings along, or a value is torn at a space."""
     lines = ["# a comment", "", '  --override={"a": 1} ', "--context-length=7", "--enable-metrics"]

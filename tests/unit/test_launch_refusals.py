@@ -102,6 +102,7 @@ def privileged_port(place: Place, _: ExitStack) -> Place:
 FAULTS = [
     Fault(64, "unknown device", "tpu", given(DEVICE="tpu")),
     Fault(64, "unknown log level", "loud", given(LOG_LEVEL="loud")),
+    Fault(64, "drain of words", "ten", given(DRAIN_SECONDS="ten")),
     Fault(64, "port of words", "http", given(PORT="http")),
     Fault(64, "port zero", "0", given(PORT="0")),
     Fault(64, "port too high", "65536", given(PORT="65536")),

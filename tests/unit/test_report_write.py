@@ -72,7 +72,8 @@ def test_a_report_can_be_written_again(tmp_path: Path) -> None:
 
 def test_an_earlier_report_goes_and_other_files_stay(tmp_path: Path) -> None:
     """A stale report is taken for that of a run that died, or a user's file is lost."""
-    for name in [*FILES, "server.log", ".index.html.part", "notes.txt"]:
+    beside = ["bench.json", "bench-12.jsonl.gz", "pairs.jsonl", "candidate.log"]
+    for name in [*FILES, *beside, "server.log", ".index.html.part", "notes.txt"]:
         (tmp_path / name).write_text("old")
     ReportFolder.open(tmp_path).close()
     assert names(tmp_path) == ["notes.txt"]

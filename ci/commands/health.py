@@ -1,0 +1,73 @@
+"""Subcommands that hurt servers: what they say of their health, and how they end."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from ci import resilience
+from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed
+from ci.commands.outcome import one_stage
+from ci.errors import UsageError
+from ci.server.reach import base_url
+
+MaybeUrl = Annotated[
+    str,
+    typer.Argument(
+        metavar="[URL]", help="The server's base URL; without one servers are started here."
+    ),
+]
+Pid = Annotated[
+    int, typer.Option(min=0, help="The server's parent process on this host, to hurt that too.")
+]
+Agent = Annotated[
+    str, typer.Option(metavar="URL", help="The fault agent beside it (ci/health/agent.py).")
+]
+Faults = Annotated[
+    list[str] | None, typer.Option("--fault", help="What is done; several; by default all.")
+]
+Scenarios = Annotated[
+    list[str] | None, typer.Option("--scenario", help="What it is doing; several; default all.")
+]
+
+
+def health(
+    url: MaybeUrl = "",
+    pid: Pid = 0,
+    agent: Agent = "",
+    fault: Faults = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    report_dir: ReportDir = None,
+) -> None:
+    """Hold what a server says of its health against what is true, fault by fault."""
+    given = _given(url, pid, agent)
+    at = effective(config, settings, listed("health.faults", fault)).settings
+    one_stage(at, report_dir, "health", partial(resilience.health, given, at))
+
+
+def drain(
+    url: MaybeUrl = "",
+    pid: Pid = 0,
+    agent: Agent = "",
+    scenario: Scenarios = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    report_dir: ReportDir = None,
+) -> None:
+    """Send SIGTERM to a server that works, and say what was lost."""
+    given = _given(url, pid, agent)
+    if url and not (pid or agent):
+        raise UsageError("drain ends the server: name its process with --pid, or no URL")
+    at = effective(config, settings, listed("drain.scenarios", scenario)).settings
+    one_stage(at, report_dir, "drain", partial(resilience.drain, given, at))
+
+
+def _given(url: str, pid: int, agent: str) -> resilience.Given:
+    if not url and (pid or agent):
+        raise UsageError("--pid and --agent belong to a URL: give it too")
+    if pid and agent:
+        raise UsageError("give --pid or --agent, not both")
+    return resilience.Given(base_url(url) if url else "", pid, base_url(agent) if agent else "")

@@ -1,0 +1,109 @@
+"""From reports to series: the same figure of the same check, in the order of the reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Literal
+
+from ci.errors import UsageError
+from ci.report.model import Report
+from ci.report.write import REPORT_JSON, load
+from ci.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Point:
+    """One report's value of a figure.
+
+    Args:
+        time: When that report was begun, UTC.
+        value: The figure, in the unit of its series.
+        believed: Whether the check that measured it PASSED in a run that nobody interrupted.
+    """
+
+    time: datetime
+    value: float
+    believed: bool
+
+
+@dataclass(frozen=True)
+class Line:
+    """One figure over time.
+
+    Args:
+        check: The check that measures it.
+        name: The figure's name.
+        unit: Its unit.
+        better: Which way is better: `lower`, `higher`, or neither.
+        points: One a report, the oldest first.
+    """
+
+    check: str
+    name: str
+    unit: str
+    better: Literal["lower", "higher", ""]
+    points: tuple[Point, ...]
+
+    @property
+    def believed(self) -> tuple[Point, ...]:
+        """The points that count."""
+        return tuple(point for point in self.points if point.believed)
+
+
+@dataclass(frozen=True)
+class History:
+    """Many reports as series.
+
+    Args:
+        reports: How many there are.
+        lines: Their figures.
+        unread: What could not be read, a line each.
+    """
+
+    reports: int
+    lines: tuple[Line, ...]
+    unread: tuple[str, ...] = field(default=())
+
+
+def read(paths: Iterable[Path]) -> History:
+    """Read every report among files and folders, and in folders below those.
+
+    Raises:
+        UsageError: There is no report that can be read.
+    """
+    reports: list[Report] = []
+    unread: list[str] = []
+    for file in dict.fromkeys(file.resolve() for path in paths for file in _files(path)):
+        try:
+            reports.append(load(file))
+        except UsageError as error:
+            unread.append(str(error))
+    if not reports:
+        raise UsageError("; ".join(unread) or f"there is no {REPORT_JSON} in what was named")
+    reports.sort(key=lambda report: report.started)
+    return History(len(reports), tuple(_lines(reports)), tuple(unread))
+
+
+def _files(path: Path) -> Iterator[Path]:
+    if path.is_dir():
+        yield from sorted(path.rglob(REPORT_JSON))
+    else:
+        yield path
+
+
+def _lines(reports: Iterable[Report]) -> Iterator[Line]:
+    """Yield the series of figures, each with the points of all reports that have it."""
+    found: dict[tuple[str, str, str], list[Point]] = {}
+    better: dict[tuple[str, str, str], Literal["lower", "higher", ""]] = {}
+    for report in reports:
+        for check in report.checks:
+            believed = check.verdict is Verdict.PASSED and not report.interrupted
+            for figure in check.figures:
+                key = (check.name, figure.name, figure.unit)
+                better[key] = figure.better
+                found.setdefault(key, []).append(Point(report.started, figure.value, believed))
+    for key, points in found.items():
+        yield Line(*key, better[key], tuple(points))
