@@ -11,7 +11,7 @@ import traceback
 
 import typer
 
-from ci.commands import config, health, measure, release, server
+from ci.commands import config, contract, health, measure, release, server
 from ci.commands.outcome import EXIT, USAGE
 from ci.commands.size import size
 from ci.commands.startup import startup
@@ -30,9 +30,10 @@ app = typer.Typer(
 for command in (
     *(server.ci, server.serve, server.wait, server.versions, server.smoke),
     *(measure.bench, measure.compare, startup, size, trend, health.health, health.drain),
-    *(server.fetch, server.report),
+    *(contract.upgrade, server.fetch, server.report),
 ):
     app.command()(command)
+app.add_typer(contract.app, name="contract")
 app.add_typer(release.app, name="release")
 app.add_typer(config.app, name="config")
 

@@ -15,6 +15,7 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 
 from ci.settings.bench import BenchSettings, GateSettings
 from ci.settings.budgets import BudgetSettings
+from ci.settings.contract import ContractSettings, UpgradeSettings
 from ci.settings.fields import Budget, NoBool, OptionalPath, Section
 from ci.settings.health import DrainSettings, HealthSettings
 from ci.settings.release import (
@@ -142,6 +143,8 @@ class Settings(Section):
     budgets: BudgetSettings = BudgetSettings()
     health: HealthSettings = HealthSettings()
     drain: DrainSettings = DrainSettings()
+    contract: ContractSettings = ContractSettings()
+    upgrade: UpgradeSettings = UpgradeSettings()
     report: ReportSettings = ReportSettings()
     registry: RegistrySettings = RegistrySettings()
     trust: TrustSettings = TrustSettings()

@@ -21,7 +21,7 @@ LOAD = ("--set", "bench.output=8", "--set", "bench.input=64", "--set", "bench.wa
 GATE = tuple(
     part
     for text in (
-        *("concurrency=4", "requests=8", "pairs=10", "interim=false", "repeat=false"),
+        *("concurrency=4", "requests=8", "pairs=20"),
         *("slowdown=1", "least=0.5"),
     )
     for part in ("--set", f"gate.{text}")
@@ -67,7 +67,7 @@ def test_the_gate_knows_an_equal_server_and_a_slow_one(
     assert cases["equal servers"].outcome is Outcome.PASSED, cases["equal servers"]
     slowed = cases["server slowed by 100 %"]
     assert slowed.outcome is Outcome.PASSED, slowed
-    assert len((run.folder / "report" / "pairs.jsonl").read_text().splitlines()) == 10
+    assert len((run.folder / "report" / "pairs.jsonl").read_text().splitlines()) == 20
 
 
 def test_a_candidate_with_a_slow_flag_fails_the_whole_run(

@@ -1,0 +1,104 @@
+"""Subcommands of contracts: what users and dashboards rely on, recorded and compared."""
+
+from __future__ import annotations
+
+import os
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+
+import anyio
+import typer
+
+from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed
+from ci.commands.outcome import one_stage, reported
+from ci.commands.server import Flags, Url
+from ci.contract import run
+from ci.contract.model import Contract, save
+from ci.report.model import Check
+from ci.settings import Settings
+from ci.stages import Stages
+from ci.upgrade import dashboards
+from ci.upgrade.environments import Installer
+from ci.upgrade.run import Upgrade
+
+app = typer.Typer(
+    help="Contracts: flags, routes, errors, metrics and defaults that others rely on.",
+    no_args_is_help=True,
+)
+
+Installed = Annotated[
+    str,
+    typer.Option(
+        metavar="PYTHON|FILE",
+        help="The server's interpreter, or what ci/contract/interface.py printed in its image: "
+        "for launch flags and the engine's defaults.",
+    ),
+]
+A_SIDE = "A recorded file, or the URL of a running server."
+
+
+@app.command()
+def record(
+    url: Url,
+    out: Annotated[Path, typer.Option(help="File that the recording goes to.")],
+    installed: Installed = "",
+    config: ConfigFile = None,
+    settings: Set = None,
+) -> None:
+    """Record what a running server gives others to rely on."""
+    at = effective(config, settings, {}).settings
+    found: Contract = anyio.run(run.Asked(url, installed).contract, at.contract.timeout)
+    save(found, out)
+    for name, part in found.parts.items():
+        typer.echo(f"{name}: {part.unknown or part.absent or f'{len(part.items)} items'}")
+
+
+@app.command()
+def compare(
+    baseline: Annotated[str, typer.Argument(help=A_SIDE)],
+    candidate: Annotated[str, typer.Argument(help=A_SIDE)],
+    installed: Installed = "",
+    config: ConfigFile = None,
+    settings: Set = None,
+    report_dir: ReportDir = None,
+) -> None:
+    """Hold a candidate's contract against a baseline's; --installed is the candidate's."""
+    at = effective(config, settings, {}).settings
+    sides = (run.Asked(baseline), run.Asked(candidate, installed))
+    one_stage(at, report_dir, run.NAME, partial(_compare, sides, at))
+
+
+async def _compare(sides: tuple[run.Asked, run.Asked], at: Settings, stages: Stages) -> Check:
+    return await run.check_contract(sides, at.contract, stages.folder, stages.case)
+
+
+def upgrade(
+    old: Annotated[str, typer.Option("--from", metavar="VERSION", help="The SGLang in use.")],
+    new: Annotated[str, typer.Option("--to", metavar="VERSION", help="The SGLang to go to.")],
+    flags: Flags = None,
+    dashboard: Annotated[
+        list[Path] | None,
+        typer.Option(help="A Grafana dashboard (.json), or PromQL expressions, one a line."),
+    ] = None,
+    keep: Annotated[bool, typer.Option(help="Keep both environments for the next time.")] = True,  # noqa: FBT002
+    config: ConfigFile = None,
+    settings: Set = None,
+    report_dir: ReportDir = None,
+) -> None:
+    """Try another SGLang version with your flags and dashboards, and say what breaks."""
+    at = effective(config, settings, listed("server.flags", flags)).settings
+    boards = tuple(dashboards.read(path) for path in dashboard or ())
+    installer = _installer(at)
+    try:
+        asked = Upgrade((old, new), at, boards, installer)
+        reported(at, report_dir, asked.advise)
+    finally:
+        for version in () if keep else (old, new):
+            installer.discard(version)
+
+
+def _installer(at: Settings) -> Installer:
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    folder = at.upgrade.environments or cache / "sglang-ci" / "environments"
+    return Installer(folder.absolute(), at.upgrade.uv, at.upgrade.overrides)

@@ -1,0 +1,174 @@
+"""Makes a check of a comparison: a case for each breach, with both sides."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import date
+from fnmatch import fnmatchcase
+from typing import Any, Protocol
+
+from ci.contract.compare import Change, Compared
+from ci.contract.rules import SETS, Kind
+from ci.report.model import Case
+from ci.verdict import Outcome
+
+MOST_CASES = 50
+"""Most breaches of one part that have a case of their own."""
+SHORT = 80
+
+
+class Accepted(Protocol):
+    """A change that is accepted for a while, as the settings say it."""
+
+    @property
+    def item(self) -> str:
+        """Pattern of the change's name."""
+
+    @property
+    def until(self) -> date:
+        """The last day on which it is accepted."""
+
+    @property
+    def reason(self) -> str:
+        """Why it is accepted."""
+
+
+@dataclass(frozen=True)
+class Allowance:
+    """What is accepted, on a given day."""
+
+    rules: tuple[Accepted, ...] = ()
+    today: date = date.min
+
+    def of(self, change: Change) -> Accepted | None:
+        """Return the rule that speaks of a change, one in force before one that has expired."""
+        found = [
+            rule
+            for rule in self.rules
+            if any(fnmatchcase(name, rule.item) for name in names_of(change))
+        ]
+        return max(found, key=lambda rule: rule.until, default=None)
+
+    def accepts(self, change: Change) -> bool:
+        """Return whether a change is accepted today."""
+        rule = self.of(change)
+        return rule is not None and self.today <= rule.until
+
+    def unused(self, compared: Iterable[Compared]) -> list[Accepted]:
+        """Return the rules that no breach needed."""
+        broken = [change for part in compared for change in part.of(Kind.BROKEN)]
+        names = [name for change in broken for name in names_of(change)]
+        return [
+            rule for rule in self.rules if not any(fnmatchcase(name, rule.item) for name in names)
+        ]
+
+
+def names_of(change: Change) -> tuple[str, str]:
+    """Return the names by which a rule may speak of a change: the facet's, and the item's."""
+    return change.id, f"{change.part} {change.item}"
+
+
+def cases(compared: Iterable[Compared], allowance: Allowance) -> Iterator[Case]:
+    """Yield the cases of every part."""
+    for part in compared:
+        if part.skipped:
+            yield Case(name=part.name, outcome=Outcome.SKIPPED, message=part.skipped)
+        elif part.unsure:
+            yield Case(name=part.name, outcome=Outcome.INCONCLUSIVE, message=part.unsure)
+        else:
+            yield from _of_part(part, allowance)
+
+
+def _of_part(part: Compared, allowance: Allowance) -> Iterator[Case]:
+    broken = part.of(Kind.BROKEN)
+    for change in broken[:MOST_CASES]:
+        yield _case(change, allowance.of(change), allowance.today)
+    further = broken[MOST_CASES:]
+    judged = [_case(change, allowance.of(change), allowance.today) for change in further]
+    worst = [case for case in judged if case.outcome is Outcome.FAILED]
+    if worst:
+        yield Case(
+            name=f"{part.name}: further breaches",
+            outcome=Outcome.FAILED,
+            message=f"{len(worst)} more",
+            details="\n".join(f"{case.name}: {case.message}" for case in worst),
+        )
+    for change in part.of(Kind.UNSURE):
+        yield Case(name=change.id, outcome=Outcome.INCONCLUSIVE, message=told(change))
+    kept = part.items - len({change.item for change in broken})
+    if kept > 0:
+        yield Case(
+            name=part.name,
+            outcome=Outcome.PASSED,
+            message=f"{kept} of {part.items} kept, {summary(part)}",
+            details=listing(part),
+        )
+
+
+def _case(change: Change, rule: Accepted | None, today: date) -> Case:
+    message, outcome = told(change), Outcome.FAILED
+    if rule is not None:
+        in_force = today <= rule.until
+        outcome = Outcome.PASSED if in_force else Outcome.FAILED
+        only = "" if in_force else "only "
+        message = f"accepted {only}until {rule.until} ({rule.reason}): {message}"
+    details = f"baseline: {_text(change.before)}\ncandidate: {_text(change.after)}"
+    return Case(name=change.id, outcome=outcome, message=message, details=details)
+
+
+def told(change: Change) -> str:
+    """Return a change in one line."""
+    if change.hint and change.kind is Kind.UNSURE:
+        return f"can't be seen: {change.hint}"
+    hint = f"; {change.hint}" if change.hint else ""
+    if change.facet in SETS:
+        return _set_told(change) + hint
+    if change.facet:
+        return f"was {_brief(change.before)}, is {_brief(change.after)}{hint}"
+    if change.before is None:
+        return f"new{hint}"
+    return f"gone{hint}"
+
+
+def _set_told(change: Change) -> str:
+    old, new = _members(change.before), _members(change.after)
+    if old is None or new is None:
+        return f"was {_brief(change.before)}, is {_brief(change.after)}"
+    lost, more = sorted(old - new), sorted(new - old)
+    parts = (
+        f"without {', '.join(lost)}" if lost else "",
+        f"with {', '.join(more)}" if more else "",
+    )
+    return " and ".join(filter(None, parts))
+
+
+def _members(value: Any) -> set[str] | None:
+    return {str(each) for each in value} if isinstance(value, list) else None
+
+
+def summary(part: Compared) -> str:
+    """Return how much of a part is new or worth knowing."""
+    return f"{len(part.of(Kind.NEW))} new, {len(part.of(Kind.NOTICE))} to note"
+
+
+def listing(part: Compared) -> str:
+    """Return what is new and what is worth knowing, a line each."""
+    lines = [f"new: {_line(change)}" for change in part.of(Kind.NEW)]
+    lines += [f"note: {_line(change)}" for change in part.of(Kind.NOTICE)]
+    return "\n".join(lines)
+
+
+def _line(change: Change) -> str:
+    name = f"{change.item} {change.facet}".strip()
+    return name if change.before is None and not change.facet else f"{name}: {told(change)}"
+
+
+def _text(value: Any) -> str:
+    return "none" if value is None else json.dumps(value, ensure_ascii=False, sort_keys=True)
+
+
+def _brief(value: Any) -> str:
+    text = _text(value)
+    return text if len(text) <= SHORT else f"{text[:SHORT]}…"

@@ -1,0 +1,63 @@
+"""What a server says of itself: the keys of `/server_info` and `/model_info`, and its sampling."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from ci.contract.exchange import Exchange
+from ci.contract.model import Items, Part
+from ci.contract.shape import shape
+from ci.errors import BadAnswer
+
+OK, NOT_FOUND = 200, 404
+NATIVE = {"text": "Hello", "sampling_params": {"ignore_eos": True}}
+"""Leaves open how much is generated; SGLang's own default ends it."""
+DEPTH = 4
+
+Json = dict[str, Any]
+
+
+async def info(exchange: Exchange, path: str) -> Json | None:
+    """Return a page of the server's own; None where it has none.
+
+    Raises:
+        BadAnswer: It is neither a JSON object nor 404.
+    """
+    answer, url = await exchange.ask("GET", path), f"{exchange.url}{path}"
+    if answer.status == NOT_FOUND:
+        return None
+    try:
+        found = json.loads(answer.body)
+    except ValueError:
+        found = None
+    if answer.status != OK or not isinstance(found, dict):
+        raise BadAnswer(url, f"HTTP {answer.status}, no JSON object", status=answer.status)
+    return found
+
+
+def info_part(found: Json | None, path: str) -> Part:
+    """Return the keys of a page, with the types of their values."""
+    if found is None:
+        return Part(absent=f"the server has no {path}")
+    items: Items = {}
+    for key, value in found.items():
+        items |= shape(key, value, depth=DEPTH)
+    return Part(items=items)
+
+
+async def sampling_items(exchange: Exchange, server: Json | None, model: Json | None) -> Items:
+    """Return what decides how is sampled where a request leaves it open.
+
+    Some of it the server says; how much it generates is seen by leaving it open once.
+    """
+    items: Items = {}
+    for page, key in ((server, "sampling_defaults"), (model, "preferred_sampling_params")):
+        if page is not None and key in page:
+            items[f"server {key}"] = {"default": page[key]}
+    answer = await exchange.ask("POST", "/generate", NATIVE)
+    try:
+        tokens = json.loads(answer.body)["meta_info"]["completion_tokens"]
+    except (ValueError, KeyError, TypeError):
+        return items
+    return items | {"/generate tokens without a limit": {"default": tokens}}

@@ -1,0 +1,117 @@
+"""Compares two servers' contracts, each recorded before or asked now, as a check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import anyio
+
+from ci.contract.check import Allowance, cases
+from ci.contract.compare import Compared, compare
+from ci.contract.introspect import Interface, introspect, read_interface
+from ci.contract.model import Contract, load, save
+from ci.contract.page import page, side
+from ci.contract.record import record
+from ci.contract.rules import Kind
+from ci.errors import UsageError
+from ci.report.model import Case, Check, now
+from ci.settings.contract import ContractSettings
+
+NAME = "contract"
+PAGE = "contract.md"
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One side of a comparison.
+
+    Args:
+        where: A recorded file, or a running server's URL.
+        installed: The server's interpreter, or what `interface.py` printed; may be empty.
+    """
+
+    where: str
+    installed: str = ""
+
+    async def contract(self, seconds: float) -> Contract:
+        """Return the side's contract, recorded now where it is a server.
+
+        Args:
+            seconds: Most seconds of one request.
+
+        Raises:
+            SglangCiError: It is neither a recording nor an SGLang server that answers.
+        """
+        if self.where.startswith(("http://", "https://")):
+            interface = await installation(self.installed)
+            return await record(self.where, interface, seconds=seconds)
+        if self.installed:
+            raise UsageError(f"{self.where} is recorded already: it has no installation to ask")
+        return load(Path(self.where))
+
+
+async def installation(text: str) -> Interface | None:
+    """Return what an installation says of itself; None where none is named.
+
+    Args:
+        text: An interpreter, or a file (.json) that `interface.py` printed.
+    """
+    if not text:
+        return None
+    path = Path(text)
+    return read_interface(path) if path.suffix == ".json" else await introspect(text)
+
+
+async def check_contract(
+    sides: tuple[Asked, Asked],
+    settings: ContractSettings,
+    folder: Path,
+    on_case: Callable[[Case], None],
+) -> Check:
+    """Hold a candidate's contract against a baseline's.
+
+    Args:
+        sides: Baseline and candidate.
+        settings: What is accepted, and how long a request may take.
+        folder: Folder that gets the page and both recordings.
+        on_case: Who is told of each case.
+    """
+    started, begin = now(), anyio.current_time()
+    baseline, candidate = [await each.contract(settings.timeout) for each in sides]
+    compared, allowance = compare(baseline, candidate), allowance_of(settings)
+    found = tuple(cases(compared, allowance))
+    for case in found:
+        on_case(case)
+    save(baseline, folder / "contract-baseline.json")
+    save(candidate, folder / "contract-candidate.json")
+    text = page(baseline, candidate, compared, allowance)
+    (folder / PAGE).write_text(text, encoding="utf-8")
+    return Check(
+        name=NAME,
+        started=started,
+        seconds=anyio.current_time() - begin,
+        cases=found,
+        facts={"baseline": side(baseline), "candidate": side(candidate), "page": PAGE}
+        | facts(compared, allowance),
+    )
+
+
+def allowance_of(settings: ContractSettings) -> Allowance:
+    """Return what the settings accept today, UTC."""
+    return Allowance(settings.allow, datetime.now(UTC).date())
+
+
+def facts(compared: list[Compared], allowance: Allowance) -> dict[str, str]:
+    """Return what was compared, in one line a part, and which rules nothing needed."""
+    found = {}
+    for part in compared:
+        if not (part.skipped or part.unsure):
+            counts = {kind: len(part.of(kind)) for kind in Kind if part.of(kind)}
+            told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
+            found[part.name] = f"{part.items} items: {told or 'as before'}"
+    if unused := allowance.unused(compared):
+        found["allowed in vain"] = ", ".join(rule.item for rule in unused)
+    return found

@@ -1,0 +1,43 @@
+"""What may change between two servers' contracts, for a while and for a reason."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from pydantic import Field
+
+from ci.settings.fields import Budget, OptionalPath, Section
+from ci.settings.release import Filled
+
+
+class AcceptedChange(Section):
+    """[contract] allow: a change that is known, and accepted for a while."""
+
+    item: Filled = Field(
+        description="The change's name as the report has it, part first; * stands for anything."
+    )
+    until: date = Field(description="The last day on which it is accepted, UTC.")
+    reason: Filled = Field(description="Why it is accepted.")
+
+
+class ContractSettings(Section):
+    """[contract]: what may differ from the baseline, and how servers are recorded."""
+
+    allow: tuple[AcceptedChange, ...] = Field(
+        (), description="Accepted changes, each with item, until and reason."
+    )
+    timeout: Budget = Field(60.0, description="Most seconds for one request.")
+
+
+class UpgradeSettings(Section):
+    """[upgrade]: how the environments of two SGLang versions are made."""
+
+    environments: OptionalPath = Field(
+        None,
+        description="Folder that keeps an environment for each version, several GB each; "
+        "the user's cache folder where it is unset.",
+    )
+    uv: str = Field("uv", min_length=1, description="The uv that installs: a name or a file.")
+    overrides: OptionalPath = Field(
+        None, description="Overrides of what SGLang asks for (uv's --overrides); relative to this."
+    )

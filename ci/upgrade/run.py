@@ -1,0 +1,121 @@
+"""The upgrade from one SGLang version to another: both tried, compared, and one page on it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import anyio
+
+from ci.contract.check import cases as contract_cases
+from ci.contract.compare import Compared, compare
+from ci.contract.model import Part
+from ci.contract.run import allowance_of
+from ci.report.model import Case, Check, NotRun, Report, now
+from ci.report.progress import Progress
+from ci.server.model_files import resolve
+from ci.settings import Settings
+from ci.stages import Stages
+from ci.upgrade import dashboards, flags, greedy
+from ci.upgrade.dashboards import Board
+from ci.upgrade.environments import Installer
+from ci.upgrade.page import PAGE, Findings, page
+from ci.upgrade.side import Side
+from ci.verdict import Outcome
+
+PERFORMANCE = NotRun(
+    stage="performance",
+    needs="two servers: sglang-ci compare BASELINE CANDIDATE says which is faster",
+)
+UNKNOWN = Part(unknown="the version could not be installed")
+
+
+@dataclass(frozen=True)
+class Upgrade:
+    """What is asked.
+
+    Args:
+        versions: The old version and the new one.
+        settings: The user's settings: model, flags, budgets, accepted changes.
+        boards: The user's dashboards.
+        installer: What installs both.
+    """
+
+    versions: tuple[str, str]
+    settings: Settings
+    boards: tuple[Board, ...]
+    installer: Installer
+
+    async def advise(self, progress: Progress, folder: Path) -> Report:
+        """Try both versions, and report; the page goes beside the report."""
+        stages = Stages(progress, folder)
+        old, new = Side(self.versions[0], baseline=True), Side(self.versions[1], baseline=False)
+
+        async def work() -> None:
+            for side in (old, new):
+                await side.explore(self.settings, self.installer, stages)
+            for name, cases in (await self._questions(old, new)).items():
+                await stages.run(name, partial(_judged, name, cases, stages))
+
+        report = await stages.report(work, not_run=(PERFORMANCE,), facts=self._facts())
+        plain = _without(report, self.installer.folder)
+        findings = Findings(plain, old, new, self._compared(old, new))
+        text = page(findings, allowance_of(self.settings.contract))
+        (folder / PAGE).write_text(text, encoding="utf-8")
+        return report.model_copy(update={"facts": report.facts | {"page": PAGE}})
+
+    async def _questions(self, old: Side, new: Side) -> dict[str, list[Case]]:
+        """Return the cases of each comparison."""
+        found: dict[str, list[Case]] = {}
+        words = (*flags.of_model((await resolve(self.settings.model)).path), *self._flags())
+        found["your flags"] = list(flags.cases(words, _part(old, "flags"), _part(new, "flags")))
+        if self.boards:
+            sides = (_part(old, "metrics"), _part(new, "metrics"))
+            cases = (dashboards.cases(board, *sides) for board in self.boards)
+            found["your dashboards"] = [case for each in cases for case in each]
+        allowance = allowance_of(self.settings.contract)
+        others = [part for part in self._compared(old, new) if part.name != "flags"]
+        found["contract"] = list(contract_cases(others, allowance)) or [_nothing()]
+        if old.outputs and new.outputs:
+            found["outputs"] = [greedy.case((old.outputs[0], new.outputs[0]), old.outputs[1])]
+        return found
+
+    def _facts(self) -> dict[str, str]:
+        names = ", ".join(board.name for board in self.boards) or "none"
+        told = {"flags": " ".join(self._flags()) or "none", "dashboards": names}
+        return dict(zip(("from", "to"), self.versions, strict=True)) | told
+
+    def _flags(self) -> tuple[str, ...]:
+        name = self.settings.model.served_name
+        return (*(("--served-model-name", name) if name else ()), *self.settings.server.flags)
+
+    @staticmethod
+    def _compared(old: Side, new: Side) -> list[Compared]:
+        if old.contract is None or new.contract is None:
+            return []
+        return compare(old.contract, new.contract)
+
+
+def _without(report: Report, folder: Path) -> Report:
+    """Return a report that doesn't name a folder of this machine: the page may be published."""
+    text = report.model_dump_json().replace(json.dumps(str(folder))[1:-1], "…")
+    return Report.model_validate_json(text)
+
+
+def _part(side: Side, name: str) -> Part:
+    return side.contract.part(name) if side.contract else UNKNOWN
+
+
+def _nothing() -> Case:
+    why = "one of the versions could not be installed"
+    return Case(name="contract", outcome=Outcome.INCONCLUSIVE, message=why)
+
+
+async def _judged(name: str, cases: Iterable[Case], stages: Stages) -> Check:
+    begin, found = anyio.current_time(), tuple(cases)
+    for case in found:
+        stages.case(case)
+    return Check(name=name, started=now(), seconds=anyio.current_time() - begin, cases=found)

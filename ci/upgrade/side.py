@@ -1,0 +1,170 @@
+"""One version on this machine: installed, booted with the user's flags, and asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+
+import anyio
+
+from ci.checks.readiness import Readiness
+from ci.contract.exchange import exchanging
+from ci.contract.introspect import Interface, introspect
+from ci.contract.model import Contract, save
+from ci.contract.record import installed, record
+from ci.errors import SglangCiError
+from ci.pipeline import smoke_options
+from ci.report.model import Case, Check, now
+from ci.server.model_files import resolve
+from ci.server.port import reserved
+from ci.server.process import ServerProcess, running
+from ci.serving import launch_of
+from ci.settings import Settings
+from ci.smoke.run import run_smoke
+from ci.stages import Stages
+from ci.upgrade import greedy
+from ci.upgrade.environments import Environment, Installer
+from ci.verdict import Outcome, Verdict
+
+DEPRECATED = "deprecat"
+PYTHON_WARNING = re.compile(r"\.py:\d+: \w*Warning")
+"""What a library tells SGLang's developers, and no user can change."""
+Stage = Callable[[], Awaitable[Check]]
+
+
+class Unbootable(SglangCiError):
+    """The old version doesn't run here, so that the new one can't be held against it."""
+
+    verdict = Verdict.INCONCLUSIVE
+
+
+@dataclass
+class Side:
+    """One version, and what was found out about it.
+
+    Attributes:
+        version: The SGLang version.
+        baseline: Whether it is the old one: its faults are no fault of the upgrade.
+        contract: What it gives others to rely on; None where not even that could be had.
+        booted: Whether a server of it came up.
+        outputs: Its greedy outputs, twice.
+        warnings: Lines of its log that speak of deprecation.
+    """
+
+    version: str
+    baseline: bool
+    contract: Contract | None = None
+    booted: bool = False
+    outputs: list[greedy.Outputs] = field(default_factory=list)
+    warnings: tuple[str, ...] = ()
+
+    async def explore(self, settings: Settings, installer: Installer, stages: Stages) -> None:
+        """Install the version, boot it, and ask it; each is a stage of the run."""
+        made: list[tuple[Environment, Interface]] = []
+
+        async def install() -> Check:
+            environment = await installer.make(self.version)
+            made.append((environment, await introspect(environment.python)))
+            flags = len(made[0][1].get("flags", ()))
+            return _check(self._stage("install"), f"{flags} launch flags", begin)
+
+        begin = anyio.current_time()
+        await stages.run(self._stage("install"), install)
+        if not made:
+            return
+        environment, interface = made[0]
+        self.contract = installed(interface, self.version)
+        log = stages.folder / f"server-{self.version}.log"
+        try:
+            async with _served(settings, environment, log) as server:
+                await self._ask(server, settings, interface, stages)
+        except SglangCiError as error:
+            await stages.run(self._stage("boot"), partial(_raise, self._own(error)))
+        self.warnings = tuple(_warnings(log))
+        save(self.contract, stages.folder / f"contract-{self.version}.json")
+
+    async def _ask(
+        self, server: ServerProcess, settings: Settings, interface: Interface, stages: Stages
+    ) -> None:
+        ready = Readiness(
+            server.url, settings.readiness, stages.progress, stages.case, server, server.log
+        )
+        check = await stages.run(self._stage("boot"), partial(self._mild, "boot", ready.check))
+        if any(case.outcome is not Outcome.PASSED for case in check.cases):
+            return
+        self.booted = True
+        died = partial(server.died, "asked")
+        work = partial(self._record, server.url, settings, interface)
+        await stages.run(self._stage("record"), work, death=died)
+        smoke = partial(run_smoke, server.url, smoke_options(settings))
+        await stages.run(self._stage("smoke"), partial(self._mild, "smoke", smoke), death=died)
+
+    async def _record(self, url: str, settings: Settings, interface: Interface) -> Check:
+        begin, seconds = anyio.current_time(), settings.contract.timeout
+        found = await record(url, interface, seconds=seconds)
+        self.contract = found.model_copy(update={"source": self.version})
+        async with exchanging(url, seconds=seconds) as exchange:
+            self.outputs = [await greedy.outputs(exchange) for _ in range(2)]
+        items = sum(len(part.items) for part in found.parts.values())
+        return _check(self._stage("record"), f"{items} items", begin)
+
+    async def _mild(self, name: str, work: Stage) -> Check:
+        """Do a stage; what fails in the old version already is INCONCLUSIVE for the upgrade."""
+        check = (await work()).model_copy(update={"name": self._stage(name)})
+        if not self.baseline or check.verdict is not Verdict.FAILED:
+            return check
+        cases = tuple(
+            case.model_copy(
+                update={"outcome": Outcome.INCONCLUSIVE, "message": f"old version: {case.message}"}
+            )
+            if case.outcome is Outcome.FAILED
+            else case
+            for case in check.cases
+        )
+        return check.model_copy(update={"cases": cases})
+
+    def _own(self, error: SglangCiError) -> SglangCiError:
+        return Unbootable(str(error), details=error.details) if self.baseline else error
+
+    def _stage(self, name: str) -> str:
+        return f"{name} {self.version}"
+
+
+@asynccontextmanager
+async def _served(
+    settings: Settings, environment: Environment, log: Path
+) -> AsyncIterator[ServerProcess]:
+    """Start a server of the settings by another environment's SGLang."""
+    at = settings.server
+    model = await resolve(settings.model)
+    with reserved(at.host, at.port) as port:
+        launch = launch_of(settings, model, port)
+        launch = replace(
+            launch,
+            python=environment.python,
+            expected_version=environment.version,
+            environment={"PYTHONPATH": environment.plugin, **launch.environment},
+        )
+        async with running(launch, log) as server:
+            yield server
+
+
+def _warnings(log: Path) -> Iterator[str]:
+    """Yield the lines of a log that speak of deprecation, each once and without its time."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.is_file() else ""
+    lines = (line.partition("] ")[2] or line for line in text.splitlines())
+    found = (line.strip() for line in lines if DEPRECATED in line.lower())
+    yield from dict.fromkeys(line for line in found if not PYTHON_WARNING.search(line))
+
+
+def _check(name: str, message: str, begin: float) -> Check:
+    case = Case(name=name, outcome=Outcome.PASSED, message=message)
+    return Check(name=name, started=now(), seconds=anyio.current_time() - begin, cases=(case,))
+
+
+async def _raise(error: SglangCiError) -> Check:
+    raise error

@@ -1,0 +1,107 @@
+"""Contracts of a real SGLang: equal to itself, and different from one that was changed."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import anyio
+import pytest
+from anyio.from_thread import start_blocking_portal
+
+from ci.checks.readiness import Readiness
+from ci.contract.check import Allowance, cases
+from ci.contract.compare import compare
+from ci.contract.introspect import Interface, introspect
+from ci.contract.model import Contract, Part
+from ci.contract.record import record
+from ci.platform import TINY_MODEL
+from ci.report.model import Case
+from ci.server.process import ServerProcess
+from ci.serving import served
+from ci.settings import ModelSettings, ReadinessSettings, Settings
+from ci.verdict import Outcome
+from tests.live.conftest import Command
+from tests.live.quiet import Quiet
+from tests.readme import readme
+
+pytestmark = pytest.mark.live
+
+
+@pytest.fixture(scope="module")
+def interface(live_server: ServerProcess) -> Interface:
+    """What the server's installation says of itself."""
+    return anyio.run(introspect, live_server.launch.python)
+
+
+@pytest.fixture(scope="module")
+def first(live_server: ServerProcess, interface: Interface) -> Contract:
+    """The server's contract."""
+    return anyio.run(record, live_server.url, interface)
+
+
+def failed(old: Contract, new: Contract) -> list[Case]:
+    """Return the breaches of two contracts."""
+    found = cases(compare(old, new), Allowance())
+    return [case for case in found if case.outcome is not Outcome.PASSED]
+
+
+def test_a_server_keeps_its_own_contract(
+    live_server: ServerProcess, interface: Interface, first: Contract
+) -> None:
+    """Something volatile is recorded, and no server ever keeps its contract."""
+    second = anyio.run(record, live_server.url, interface)
+    assert {name for name, part in second.parts.items() if not part.items} == set()
+    for pair in ((first, second), (second, first)):
+        found = [change for part in compare(*pair) for change in part.changes]
+        assert found == []
+
+
+LOST = {
+    "flags": "--tensor-parallel-size",
+    "routes": "POST /v1/chat/completions request.temperature",
+    "answers": "chat: no messages body.message",
+    "metrics": "sglang:num_running_reqs",
+    "server_info": "version",
+    "model_info": "model_path",
+    "sampling": "engine temperature",
+}
+
+
+@pytest.mark.parametrize("name", LOST)
+def test_a_lost_item_of_each_part_fails(name: str, first: Contract) -> None:
+    """A part is recorded and never held against anything."""
+    part = first.parts[name]
+    less = {item: facets for item, facets in part.items.items() if item != LOST[name]}
+    parts = first.parts | {name: Part(items=less, left_out=part.left_out)}
+    found = failed(first, first.model_copy(update={"parts": parts}))
+    assert [case.outcome for case in found] == [Outcome.FAILED]
+    assert found[0].name == f"{name} {LOST[name]}"
+
+
+@pytest.mark.long
+def test_a_server_without_metrics_fails(first: Contract, tmp_path: Path) -> None:
+    """A server is started with another flag, all dashboards are empty, and it passes."""
+    model = tmp_path / "tiny"
+    shutil.copytree(TINY_MODEL, model)
+    kept = (model / "launch.flags").read_text().replace("--enable-metrics", "")
+    (model / "launch.flags").write_text(kept)
+    settings = Settings(model=ModelSettings(path=model))
+    with start_blocking_portal() as portal:
+        serving = served(settings, None)
+        with portal.wrap_async_context_manager(serving) as server:
+            quiet = Quiet()
+            budgets = ReadinessSettings()
+            ready = Readiness(server.url, budgets, quiet, quiet.case, server, server.log)
+            assert portal.call(ready.check).cause == ""
+            found = failed(first, portal.call(record, server.url))
+    told = {case.name: case.outcome for case in found}
+    assert told["metrics all"] is Outcome.FAILED
+    assert told["flags"] is Outcome.INCONCLUSIVE
+
+
+def test_the_readmes_comparison(command: Command, live_server: ServerProcess) -> None:
+    """Two servers of one image differ, or the command that the README shows isn't one."""
+    words = readme("sglang-ci contract compare")[1:]
+    run = command(*(live_server.url if "://" in word else word for word in words))
+    assert run.wait() == 0, run.output()

@@ -1,0 +1,93 @@
+"""The subcommands of contracts and upgrades, from their arguments to their exit codes."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+
+import anyio
+import pytest
+
+from ci.cli import app
+from ci.contract import run
+from ci.contract.introspect import flags_part
+from ci.contract.model import save
+from ci.errors import Unreachable, UsageError
+from ci.report.progress import progress_for
+from ci.report.write import load
+from ci.settings import Settings
+from ci.upgrade.environments import Installer
+from ci.upgrade.page import PAGE
+from ci.upgrade.run import Upgrade
+from ci.verdict import Verdict
+from tests.readme import readme
+from tests.unit.contract_samples import INTERFACE, contract
+
+pytestmark = pytest.mark.unit
+
+ALLOW = '[{item = "flags --tensor-parallel-size*", until = 2999-01-01, reason = "known"}]'
+
+
+def command(*arguments: str) -> int:
+    """Run the command in this process; return its exit code."""
+    with pytest.raises(SystemExit) as ended:
+        app(list(arguments))
+    return int(ended.value.code or 0)
+
+
+@pytest.fixture
+def sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+    """A baseline's recording, and one whose default differs."""
+    monkeypatch.chdir(tmp_path)
+    first, *others = INTERFACE["flags"]
+    changed = {**INTERFACE, "flags": [first | {"default": 2}, *others]}
+    save(contract(flags=flags_part(INTERFACE)), tmp_path / "a.json")
+    save(contract(flags=flags_part(changed)), tmp_path / "b.json")
+    return str(tmp_path / "a.json"), str(tmp_path / "b.json")
+
+
+def test_compare_says_its_verdict(tmp_path: Path, sides: tuple[str, str]) -> None:
+    """A CI goes on after a breach, or stops where nothing differs."""
+    assert command("contract", "compare", sides[0], sides[0], "--report-dir", "same") == 0
+    assert command("contract", "compare", *sides, "--report-dir", "apart") == 1
+    assert load(tmp_path / "apart").verdict is Verdict.FAILED
+    assert "`--tensor-parallel-size` default | 1 | 2" in (tmp_path / "apart" / run.PAGE).read_text()
+    (tmp_path / "ours.toml").write_text(f"[contract]\nallow = {ALLOW}\n")
+    asked = ("contract", "compare", *sides, "--config", "ours.toml", "--report-dir", "accepted")
+    assert command(*asked) == 0
+
+
+def test_what_is_neither_server_nor_recording(sides: tuple[str, str]) -> None:
+    """A typing error is a traceback, or a verdict on nothing."""
+    with pytest.raises(Unreachable):
+        app(["contract", "record", "http://127.0.0.1:1", "--out", "x.json"])
+    assert command("contract", "compare", sides[0], "missing.json") == 4
+    asked = run.Asked(sides[0], "python3")
+    with pytest.raises(UsageError, match="recorded already"):
+        anyio.run(asked.contract, 1.0)
+
+
+def test_an_upgrade_that_cannot_be_installed_is_reported(tmp_path: Path) -> None:
+    """An index out of reach counts as a bad version, or leaves no page."""
+    (tmp_path / "uv").write_text("#!/bin/sh\necho 'no such index'\nexit 2\n")
+    (tmp_path / "uv").chmod(0o755)
+    installer = Installer(tmp_path / "made", str(tmp_path / "uv"))
+    asked = Upgrade(("1.0", "1.1"), Settings(), (), installer)
+    report = anyio.run(asked.advise, progress_for(io.StringIO(), {}), tmp_path)
+    assert report.verdict is Verdict.ERROR
+    assert "no such index" in report.cause
+    text = (tmp_path / PAGE).read_text()
+    assert text.startswith("# SGLang 1.0 → 1.1: ERROR")
+    assert "install 1.1: **ERROR**" in text
+
+
+def test_the_readmes_upgrade_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The command that the README shows is a usage error, or its installer isn't the settings'."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "grafana.json").write_text('{"expr": "sum(sglang:num_running_reqs)"}')
+    (tmp_path / "uv").write_text("#!/bin/sh\necho 'no such index'\nexit 2\n")
+    (tmp_path / "uv").chmod(0o755)
+    made = {"uv": tmp_path / "uv", "environments": tmp_path / "made"}
+    at = [part for key, value in made.items() for part in ("--set", f"upgrade.{key}={value}")]
+    assert command(*readme("sglang-ci upgrade")[1:], *at) == 4
+    assert (tmp_path / "report" / PAGE).read_text().startswith("# SGLang 0.5.22 → 0.5.23: ERROR")
