@@ -1,0 +1,1 @@
+"""The whole of sglang-ci on a real accelerator: proof, bench and gate on a Llama-3-8B shape."""
