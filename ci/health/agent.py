@@ -22,6 +22,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,8 @@ class Agent:
             time.sleep(0.05)
         self._end.wait(self._linger)
         for one in processes(self._child.pid):
-            os.kill(one["pid"], signal.SIGKILL)
+            with suppress(ProcessLookupError):
+                os.kill(one["pid"], signal.SIGKILL)
         code = self._child.returncode
         return code if code >= 0 else 128 - code
 
@@ -114,8 +116,8 @@ def handler(agent: Agent) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = self.rfile.read(int(self.headers.get("content-length", 0)))
             if self.path == "/end":
-                agent.end()
-                return self._answer(200, {})
+                self._answer(200, {})
+                return agent.end()
             return self._signal(body) if self.path == "/signal" else self._answer(404, {})
 
         def _signal(self, body: bytes) -> None:
