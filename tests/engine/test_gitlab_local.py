@@ -51,7 +51,7 @@ after = "test"
 approvals = 1
 approvers = ["jo"]
 """
-WRAPPER: dict[str, Any] = YAML(typ="safe").load((ROOT / ".gitlab-ci.yml").read_text())
+WRAPPER: dict[str, Any] = YAML(typ="safe", pure=True).load((ROOT / ".gitlab-ci.yml").read_text())
 
 
 @dataclass(frozen=True)

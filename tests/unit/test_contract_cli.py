@@ -8,11 +8,10 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ci.cli import app
 from ci.contract import run
 from ci.contract.introspect import flags_part
 from ci.contract.model import save
-from ci.errors import Unreachable, UsageError
+from ci.errors import UsageError
 from ci.report.progress import progress_for
 from ci.report.write import load
 from ci.settings import Settings
@@ -21,6 +20,7 @@ from ci.upgrade.page import PAGE
 from ci.upgrade.run import Upgrade
 from ci.verdict import Verdict
 from tests.readme import readme
+from tests.unit.commands import Command
 from tests.unit.contract_samples import INTERFACE, contract
 
 pytestmark = pytest.mark.unit
@@ -28,17 +28,9 @@ pytestmark = pytest.mark.unit
 ALLOW = '[{item = "flags --tensor-parallel-size*", until = 2999-01-01, reason = "known"}]'
 
 
-def command(*arguments: str) -> int:
-    """Run the command in this process; return its exit code."""
-    with pytest.raises(SystemExit) as ended:
-        app(list(arguments))
-    return int(ended.value.code or 0)
-
-
 @pytest.fixture
-def sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
+def sides(tmp_path: Path) -> tuple[str, str]:
     """A baseline's recording, and one whose default differs."""
-    monkeypatch.chdir(tmp_path)
     first, *others = INTERFACE["flags"]
     changed = {**INTERFACE, "flags": [first | {"default": 2}, *others]}
     save(contract(flags=flags_part(INTERFACE)), tmp_path / "a.json")
@@ -46,7 +38,7 @@ def sides(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[str, str]:
     return str(tmp_path / "a.json"), str(tmp_path / "b.json")
 
 
-def test_compare_says_its_verdict(tmp_path: Path, sides: tuple[str, str]) -> None:
+def test_compare_says_its_verdict(command: Command, tmp_path: Path, sides: tuple[str, str]) -> None:
     """A CI goes on after a breach, or stops where nothing differs."""
     assert command("contract", "compare", sides[0], sides[0], "--report-dir", "same") == 0
     assert command("contract", "compare", *sides, "--report-dir", "apart") == 1
@@ -57,10 +49,9 @@ def test_compare_says_its_verdict(tmp_path: Path, sides: tuple[str, str]) -> Non
     assert command(*asked) == 0
 
 
-def test_what_is_neither_server_nor_recording(sides: tuple[str, str]) -> None:
+def test_what_is_neither_server_nor_recording(command: Command, sides: tuple[str, str]) -> None:
     """A typing error is a traceback, or a verdict on nothing."""
-    with pytest.raises(Unreachable):
-        app(["contract", "record", "http://127.0.0.1:1", "--out", "x.json"])
+    assert command("contract", "record", "http://127.0.0.1:1", "--out", "x.json") == 1
     assert command("contract", "compare", sides[0], "missing.json") == 4
     asked = run.Asked(sides[0], "python3")
     with pytest.raises(UsageError, match="recorded already"):
@@ -81,9 +72,8 @@ def test_an_upgrade_that_cannot_be_installed_is_reported(tmp_path: Path) -> None
     assert "install 1.1: **ERROR**" in text
 
 
-def test_the_readmes_upgrade_is_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_readmes_upgrade_is_understood(command: Command, tmp_path: Path) -> None:
     """The command that the README shows is a usage error, or its installer isn't the settings'."""
-    monkeypatch.chdir(tmp_path)
     (tmp_path / "grafana.json").write_text('{"expr": "sum(sglang:num_running_reqs)"}')
     (tmp_path / "uv").write_text("#!/bin/sh\necho 'no such index'\nexit 2\n")
     (tmp_path / "uv").chmod(0o755)

@@ -94,7 +94,7 @@ class Ran:
 
 def load(file: Path) -> Any:
     """Return what a YAML file says."""
-    return YAML(typ="safe").load(file.read_text())
+    return YAML(typ="safe", pure=True).load(file.read_text())
 
 
 def run(folder: Path, shell: str, script: str, environment: Mapping[str, str]) -> Ran:
