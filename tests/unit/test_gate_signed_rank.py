@@ -17,7 +17,9 @@ pytestmark = pytest.mark.unit
 
 few = st.lists(st.integers(-4, 4).map(float), min_size=1, max_size=7)
 """Differences with many ties and zeros."""
-values = st.lists(st.floats(-10, 10), min_size=1, max_size=30)
+logarithms = st.floats(-10, 10).map(lambda value: round(value, 9))
+"""Halves of these are exact, which those of the very smallest numbers aren't."""
+values = st.lists(logarithms, min_size=1, max_size=30)
 LEVELS = (0.2, 0.05, 0.01, 0.003)
 
 
@@ -94,7 +96,7 @@ def test_the_estimate_is_the_median_of_all_averages(sample: list[float]) -> None
     assert Differences(sample).estimate == pytest.approx(statistics.median(averages), abs=1e-12)
 
 
-@given(st.one_of(few, values), st.floats(-10, 10))
+@given(st.one_of(few, values), logarithms)
 @settings(deadline=None)
 def test_exceeds_says_what_the_estimate_says(sample: list[float], shift: float) -> None:
     """A simulation decides otherwise than a run does."""
