@@ -21,7 +21,7 @@ from ci.bench.configured import bench_options
 from ci.bench.gate import check, self_test
 from ci.bench.gate.alternate import booted
 from ci.bench.gate.blocks import Block, BlockResult, Pair, write_pairs
-from ci.bench.gate.compare import Options, Watcher, compare
+from ci.bench.gate.compare import Options, Watcher, compare, no_baseline
 from ci.bench.gate.configured import block_load, block_options, gate_options
 from ci.bench.gate.decide import Decision
 from ci.bench.gate.loaded import loaded
@@ -32,7 +32,7 @@ from ci.bench.options import BenchOptions
 from ci.bench.run import bench
 from ci.bench.schedule import Closed
 from ci.bench.words import ms
-from ci.errors import UsageError
+from ci.errors import ServerFault, UsageError
 from ci.report.model import Check, now
 from ci.report.progress import Progress
 from ci.serving import ready
@@ -190,8 +190,12 @@ async def _blocks(
         yield booted(partial(_fresh, contest), lambda name: up(known[name], stages)), tuple(known)
         return
     async with AsyncExitStack() as stack:
-        placed = _placed(contest, sides)
-        urls = [await stack.enter_async_context(up(side, stages)) for side in placed]
+        urls = []
+        for side in _placed(contest, sides):
+            try:
+                urls.append(await stack.enter_async_context(up(side, stages)))
+            except ServerFault as error:
+                raise (no_baseline(error) if side.name == sides[0].name else error) from error
         yield await stack.enter_async_context(loaded(contest.asked, contest.load)), tuple(urls)
 
 

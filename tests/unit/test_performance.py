@@ -89,6 +89,14 @@ def test_a_broken_baseline_blames_nobody(command: Command) -> None:
     assert "the baseline is broken" in check().cause
 
 
+def test_a_baseline_that_does_not_start_blames_nobody(command: Command, tmp_path: Path) -> None:
+    """A candidate FAILED because the baseline's settings are wrong."""
+    (tmp_path / "old.toml").write_text('[model]\npath = "nowhere"\n')
+    with Timed(FAST) as new:
+        assert command("compare", "old.toml", new.url, *LIGHT) == 4
+    assert "nowhere" in check().cause
+
+
 def test_the_self_test_finds_its_own_slow_server(command: Command) -> None:
     """A user's runner is said to be fit, and the gate was never held against a slow server."""
     with Timed(FAST) as server:

@@ -196,4 +196,9 @@ class _Run:
         except ServerFault as error:
             if arm is Arm.CANDIDATE:
                 raise
-            raise CheckBroken(f"the baseline is broken: {error}", details=error.details) from error
+            raise no_baseline(error) from error
+
+
+def no_baseline(error: ServerFault) -> CheckBroken:
+    """Return the error that a baseline's fault is: nothing can be said of the candidate."""
+    return CheckBroken(f"the baseline is broken: {error}", details=error.details)
