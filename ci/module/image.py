@@ -10,7 +10,7 @@ from ci.errors import UsageError
 from ci.module import build, models
 from ci.module.inputs import Inputs
 from ci.module.prober import LOG_FILE, PORT, with_logs
-from ci.module.release import Release, published
+from ci.module.release import Release, published, sized
 from ci.module.report import Report
 from ci.module.server import Server
 from ci.settings import Settings
@@ -65,6 +65,14 @@ class Image:
         if against is None:
             raise UsageError(NO_BASELINE)
         return await (await self.served([], CANDIDATE_GPU)).compared(against)
+
+    @function(cache="session")
+    async def size(
+        self,
+        baseline: Annotated[str, Doc("The image to compare with; [gate] baseline if empty")] = "",
+    ) -> Report:
+        """Hold the image's layers and packages against budgets and a baseline's."""
+        return await sized(self.container, baseline, self.inputs)
 
     async def proven(self, against: Server | None) -> Report:
         """Serve the image and ask every question."""

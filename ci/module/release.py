@@ -5,7 +5,7 @@ from typing import Annotated
 import dagger
 from dagger import Doc, dag, field, function, object_type
 
-from ci.module import build, publisher
+from ci.module import build, prober, publisher
 from ci.module.inputs import Inputs
 from ci.module.report import Report
 
@@ -105,12 +105,8 @@ async def published(
         What was found and what came of publishing, and the reference where that PASSED.
     """
     source = dag.current_module().source()
-    tar = image.as_tarball(forced_compression=dagger.ImageLayerCompression.Zstd)
-    container = (
-        (await publisher.publisher(inputs))
-        .with_mounted_file(TAR, tar)
-        .with_mounted_file(INSTALLED, build.listed(image, LISTING))
-        .with_mounted_directory(LOCKS, source.directory("requirements"))
+    container = (await _holding(image, inputs)).with_mounted_directory(
+        LOCKS, source.directory("requirements")
     )
     locks = [part for name in build.LOCKS for part in ("--lock", f"{LOCKS}/{name}")]
     arguments = ["publish", TAR, address, "--installed", INSTALLED, *locks]
@@ -120,3 +116,18 @@ async def published(
         container = container.with_mounted_directory(PROVEN, proven.directory)
         arguments += ["--report", PROVEN]
     return await publisher.reported(container, *arguments)
+
+
+async def sized(image: dagger.Container, baseline: str, inputs: Inputs) -> Report:
+    """Hold an image's size against the budgets, and against `baseline` where one is named."""
+    against = ["--baseline", baseline] if baseline else []
+    container = await _holding(image, inputs)
+    asked = prober.ask(container, "size", TAR, "--installed", INSTALLED, *against)
+    return await Report.of(await prober.answer(asked, "size"))
+
+
+async def _holding(image: dagger.Container, inputs: Inputs) -> dagger.Container:
+    """Return a container for releases that has `image` as it would be pushed, and its listing."""
+    tar = image.as_tarball(forced_compression=dagger.ImageLayerCompression.Zstd)
+    container = (await publisher.publisher(inputs)).with_mounted_file(TAR, tar)
+    return container.with_mounted_file(INSTALLED, build.listed(image, LISTING))

@@ -191,3 +191,11 @@ def held_against(project: Project, reference: str, folder: Path) -> None:
     report = load(folder)
     assert report.verdict is Verdict.PASSED, report.cause
     assert report.checks[-1].facts["baseline"] == reference
+
+    ran = project.call(
+        "image", "size", f"--baseline={reference}", "directory", "export", f"--path={folder}"
+    )
+    assert ran.returncode == 0, said(ran)
+    sized = load(folder)
+    assert sized.verdict is Verdict.PASSED, sized.cause
+    assert any(figure.name.startswith("package") for figure in sized.checks[0].figures)
