@@ -145,26 +145,33 @@ class _Run:
             await self.stages.run("launch", partial(_raise, error))
 
     async def _prove(self, server: ServerProcess) -> bool:
-        """Put every question to a server; return whether it could be asked all of them."""
+        """Put every question to a server; return whether all answers were good."""
         stages, budgets = self.stages, self.settings.readiness
         ready = Readiness(server.url, budgets, stages.progress, stages.case, server, server.log)
         check = await stages.run("readiness", ready.check)
         if check.verdict is not Verdict.PASSED:
             return False
-        for name, work in self._questions(server):
-            await stages.run(name, work, death=partial(server.died, name))
+        healthy = True
+        for name, work, measures in self._questions(server):
+            if measures and not healthy:
+                stages.left_out(name, "a server that passes its other checks")
+                continue
+            check = await stages.run(name, work, death=partial(server.died, name))
+            healthy = healthy and check.verdict is Verdict.PASSED
             if server.exit_code is not None:
                 return False
         await stages.run("shutdown", partial(self._shutdown, server))
-        return True
+        return healthy
 
-    def _questions(self, server: ServerProcess) -> Iterator[tuple[str, Work]]:
-        yield "versions", partial(self._versions, server)
-        yield "smoke", partial(smoke, server.url, self.settings, self.stages)
+    def _questions(self, server: ServerProcess) -> Iterator[tuple[str, Work, bool]]:
+        """Yield each stage, its work, and whether it measures: only a good server is measured."""
+        url, stages = server.url, self.stages
+        yield "versions", partial(self._versions, server), False
+        yield "smoke", partial(smoke, url, self.settings, stages), False
         if load := self.measurements.load:
-            yield "bench", partial(performance.measure, server.url, load, self.stages)
+            yield "bench", partial(performance.measure, url, load, stages), True
         if (gate := self.measurements.gate) and not gate.boots:
-            yield "compare", partial(gate.run, Side("candidate", server.url), self.stages)
+            yield "compare", partial(gate.run, Side("candidate", url), stages), True
 
     async def _versions(self, server: ServerProcess) -> Check:
         expected = Expected(

@@ -39,7 +39,13 @@ class Stages:
         self.progress, self.folder = progress, folder
         self._checks: list[Check] = []
         self._cases: list[Case] = []
+        self._left_out: list[NotRun] = []
         self._interrupted = ""
+
+    def left_out(self, stage: str, needs: str) -> None:
+        """Say that a stage isn't run, and what it would need."""
+        self.progress.note(f"{stage}: not run, needs {needs}")
+        self._left_out.append(NotRun(stage=stage, needs=needs))
 
     async def report(
         self,
@@ -65,7 +71,7 @@ class Stages:
             started=started,
             finished=now(),
             checks=tuple(self._checks),
-            not_run=not_run,
+            not_run=(*not_run, *self._left_out),
             interrupted=self._interrupted,
             facts=here | (facts or {}),
         )

@@ -71,9 +71,10 @@ class Server:
         asked, stages = await self._ready(), ["wait"]
         if (await self._found(asked, "wait")).passed:
             asked, stages = await self._smoke(await self._versions(asked)), [*stages, *PROOF]
-            if (await self.inputs.settings()).bench.in_ci:
+            good = [(await self._found(asked, stage)).passed for stage in PROOF]
+            if all(good) and (await self.inputs.settings()).bench.in_ci:
                 asked, stages = await self._bench(asked, *TOLERANT), [*stages, "bench"]
-            if baseline is not None:
+            if all(good) and baseline is not None:
                 asked, stages = await self._compare(asked, baseline), [*stages, "compare"]
         asked = prober.ask(asked, "report", *(f"/report/{stage}" for stage in stages))
         return await self._ended(await self._found(asked, "report"), baseline)
