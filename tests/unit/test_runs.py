@@ -46,6 +46,18 @@ def test_two_whole_runs_at_once(tmp_path: Path) -> None:
     assert len({run.report().checks[0].facts["url"] for run in (one, two)}) == 2
 
 
+def test_a_server_that_fails_is_not_put_under_load(tmp_path: Path) -> None:
+    """A run with a bad server goes on for minutes, or says nothing of what it left out."""
+    wrong = ("--set", "versions.expected.nonesuch=1.0", "--set", "bench.in_ci=true")
+    with proving(tmp_path / "one", *wrong) as run:
+        assert run.wait() == 1, run.output()
+    report = run.report()
+    assert [check.name for check in report.checks] == [
+        *("readiness", "versions", "smoke", "shutdown")
+    ]
+    assert "bench" in {stage.stage for stage in report.not_run}
+
+
 MOMENTS = {
     "readiness: port open": Plan(open_after=LONG, child=True),
     "readiness: serving": Plan(ready_after=LONG),
