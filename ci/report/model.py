@@ -71,7 +71,7 @@ class Plot(_Model):
     title: str
     x: str = Field(description="What the horizontal axis shows, with its unit.")
     y: str
-    kind: Literal["line", "step"] = "line"
+    kind: Literal["line", "step", "points"] = "line"
     series: tuple[Series, ...]
 
 

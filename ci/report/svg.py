@@ -7,7 +7,7 @@ bring can't run there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from ci.report.model import Plot
@@ -27,11 +27,11 @@ Ticks = tuple[tuple[float, str], ...]
 
 @dataclass(frozen=True)
 class Line:
-    """One series: its name, its SVG path, and the place of its only point where there is one."""
+    """One series: its name, and either its SVG path or the places of points that none joins."""
 
     name: str
     path: str
-    point: tuple[float, float] | None
+    points: tuple[tuple[float, float], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -62,13 +62,17 @@ class _Scale:
             yield round(self.place(number * step), 2), f"{number * step:.10g}"
 
 
-def drawing(plot: Plot) -> Drawing:
-    """Lay out `plot`."""
+def drawing(plot: Plot, dotted: Collection[str] = ()) -> Drawing:
+    """Lay out `plot`, with the series that `dotted` names as points whatever its kind is."""
     lines = [[(_cut(x), _cut(y)) for x, y in series.points] for series in plot.series]
     x = _scale([point[0] for line in lines for point in line], LEFT, WIDTH - RIGHT)
     y = _scale([point[1] for line in lines for point in line], HEIGHT - BOTTOM, TOP)
     placed = (
-        _line(series.name, [(x.place(one), y.place(other)) for one, other in line], plot.kind)
+        _line(
+            series.name,
+            [(x.place(one), y.place(other)) for one, other in line],
+            "points" if series.name in dotted else plot.kind,
+        )
         for series, line in zip(plot.series, lines, strict=True)
     )
     return Drawing(plot, tuple(placed), tuple(x.ticks()), tuple(y.ticks()))
@@ -97,8 +101,10 @@ def _cut(value: float) -> float:
 
 
 def _line(name: str, places: Sequence[tuple[float, float]], kind: str) -> Line:
-    """Return a line; as steps it goes across before it goes up."""
-    first, *others = places or [(0.0, 0.0)]
+    """Return a line, which as steps goes across before it goes up; one place is a point."""
+    if kind == "points" or len(places) < 2:  # noqa: PLR2004 - one point is no line
+        return Line(name, "", tuple(places))
+    first, *others = places
     to = "H{:.1f}V{:.1f}" if kind == "step" else "L{:.1f} {:.1f}"
     path = f"M{first[0]:.1f} {first[1]:.1f}" + "".join(to.format(*place) for place in others)
-    return Line(name, path if places else "", first if len(places) == 1 else None)
+    return Line(name, path)

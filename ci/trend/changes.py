@@ -61,6 +61,6 @@ def changes(line: Line) -> tuple[Change, ...]:
         return ()
     found, _ = compute_change_points(values, max_pvalue=P_VALUE, min_magnitude=MAGNITUDE)
     return tuple(
-        Change(one.index, float(one.stats.mean_before()), float(one.stats.mean_after()))
+        Change(int(one.index), float(one.stats.mean_before()), float(one.stats.mean_after()))
         for one in found
     )

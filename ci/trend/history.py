@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Literal
 
 from ci.errors import UsageError
-from ci.report.model import Report
+from ci.report.model import Check, Figure, Report
 from ci.report.write import REPORT_JSON, load
 from ci.verdict import Verdict
 
@@ -35,7 +36,7 @@ class Line:
 
     Args:
         check: The check that measures it.
-        name: The figure's name.
+        name: The figure's name; numbered where a report has it more than once.
         unit: Its unit.
         better: Which way is better: `lower`, `higher`, or neither.
         points: One a report, the oldest first.
@@ -95,15 +96,25 @@ def _files(path: Path) -> Iterator[Path]:
 
 
 def _lines(reports: Iterable[Report]) -> Iterator[Line]:
-    """Yield the series of figures, each with the points of all reports that have it."""
-    found: dict[tuple[str, str, str], list[Point]] = {}
+    """Yield the series of figures, check by check, each with the points of all its reports."""
+    found: dict[str, dict[tuple[str, str], list[Point]]] = {}
     better: dict[tuple[str, str, str], Literal["lower", "higher", ""]] = {}
     for report in reports:
-        for check in report.checks:
+        for check, name, figure in _named(report):
             believed = check.verdict is Verdict.PASSED and not report.interrupted
-            for figure in check.figures:
-                key = (check.name, figure.name, figure.unit)
-                better[key] = figure.better
-                found.setdefault(key, []).append(Point(report.started, figure.value, believed))
-    for key, points in found.items():
-        yield Line(*key, better[key], tuple(points))
+            better[check.name, name, figure.unit] = figure.better
+            points = found.setdefault(check.name, {}).setdefault((name, figure.unit), [])
+            points.append(Point(report.started, figure.value, believed))
+    for of, lines in found.items():
+        for (name, unit), points in lines.items():
+            yield Line(of, name, unit, better[of, name, unit], tuple(points))
+
+
+def _named(report: Report) -> Iterator[tuple[Check, str, Figure]]:
+    """Yield a report's figures, each under a name that its check has once."""
+    seen = Counter[tuple[str, str, str]]()
+    for check in report.checks:
+        for figure in check.figures:
+            key = (check.name, figure.name, figure.unit)
+            seen[key] += 1
+            yield check, figure.name if seen[key] == 1 else f"{figure.name} ({seen[key]})", figure

@@ -16,6 +16,8 @@ from ci.trend.changes import Change
 from ci.trend.history import History, Line
 
 _DAY = 86_400.0
+_MEGABYTE = 1e6
+_DOUBTFUL = "not believed"
 WITHOUT = "change points are not marked: pip install 'sglang-ci[trend]' looks for them"
 """What is said where Apache Otava isn't installed."""
 
@@ -41,7 +43,7 @@ def told(line: Line, found: Sequence[Change]) -> Drawn:
         measured(_figure(line, shown[-1].value)),
         before,
         tuple(_change(line, change) for change in found),
-        drawing(_plot(line, found)),
+        drawing(_plot(line, found), {_DOUBTFUL}),
     )
 
 
@@ -61,22 +63,24 @@ def _change(line: Line, change: Change) -> str:
 def _plot(line: Line, found: Sequence[Change]) -> Plot:
     """Return a series over days from its first report; stretches between changes as means."""
     first = line.points[0].time
-
-    drawn = {
-        line.name: [(point.time, point.value) for point in line.believed],
-        "not believed": [(point.time, point.value) for point in line.points if not point.believed],
-        "mean between changes": list(_means(line, found)),
-    }
+    unit, size = ("MB", _MEGABYTE) if line.unit == "bytes" else (line.unit, 1.0)
+    drawn = (
+        (line.name, [(point.time, point.value) for point in line.believed]),
+        (_DOUBTFUL, [(one.time, one.value) for one in line.points if not one.believed]),
+        ("mean between changes", list(_means(line, found))),
+    )
     return Plot(
         title=f"{line.check}: {line.name}",
         x=f"days from {first:%Y-%m-%d}",
-        y=line.unit or "value",
+        y=unit or "value",
         series=tuple(
             Series(
                 name=name,
-                points=tuple(((time - first).total_seconds() / _DAY, at) for time, at in points),
+                points=tuple(
+                    ((time - first).total_seconds() / _DAY, at / size) for time, at in points
+                ),
             )
-            for name, points in drawn.items()
+            for name, points in drawn
             if points
         ),
     )

@@ -43,6 +43,15 @@ def test_a_newer_minor_version_is_read(tmp_path: Path) -> None:
     assert load(tmp_path).verdict is Verdict.PASSED
 
 
+def test_a_report_from_before_figures_is_read(tmp_path: Path) -> None:
+    """Past reports can't be read since figures and plots were added."""
+    data = json.loads(to_json(report_samples.good())) | {"schema_version": "1.0"}
+    for check in data["checks"]:
+        del check["figures"], check["plots"]
+    (tmp_path / "report.json").write_text(json.dumps(data))
+    assert [check.figures for check in load(tmp_path).checks] == [()] * len(data["checks"])
+
+
 @pytest.mark.parametrize(
     ("content", "problem"),
     [

@@ -42,7 +42,24 @@ def test_ticks_are_round_and_within() -> None:
 def test_a_single_point_can_be_seen() -> None:
     """A load that was measured once leaves an empty plot."""
     (line,) = drawing(plotted(((3, 7),))).lines
-    assert line.point == ((LEFT + WIDTH - RIGHT) / 2, (HEIGHT - BOTTOM + TOP) / 2)
+    assert line.points == (((LEFT + WIDTH - RIGHT) / 2, (HEIGHT - BOTTOM + TOP) / 2),)
+
+
+def test_points_are_not_joined() -> None:
+    """A line leads from one doubtful night to the next, as if something lay between."""
+    plot = plotted(((0, 0), (10, 1)))
+    corners = ((LEFT, HEIGHT - BOTTOM), (WIDTH - RIGHT, TOP))
+    for drawn in (drawing(plot.model_copy(update={"kind": "points"})), drawing(plot, {"TTFT"})):
+        (line,) = drawn.lines
+        assert (line.path, line.points) == ("", corners)
+    check = smoke().model_copy(update={"plots": (plot.model_copy(update={"kind": "points"}),)})
+    assert html.render(report(check)).count("<circle") == len(corners)
+
+
+def test_steps_go_across_before_they_go_up() -> None:
+    """A cumulative distribution shows shares at values below those that have them."""
+    (line,) = drawing(plotted(((0, 0), (10, 1))).model_copy(update={"kind": "step"})).lines
+    assert line.path == f"M{LEFT:.1f} {HEIGHT - BOTTOM:.1f}H{WIDTH - RIGHT:.1f}V{TOP:.1f}"
 
 
 numbers = st.floats(allow_nan=False, allow_infinity=False)
