@@ -37,7 +37,7 @@ from ci.report.model import Check, now
 from ci.report.progress import Progress
 from ci.serving import ready
 from ci.settings import Settings
-from ci.stages import Stages
+from ci.stages import Stages, Work
 
 BOOTS, GPUS = "boots", "gpus"
 """Values of `[gate] servers`: a start for each block, and a GPU for each server."""
@@ -166,6 +166,19 @@ class Measurements:
         if baseline is None:
             return cls(load, None)
         return cls(load, Gate(baseline, Contest.of(settings, environ, baseline)))
+
+    def beside(self, url: str, stages: Stages) -> Iterator[tuple[str, Work]]:
+        """Yield the stages that measure the server at `url`."""
+        if self.load:
+            yield "bench", partial(measure, url, self.load, stages)
+        if self.gate and not self.gate.boots:
+            yield "compare", partial(self.gate.run, Side("candidate", url), stages)
+
+    def alone(self, settings: Settings, stages: Stages) -> Iterator[tuple[str, Work]]:
+        """Yield those that start the settings' server themselves, while no other is up."""
+        if self.gate and self.gate.boots:
+            candidate = Side("candidate", settings=settings)
+            yield "compare", partial(self.gate.run, candidate, stages)
 
 
 async def proof(side: Side, twin: Side | None, contest: Contest, stages: Stages) -> Check:

@@ -10,28 +10,30 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
-from ci import performance
 from ci.checks.inventory import inventory
 from ci.checks.readiness import Readiness
 from ci.checks.shutdown import check_shutdown
 from ci.checks.versions import Expected, canonical, check_versions, read_inventory
 from ci.concurrency import one_error
 from ci.errors import SglangCiError
-from ci.performance import Measurements, Side
 from ci.report.model import Check, NotRun, Report
 from ci.report.progress import Progress
 from ci.server.client import ServerClient
 from ci.server.log import ServerLog, follow
 from ci.server.model_files import fetch
 from ci.server.process import ServerProcess
-from ci.serving import served
+from ci.serving import readiness, served
 from ci.settings import Settings
 from ci.smoke.run import SmokeOptions, run_smoke
 from ci.stages import Stages, Work
 from ci.verdict import Verdict
+
+if TYPE_CHECKING:
+    from ci.performance import Measurements, Side
 
 __all__ = ["Facts", "fetch", "prove", "served", "smoke", "versions", "wait"]
 
@@ -61,6 +63,8 @@ async def prove(
     Raises:
         UsageError: The settings ask for a load or a comparison that can't be.
     """
+    from ci.performance import Measurements
+
     run = _Run(settings, Stages(progress, folder), Measurements.of(settings, os.environ, baseline))
     not_run = NOT_HERE if baseline else (*NOT_HERE, NO_BASELINE)
     facts = {"engine": "host processes"}
@@ -138,17 +142,17 @@ class _Run:
             async with served(self.settings, self.stages.folder / "server.log") as server:
                 self.stages.progress.note(f"serving {server.launch.model.name} at {server.url}")
                 healthy = await self._prove(server)
-            if healthy and (gate := self.measurements.gate) and gate.boots:
-                candidate = Side("candidate", settings=self.settings)
-                await self.stages.run("compare", partial(gate.run, candidate, self.stages))
+            if healthy:
+                for name, work in self.measurements.alone(self.settings, self.stages):
+                    await self.stages.run(name, work)
         except SglangCiError as error:
-            await self.stages.run("launch", partial(_raise, error))
+            await self.stages.fail("launch", error)
 
     async def _prove(self, server: ServerProcess) -> bool:
         """Put every question to a server; return whether all answers were good."""
-        stages, budgets = self.stages, self.settings.readiness
-        ready = Readiness(server.url, budgets, stages.progress, stages.case, server, server.log)
-        check = await stages.run("readiness", ready.check)
+        stages = self.stages
+        ready = partial(readiness, server, self.settings, stages.progress, stages.case)
+        check = await stages.run("readiness", ready)
         if check.verdict is not Verdict.PASSED:
             return False
         healthy = True
@@ -165,13 +169,10 @@ class _Run:
 
     def _questions(self, server: ServerProcess) -> Iterator[tuple[str, Work, bool]]:
         """Yield each stage, its work, and whether it measures: only a good server is measured."""
-        url, stages = server.url, self.stages
         yield "versions", partial(self._versions, server), False
-        yield "smoke", partial(smoke, url, self.settings, stages), False
-        if load := self.measurements.load:
-            yield "bench", partial(performance.measure, url, load, stages), True
-        if (gate := self.measurements.gate) and not gate.boots:
-            yield "compare", partial(gate.run, Side("candidate", url), stages), True
+        yield "smoke", partial(smoke, server.url, self.settings, self.stages), False
+        for name, work in self.measurements.beside(server.url, self.stages):
+            yield name, work, True
 
     async def _versions(self, server: ServerProcess) -> Check:
         expected = Expected(
@@ -185,7 +186,3 @@ class _Run:
 
     async def _shutdown(self, server: ServerProcess) -> Check:
         return await check_shutdown(server, self.settings.server.stop_grace, self.stages.case)
-
-
-async def _raise(error: SglangCiError) -> Check:
-    raise error

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 from ci.checks.readiness import Readiness
 from ci.errors import CheckBroken, ServerFault
-from ci.report.model import Case
+from ci.report.model import Case, Check
 from ci.report.progress import Progress
 from ci.server.launch import Launch, launch_script
 from ci.server.model_files import Model, resolve
@@ -35,14 +35,14 @@ async def served(settings: Settings, output: Path | None) -> AsyncIterator[Serve
 
 def launch_of(settings: Settings, model: Model, port: int) -> Launch:
     """Return how the settings start a server of `model` on `port`."""
-    at, name = settings.server, settings.model.served_name
+    at = settings.server
     return Launch(
         model=model.path,
         host=at.host,
         port=port,
         device=at.device,
         log_level=at.log_level,
-        flags=(*(("--served-model-name", name) if name else ()), *at.flags),
+        flags=settings.launch_flags(),
         expected_version=settings.image.sglang_version,
         environment=at.environment,
     )
@@ -57,6 +57,28 @@ async def serve(settings: Settings) -> None:
         os.execvpe("bash", ["bash", str(launch_script()), *launch.flags], launch.environ())  # noqa: S606
 
 
+def _untold(case: Case) -> None:
+    """Take in a case of a server's readiness, which is none of what it is started for."""
+
+
+async def readiness(
+    server: ServerProcess,
+    settings: Settings,
+    progress: Progress,
+    tell: Callable[[Case], None] = _untold,
+) -> Check:
+    """Wait for the first token of a server of this host, phase by phase.
+
+    Args:
+        server: The server.
+        settings: They hold the budget of each phase.
+        progress: Is told of the phases.
+        tell: Is told of each case as soon as it is known.
+    """
+    budgets = settings.readiness
+    return await Readiness(server.url, budgets, progress, tell, server, server.log).check()
+
+
 @asynccontextmanager
 async def ready(
     settings: Settings, output: Path, progress: Progress
@@ -68,14 +90,9 @@ async def ready(
         CheckBroken: It can't be started here.
     """
     async with served(settings, output) as server:
-        budgets = settings.readiness
-        check = await Readiness(server.url, budgets, progress, _untold, server, server.log).check()
+        check = await readiness(server, settings, progress)
         if check.verdict is Verdict.FAILED:
             raise ServerFault(check.cause, details=check.log)
         if check.verdict is not Verdict.PASSED:
             raise CheckBroken(check.cause, details=check.log)
         yield server
-
-
-def _untold(case: Case) -> None:
-    """Take in a case of a server's readiness, which is none of what it is started for."""

@@ -126,6 +126,14 @@ class Stages:
             return check.model_copy(update={"cases": (end, *check.cases)})
         return check
 
+    async def fail(self, name: str, error: SglangCiError) -> Check:
+        """Keep a stage that `error` ended before it was begun, and return its check."""
+
+        async def failed() -> Check:
+            raise error
+
+        return await self.run(name, failed)
+
     def case(self, case: Case) -> None:
         """Take in a case of the running stage as soon as it is known."""
         self._cases.append(case)

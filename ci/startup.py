@@ -19,10 +19,9 @@ import anyio
 from ci.bench.gate.blocks import Arm, plans
 from ci.bench.gate.startup import Slack, Starts, compared, least_pairs, paired_cases
 from ci.checks import startup as alone
-from ci.checks.readiness import Readiness
 from ci.errors import CheckBroken, ServerFault
 from ci.report.model import Case, Check, Figure, Phase, now
-from ci.serving import served
+from ci.serving import readiness, served
 from ci.settings import GateSettings, Settings
 from ci.settings.budgets import BudgetSettings
 from ci.stages import Stages
@@ -206,10 +205,7 @@ class _Timing:
         progress, name = self._stages.progress, f"{arm} {len(self._starts[arm]) + 1}/{asked.starts}"
         progress.note(f"start of {name}")
         async with served(settings, self._stages.folder / f"{arm}.log") as server:
-            ready = Readiness(
-                server.url, settings.readiness, progress, lambda _: None, server, server.log
-            )
-            found = await ready.check()
+            found = await readiness(server, settings, progress)
         if found.verdict is not Verdict.PASSED:
             raise _fault(arm, f"start of {name}: {found.cause}", found)
         self._starts[arm].append(found.phases)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
@@ -13,14 +12,12 @@ import typer
 from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed
 from ci.commands.outcome import one_stage, reported
 from ci.commands.server import Flags, Url
-from ci.contract import run
-from ci.contract.model import Contract, save
-from ci.report.model import Check
-from ci.settings import Settings
-from ci.stages import Stages
-from ci.upgrade import dashboards
-from ci.upgrade.environments import Installer
-from ci.upgrade.run import Upgrade
+
+if TYPE_CHECKING:
+    from ci.report.model import Check
+    from ci.settings import Settings
+    from ci.stages import Stages
+    from ci.upgrade.environments import Installer
 
 app = typer.Typer(
     help="Contracts: flags, routes, errors, metrics and defaults that others rely on.",
@@ -47,8 +44,11 @@ def record(
     settings: Set = None,
 ) -> None:
     """Record what a running server gives others to rely on."""
+    from ci.contract import run
+    from ci.contract.model import save
+
     at = effective(config, settings, {}).settings
-    found: Contract = anyio.run(run.Asked(url, installed).contract, at.contract.timeout)
+    found = anyio.run(run.Asked(url, installed).contract, at.contract.timeout)
     save(found, out)
     for name, part in found.parts.items():
         typer.echo(f"{name}: {part.unknown or part.absent or f'{len(part.items)} items'}")
@@ -64,13 +64,15 @@ def compare(
     report_dir: ReportDir = None,
 ) -> None:
     """Hold a candidate's contract against a baseline's; --installed is the candidate's."""
+    from ci.contract import run
+
     at = effective(config, settings, {}).settings
     sides = (run.Asked(baseline), run.Asked(candidate, installed))
-    one_stage(at, report_dir, run.NAME, partial(_compare, sides, at))
 
+    async def compared(stages: Stages) -> Check:
+        return await run.check_contract(sides, at.contract, stages.folder, stages.case)
 
-async def _compare(sides: tuple[run.Asked, run.Asked], at: Settings, stages: Stages) -> Check:
-    return await run.check_contract(sides, at.contract, stages.folder, stages.case)
+    one_stage(at, report_dir, run.NAME, compared)
 
 
 def upgrade(
@@ -87,6 +89,9 @@ def upgrade(
     report_dir: ReportDir = None,
 ) -> None:
     """Try another SGLang version with your flags and dashboards, and say what breaks."""
+    from ci.upgrade import dashboards
+    from ci.upgrade.run import Upgrade
+
     at = effective(config, settings, listed("server.flags", flags)).settings
     boards = tuple(dashboards.read(path) for path in dashboard or ())
     installer = _installer(at)
@@ -99,6 +104,8 @@ def upgrade(
 
 
 def _installer(at: Settings) -> Installer:
+    from ci.upgrade.environments import Installer
+
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
     folder = at.upgrade.environments or cache / "sglang-ci" / "environments"
     return Installer(folder.absolute(), at.upgrade.uv, at.upgrade.overrides)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from functools import partial
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ci import resilience
 from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed
 from ci.commands.outcome import one_stage
 from ci.errors import UsageError
 from ci.server.reach import base_url
+
+if TYPE_CHECKING:
+    from ci.resilience import Given
 
 MaybeUrl = Annotated[
     str,
@@ -43,6 +45,8 @@ def health(
     report_dir: ReportDir = None,
 ) -> None:
     """Hold what a server says of its health against what is true, fault by fault."""
+    from ci import resilience
+
     given = _given(url, pid, agent)
     at = effective(config, settings, listed("health.faults", fault)).settings
     one_stage(at, report_dir, "health", partial(resilience.health, given, at))
@@ -58,6 +62,8 @@ def drain(
     report_dir: ReportDir = None,
 ) -> None:
     """Send SIGTERM to a server that works, and say what was lost."""
+    from ci import resilience
+
     given = _given(url, pid, agent)
     if url and not (pid or agent):
         raise UsageError("drain ends the server: name its process with --pid, or no URL")
@@ -65,9 +71,11 @@ def drain(
     one_stage(at, report_dir, "drain", partial(resilience.drain, given, at))
 
 
-def _given(url: str, pid: int, agent: str) -> resilience.Given:
+def _given(url: str, pid: int, agent: str) -> Given:
+    from ci.resilience import Given
+
     if not url and (pid or agent):
         raise UsageError("--pid and --agent belong to a URL: give it too")
     if pid and agent:
         raise UsageError("give --pid or --agent, not both")
-    return resilience.Given(base_url(url) if url else "", pid, base_url(agent) if agent else "")
+    return Given(base_url(url) if url else "", pid, base_url(agent) if agent else "")

@@ -9,8 +9,6 @@ from typing import Annotated
 
 import typer
 
-from ci import performance
-from ci.bench.configured import bench_options
 from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed, side
 from ci.commands.outcome import one_stage
 from ci.commands.server import Url
@@ -47,6 +45,9 @@ def bench(
     report_dir: ReportDir = None,
 ) -> None:
     """Put a server under load, and say how fast it answered and whether to believe that."""
+    from ci import performance
+    from ci.bench.configured import bench_options
+
     given = listed("bench.concurrency", concurrency) | listed("bench.rate", rate)
     given |= {"bench.requests": str(requests)} if requests is not None else {}
     given |= {"bench.prompts": str(prompts)} if prompts else {}
@@ -73,6 +74,8 @@ def compare(
     report_dir: ReportDir = None,
 ) -> None:
     """Say whether a candidate is slower than a baseline, with known rates of error."""
+    from ci import performance
+
     at = effective(config, settings, {}).settings
     first = side("baseline", baseline, baseline_image)
     second = side("candidate", candidate) if candidate else None

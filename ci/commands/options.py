@@ -6,14 +6,16 @@ import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from ci.errors import UsageError
-from ci.performance import Side
 from ci.server.reach import base_url
 from ci.settings import Effective, load
+
+if TYPE_CHECKING:
+    from ci.performance import Side
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="Configuration file. [default: ./sglang-ci.toml]")
@@ -66,6 +68,8 @@ def side(name: str, text: str, image: str = "") -> Side:
     Raises:
         UsageError: It is neither.
     """
+    from ci.performance import Side
+
     if Path(text).suffix == ".toml":
         return Side(name, image=image, settings=load(Path(text), os.environ).settings)
     return Side(name, base_url(text), image)

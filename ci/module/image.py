@@ -103,7 +103,7 @@ class Image:
             container = container.experimental_with_gpu([device])
         elif self.gpu:
             container = container.experimental_with_all_gp_us()
-        service = container.as_service(args=_arguments(settings, flags), use_entrypoint=True)
+        service = container.as_service(args=[*settings.launch_flags(), *flags], use_entrypoint=True)
         return Server(
             service=service,
             image=self.container,
@@ -140,8 +140,3 @@ def _logged(container: dagger.Container, settings: Settings, run: str) -> dagger
     for name, value in settings.server.environment.items():
         container = container.with_env_variable(name, value)
     return container
-
-
-def _arguments(settings: Settings, flags: list[str]) -> list[str]:
-    name = settings.model.served_name
-    return [*(["--served-model-name", name] if name else []), *settings.server.flags, *flags]

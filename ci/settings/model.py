@@ -162,6 +162,11 @@ class Settings(Section):
             check_names(value, info.data["trust"])
         return value
 
+    def launch_flags(self) -> tuple[str, ...]:
+        """Return the flags that every server of these settings gets, the user's own last."""
+        name = self.model.served_name
+        return (*(("--served-model-name", name) if name else ()), *self.server.flags)
+
     def expected_versions(self) -> dict[str, str]:
         """Return every expected version, SGLang's own among them."""
         return {"sglang": self.image.sglang_version} | self.versions.expected

@@ -70,7 +70,10 @@ class Upgrade:
     async def _questions(self, old: Side, new: Side) -> dict[str, list[Case]]:
         """Return the cases of each comparison."""
         found: dict[str, list[Case]] = {}
-        words = (*flags.of_model((await resolve(self.settings.model)).path), *self._flags())
+        words = (
+            *flags.of_model((await resolve(self.settings.model)).path),
+            *self.settings.launch_flags(),
+        )
         found["your flags"] = list(flags.cases(words, _part(old, "flags"), _part(new, "flags")))
         if self.boards:
             sides = (_part(old, "metrics"), _part(new, "metrics"))
@@ -85,12 +88,8 @@ class Upgrade:
 
     def _facts(self) -> dict[str, str]:
         names = ", ".join(board.name for board in self.boards) or "none"
-        told = {"flags": " ".join(self._flags()) or "none", "dashboards": names}
+        told = {"flags": " ".join(self.settings.launch_flags()) or "none", "dashboards": names}
         return dict(zip(("from", "to"), self.versions, strict=True)) | told
-
-    def _flags(self) -> tuple[str, ...]:
-        name = self.settings.model.served_name
-        return (*(("--served-model-name", name) if name else ()), *self.settings.server.flags)
 
     @staticmethod
     def _compared(old: Side, new: Side) -> list[Compared]:

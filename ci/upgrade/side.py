@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 import anyio
 
-from ci.checks.readiness import Readiness
 from ci.contract.exchange import exchanging
 from ci.contract.introspect import Interface, introspect
 from ci.contract.model import Contract, save
@@ -19,10 +17,8 @@ from ci.contract.record import installed, record
 from ci.errors import SglangCiError
 from ci.pipeline import smoke_options
 from ci.report.model import Case, Check, now
-from ci.server.model_files import resolve
-from ci.server.port import reserved
-from ci.server.process import ServerProcess, running
-from ci.serving import launch_of
+from ci.server.process import ServerProcess
+from ci.serving import readiness, served
 from ci.settings import Settings
 from ci.smoke.run import run_smoke
 from ci.stages import Stages
@@ -80,20 +76,18 @@ class Side:
         self.contract = installed(interface, self.version)
         log = stages.folder / f"server-{self.version}.log"
         try:
-            async with _served(settings, environment, log) as server:
+            async with served(_by(environment, settings), log) as server:
                 await self._ask(server, settings, interface, stages)
         except SglangCiError as error:
-            await stages.run(self._stage("boot"), partial(_raise, self._own(error)))
+            await stages.fail(self._stage("boot"), self._own(error))
         self.warnings = tuple(_warnings(log))
         save(self.contract, stages.folder / f"contract-{self.version}.json")
 
     async def _ask(
         self, server: ServerProcess, settings: Settings, interface: Interface, stages: Stages
     ) -> None:
-        ready = Readiness(
-            server.url, settings.readiness, stages.progress, stages.case, server, server.log
-        )
-        check = await stages.run(self._stage("boot"), partial(self._mild, "boot", ready.check))
+        ready = partial(readiness, server, settings, stages.progress, stages.case)
+        check = await stages.run(self._stage("boot"), partial(self._mild, "boot", ready))
         if any(case.outcome is not Outcome.PASSED for case in check.cases):
             return
         self.booted = True
@@ -134,23 +128,12 @@ class Side:
         return f"{name} {self.version}"
 
 
-@asynccontextmanager
-async def _served(
-    settings: Settings, environment: Environment, log: Path
-) -> AsyncIterator[ServerProcess]:
-    """Start a server of the settings by another environment's SGLang."""
-    at = settings.server
-    model = await resolve(settings.model)
-    with reserved(at.host, at.port) as port:
-        launch = launch_of(settings, model, port)
-        launch = replace(
-            launch,
-            python=environment.python,
-            expected_version=environment.version,
-            environment={"PYTHONPATH": environment.plugin, **launch.environment},
-        )
-        async with running(launch, log) as server:
-            yield server
+def _by(environment: Environment, settings: Settings) -> Settings:
+    """Return the settings that start the same server by another environment's SGLang."""
+    own = {"PYTHON": environment.python, "PYTHONPATH": environment.plugin}
+    server = settings.server.model_copy(update={"environment": own | settings.server.environment})
+    image = settings.image.model_copy(update={"sglang_version": environment.version})
+    return settings.model_copy(update={"server": server, "image": image})
 
 
 def _warnings(log: Path) -> Iterator[str]:
@@ -164,7 +147,3 @@ def _warnings(log: Path) -> Iterator[str]:
 def _check(name: str, message: str, begin: float) -> Check:
     case = Case(name=name, outcome=Outcome.PASSED, message=message)
     return Check(name=name, started=now(), seconds=anyio.current_time() - begin, cases=(case,))
-
-
-async def _raise(error: SglangCiError) -> Check:
-    raise error
