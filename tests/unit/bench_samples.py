@@ -55,7 +55,12 @@ def in_row(count: int, gap: float = 0.1, **more: Any) -> tuple[Record, ...]:
     return tuple(record(at, started=at * gap, **told) for at in range(count))
 
 
-seconds = st.floats(0.0001, 100, allow_nan=False)
+def moments(least: int, most: int) -> st.SearchStrategy[float]:
+    """Draw seconds on a clock of 1024 ticks a second, on which sums of floats are exact."""
+    return st.integers(least * 1024, most * 1024).map(lambda ticks: ticks / 1024)
+
+
+seconds = moments(0, 100).filter(bool)
 
 
 @st.composite
@@ -63,12 +68,12 @@ def records(draw: st.DrawFn) -> list[Record]:
     """Draw the records of a run: whole answers of one to five tokens, and failures."""
     made = []
     for index in range(draw(st.integers(0, 30))):
-        started = draw(st.floats(0, 1000))
+        started = draw(moments(0, 1000))
         if draw(st.integers(0, 5)) == 0:
             made.append(failed(index, started, draw(st.sampled_from(list(ErrorKind)))))
             continue
         itls = tuple(draw(st.lists(seconds, max_size=4)))
-        delay = draw(st.none() | st.floats(0, 10))
+        delay = draw(st.none() | moments(0, 10))
         intended = None if delay is None else started - delay
         made.append(record(index, started, draw(seconds), itls, intended=intended))
     return made
