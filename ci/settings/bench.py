@@ -18,6 +18,16 @@ def _digest(text: str) -> str:
     return text
 
 
+def _told_apart(values: tuple[float, ...]) -> tuple[float, ...]:
+    named = [f"{value:g}" for value in values]
+    twice = next((name for name in named if named.count(name) > 1), None)
+    if twice is not None:
+        raise ValueError(f"{twice} is named twice, and two loads of one name can't be told apart")
+    return values
+
+
+Apart = AfterValidator(_told_apart)
+
 Count = Annotated[int, Field(ge=1, le=1_000_000), NoBool]
 Natural = Annotated[int, Field(ge=0, le=1_000_000), NoBool]
 Rate = Annotated[float, Field(gt=0, le=100_000), NoBool]
@@ -37,10 +47,12 @@ class BenchSettings(Section):
         "generate", description="What is asked: SGLang's /generate, or OpenAI's chat completions."
     )
     model: str = Field("", description="The model's name for the chat API; empty: as served.")
-    concurrency: tuple[Count, ...] = Field(
+    concurrency: Annotated[tuple[Count, ...], Apart] = Field(
         (), description="Closed loops, each keeping so many requests under way; with no load: 8."
     )
-    rate: tuple[Rate, ...] = Field((), description="Open loops, each of so many requests a second.")
+    rate: Annotated[tuple[Rate, ...], Apart] = Field(
+        (), description="Open loops, each of so many requests a second."
+    )
     arrivals: Literal["poisson", "constant"] = Field(
         "poisson", description="When an open loop's requests start."
     )
