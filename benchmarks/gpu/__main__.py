@@ -3,12 +3,13 @@
     python -m benchmarks.gpu --out FOLDER [--steps boot,health,bench,gate] [--quick]
         [--flags="--attention-backend triton"] [--slower-flags="--disable-cuda-graph"]
 
-`boot` starts a server by `launch.sh` and proves it (`sglang-ci ci`): readiness, versions,
-smoke and shutdown. `health` loads a server, stops its scheduler for a while, and drains it.
-`bench` puts one under loads of our client and of `sglang.bench_serving`. `gate` compares two
-equal servers on one GPU, and then one of them with a slower one, which has to be FAILED. A
-step that fails is told and ends no other; runs into the same folder add their steps to
-`results.json` and `results.md`. Any Python that has SGLang does; to rehearse without a GPU:
+`boot` starts a server by `launch.sh` and proves it (`sglang-ci ci`): readiness, versions, smoke
+and shutdown. `health` loads a server, stops its scheduler for a while, and drains it. `bench`
+puts one under loads of our client and of `sglang.bench_serving`. `gate` compares two equal
+servers on one GPU, and then one of them with a slower one, which has to be FAILED; so does
+`gpus`, which has to be named, with a GPU for each. A step that fails is told and ends no other;
+runs into the same folder add their steps to `results.json` and `results.md`. Any Python that
+has SGLang does; to rehearse without a GPU:
 
     python -m benchmarks.gpu --out FOLDER --device cpu --quick --model tiny --slowed 0.5
 
@@ -35,7 +36,7 @@ from benchmarks.gpu.model import make
 from benchmarks.gpu.page import page
 from benchmarks.gpu.plan import GPU_FLAGS, QUICK, SLOWER_FLAGS, Plan, Sizes
 from benchmarks.gpu.processes import StepFailed
-from benchmarks.gpu.steps import STEPS
+from benchmarks.gpu.steps import STEPS, USUAL
 from ci.errors import SglangCiError
 from ci.platform import TINY_MODEL
 
@@ -91,7 +92,7 @@ def main(argv: list[str] | None = None) -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--steps", default=",".join(STEPS))
+    parser.add_argument("--steps", default=",".join(USUAL))
     parser.add_argument("--quick", action="store_true", help="little load: does it work at all?")
     parser.add_argument("--device", choices=("cuda", "cpu"), default="cuda")
     parser.add_argument("--model", default="", help="a model's folder, or tiny; else 8B's shape")

@@ -64,5 +64,5 @@ def _gate(step: dict[str, Any]) -> Iterator[str]:
         yield f"| {name} | {found['verdict']} | {found['seconds']:.0f} | {pairs} | {told} |"
 
 
-TELL = {"boot": _checks, "health": _checks, "bench": _bench, "gate": _gate}
+TELL = {"boot": _checks, "health": _checks, "bench": _bench, "gate": _gate, "gpus": _gate}
 """How each step is told."""

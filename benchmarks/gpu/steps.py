@@ -149,12 +149,32 @@ def gate(plan: Plan) -> Found:
     return {"as_expected": expected, "slower_by": by, "equal": equal, "slower": slower}
 
 
-def _compare(plan: Plan, name: str, candidate: str, deadline: Deadline) -> Found:
+def gpus(plan: Plan) -> Found:
+    """Do the same with a GPU for each server, which the gate itself starts and places."""
+    deadline, plan = Deadline.after(LIMITS["gpus"]), plan.for_gate()
+    plan.settings("gate-baseline.toml")
+    found = {
+        name: _compare(
+            plan,
+            name,
+            str(plan.settings(f"gate-{name}.toml", 1, slower=name == "slower")),
+            deadline,
+            baseline=str(plan.out / "gate-baseline.toml"),
+        )
+        for name in ("equal", "slower")
+    }
+    expected = [found[name]["verdict"] for name in found] == [Verdict.PASSED, Verdict.FAILED]
+    return {"as_expected": expected, "slower_by": " ".join(plan.slower), **found}
+
+
+def _compare(
+    plan: Plan, name: str, candidate: str, deadline: Deadline, baseline: str = ""
+) -> Found:
     folder, config = fresh(plan.out / f"gate-{name}"), plan.out / "gate-baseline.toml"
-    argv = (*CI, "compare", plan.url(0), candidate, "--config", str(config))
-    done = call(
-        (*argv, "--report-dir", str(folder)), plan.out / f"gate-{name}-compare.log", deadline
-    )
+    argv = (*CI, "compare", baseline or plan.url(0), candidate, "--config", str(config))
+    placed = ("--set", "gate.servers=gpus") if baseline else ()
+    log = plan.out / f"gate-{name}-compare.log"
+    done = call((*argv, *placed, "--report-dir", str(folder)), log, deadline)
     return report(folder, done)
 
 
@@ -212,4 +232,6 @@ def _keep(path: Path, found: Any) -> None:
     path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
-STEPS = {"boot": boot, "health": health, "bench": bench, "gate": gate}
+STEPS = {"boot": boot, "health": health, "bench": bench, "gate": gate, "gpus": gpus}
+USUAL = ("boot", "health", "bench", "gate")
+"""What one GPU is enough for."""
