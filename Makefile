@@ -3,7 +3,7 @@
 #
 #   make ci      prove a real SGLang server on this machine; ARGS="..." go to `sglang-ci ci`
 #   make test    lint, types and all tests; ARGS="..." go to pytest
-#   make prove   the tests of whole pipelines on an engine, left out of make test for their time
+#   make prove   the tests that are left out of make test for their time: whole pipelines, rare faults
 #   make lint    lint and types alone
 #   make server  the environment of `make ci` alone; `make dev` that of `make test`
 #   make locks   pin anew; UPGRADE=--upgrade takes newer versions
@@ -26,7 +26,7 @@ ci: server
 # Unit tests wait for processes more than they compute; the other tiers share a server and an engine.
 test: lint
 ifeq ($(ARGS),)
-	$(BIN)/python -m pytest -m unit -n 2
+	$(BIN)/python -m pytest -m unit -n 3
 	$(BIN)/python -m pytest -m "not unit and not long"
 else
 	$(BIN)/python -m pytest $(ARGS)

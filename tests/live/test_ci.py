@@ -16,6 +16,7 @@ from tests.live.conftest import Command
 pytestmark = pytest.mark.live
 
 
+@pytest.mark.long
 def test_quiet_log_level_loses_only_the_inner_phases(command: Command) -> None:
     """A user who silences the server still gets the outer phases and a verdict."""
     run = command("ci", "--set", "server.log_level=warning", "--set", "smoke.select=greedy")

@@ -70,6 +70,7 @@ def test_the_gate_knows_an_equal_server_and_a_slow_one(
     assert len((run.folder / "report" / "pairs.jsonl").read_text().splitlines()) == 20
 
 
+@pytest.mark.long
 def test_a_candidate_with_a_slow_flag_fails_the_whole_run(
     command: Command, live_server: ServerProcess, tmp_path: Path
 ) -> None:

@@ -10,6 +10,7 @@ from tests.live.conftest import Command
 pytestmark = pytest.mark.live
 
 
+@pytest.mark.long
 def test_a_phase_over_its_budget_is_named_and_others_pass(command: Command) -> None:
     """The phases of a real start can't be held to budgets."""
     budgets = ("--set", "budgets.port_open=3600", "--set", "budgets.arguments=0.001")
