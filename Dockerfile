@@ -58,7 +58,7 @@ RUN --mount=type=cache,target=/root/.cache \
     .tools/bin/uv build --wheel --python python3 --out-dir dist \
         --build-constraints requirements/build.txt --require-hashes && \
     python3 -m zipfile --extract dist/*.whl /opt/sglang-ci && \
-    chmod 755 /opt/sglang-ci/ci/launch.sh && \
+    chmod 755 /opt/sglang-ci/ci/launch.sh && rm /opt/sglang-ci/ci/health/agent.py && \
     python3 -m compileall -q /opt/sglang-ci && \
     requirements/layer.sh /opt/sglang-ci
 

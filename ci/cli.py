@@ -12,6 +12,8 @@ import traceback
 import typer
 
 from ci.commands import config, contract, health, measure, release, server
+from ci.commands.cases import generate_cases
+from ci.commands.fuzz import fuzz
 from ci.commands.outcome import EXIT, USAGE
 from ci.commands.size import size
 from ci.commands.startup import startup
@@ -29,8 +31,8 @@ app = typer.Typer(
 )
 for command in (
     *(server.ci, server.serve, server.wait, server.versions, server.smoke),
-    *(measure.bench, measure.compare, startup, size, trend, health.health, health.drain),
-    *(contract.upgrade, server.fetch, server.report),
+    *(measure.bench, measure.compare, startup, size, trend, health.health, health.drain, fuzz),
+    *(generate_cases, contract.upgrade, server.fetch, server.report),
 ):
     app.command()(command)
 app.add_typer(contract.app, name="contract")

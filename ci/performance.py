@@ -35,7 +35,7 @@ from ci.bench.words import ms
 from ci.errors import ServerFault, UsageError
 from ci.report.model import Check, now
 from ci.report.progress import Progress
-from ci.serving import ready
+from ci.serving import engine_of, ready
 from ci.settings import Settings
 from ci.stages import Stages, Work
 
@@ -113,7 +113,7 @@ class Contest:
             raise UsageError(f'gate.servers is "boots", and {running} runs already: give its file')
         options = gate_options(at)
         options.schedule.looks(options.rule)
-        asked = block_options(bench_options(settings.bench, environ))
+        asked = block_options(bench_options(settings.bench, environ, engine_of(settings)))
         return cls(options, block_load(at), asked, at.servers)
 
 
@@ -162,7 +162,8 @@ class Measurements:
             UsageError: They ask for a load or a comparison that can't be.
         """
         tolerant = settings.bench.model_copy(update={"tolerant": True})
-        load = bench_options(tolerant, environ) if settings.bench.in_ci else None
+        engine = engine_of(settings)
+        load = bench_options(tolerant, environ, engine) if settings.bench.in_ci else None
         if baseline is None:
             return cls(load, None)
         return cls(load, Gate(baseline, Contest.of(settings, environ, baseline)))

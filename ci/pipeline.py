@@ -14,19 +14,17 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from ci.checks.inventory import inventory
 from ci.checks.readiness import Readiness
 from ci.checks.shutdown import check_shutdown
-from ci.checks.versions import Expected, canonical, check_versions, read_inventory
+from ci.checks.versions import Expected, check_versions, read_inventory
 from ci.concurrency import one_error
 from ci.errors import SglangCiError
 from ci.report.model import Check, NotRun, Report
 from ci.report.progress import Progress
-from ci.server.client import ServerClient
 from ci.server.log import ServerLog, follow
 from ci.server.model_files import fetch
 from ci.server.process import ServerProcess
-from ci.serving import readiness, served
+from ci.serving import engine_of, installed, readiness, served
 from ci.settings import Settings
 from ci.smoke.run import SmokeOptions, run_smoke
 from ci.stages import Stages, Work
@@ -80,13 +78,15 @@ def smoke_options(settings: Settings) -> SmokeOptions:
         timeout=at.timeout,
         budget=at.budget,
         builtin=at.builtin,
+        engine=settings.engine.profile,
     )
 
 
 async def wait(url: str, settings: Settings, log_file: Path | None, stages: Stages) -> Check:
     """Wait for a server that runs somewhere; `log_file` is its growing log, if it can be read."""
     log = ServerLog(anyio.current_time()) if log_file else None
-    ready = Readiness(url, settings.readiness, stages.progress, stages.case, log=log)
+    engine = engine_of(settings)
+    ready = Readiness(url, settings.readiness, stages.progress, stages.case, None, log, engine)
     if log is None or log_file is None:
         return await ready.check()
     with one_error():
@@ -121,8 +121,9 @@ async def versions(url: str, settings: Settings, facts: Facts, stages: Stages) -
         model_path=facts.model_path,
         served_name=settings.model.served_name,
     )
-    async with ServerClient(url) as client:
-        return await check_versions(client, expected, stages.case)
+    engine = engine_of(settings)
+    async with engine.client(url) as client:
+        return await check_versions(client, expected, stages.case, engine)
 
 
 async def smoke(url: str, settings: Settings, stages: Stages) -> Check:
@@ -175,14 +176,17 @@ class _Run:
             yield name, work, True
 
     async def _versions(self, server: ServerProcess) -> Check:
+        engine = engine_of(self.settings)
         expected = Expected(
             versions=self.settings.expected_versions(),
-            inventory={canonical(name): version for name, version in inventory().items()},
-            model_path=str(server.launch.model),
+            inventory=await installed(self.settings),
+            model_path=str(server.launch.model) if engine.tells_model else "",
             served_name=self.settings.model.served_name,
         )
-        async with ServerClient(server.url) as client:
-            return await check_versions(client, expected, self.stages.case)
+        async with engine.client(server.url) as client:
+            return await check_versions(client, expected, self.stages.case, engine)
 
     async def _shutdown(self, server: ServerProcess) -> Check:
-        return await check_shutdown(server, self.settings.server.stop_grace, self.stages.case)
+        clean = engine_of(self.settings).clean_exits
+        grace = self.settings.server.stop_grace
+        return await check_shutdown(server, grace, self.stages.case, clean)

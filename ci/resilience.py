@@ -2,7 +2,7 @@
 
 Without a URL each gets servers of its own, started as `ci` would and fresh after each deadly
 fault. With one, the server that runs is asked; its processes are hurt only by `--pid`, or by
-the fault agent of its container.
+the fault agent of its container, which also starts it anew.
 """
 
 from __future__ import annotations
@@ -12,6 +12,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+import anyio
+
+from ci.checks.readiness import Readiness
+from ci.concurrency import unless
+from ci.errors import ServerExited, ServerFault
 from ci.health.check import Findings, check_health
 from ci.health.drain import Drains, check_drain
 from ci.health.servers import Servers
@@ -21,6 +26,10 @@ from ci.server.client import ServerClient
 from ci.serving import ready
 from ci.settings import Settings
 from ci.stages import Stages
+from ci.verdict import Verdict
+
+POLL = 0.5
+"""Seconds between two looks at whether a server that is started anew still runs."""
 
 
 @dataclass(frozen=True)
@@ -73,9 +82,38 @@ async def _well(url: str) -> None:
 
 
 def _servers(given: Given, settings: Settings, stages: Stages) -> Servers:
+    if given.agent:
+        target = AgentTarget(given.url, given.agent)
+        return Servers(partial(_anew, target, settings, stages), target)
     if given.url:
         return Servers(None, given.target())
     return Servers(partial(_fresh, settings, stages))
+
+
+@asynccontextmanager
+async def _anew(
+    target: AgentTarget, settings: Settings, stages: Stages, purpose: str
+) -> AsyncIterator[Target]:
+    """Have the agent start the server anew for `purpose`, and yield it as soon as it is ready.
+
+    Raises:
+        ServerFault: It doesn't become ready, as it did before.
+        CheckBroken: The agent doesn't do it.
+    """
+    stages.progress.note(f"starting the server anew: {purpose}")
+    await target.restart()
+    wait = Readiness(target.url, settings.readiness, stages.progress, lambda _: None)
+    check = await unless(wait.check, partial(_death, target, purpose))
+    if check.verdict is not Verdict.PASSED:
+        raise ServerFault(f"started anew for {purpose!r}: {check.cause}")
+    yield target
+
+
+async def _death(target: Target, purpose: str) -> ServerExited:
+    """Return how a server ended that was to get ready, as soon as it has."""
+    while (state := await target.state()).running:
+        await anyio.sleep(POLL)
+    return ServerExited(state.exit_code, "started anew", f"it was to get ready for {purpose!r}")
 
 
 @asynccontextmanager

@@ -2,19 +2,29 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from subprocess import DEVNULL
 
+import anyio
+
+from ci import engines
+from ci.checks import inventory
 from ci.checks.readiness import Readiness
-from ci.errors import CheckBroken, ServerFault
+from ci.checks.versions import canonical
+from ci.engines.profile import Profile, Start
+from ci.errors import CheckBroken, InfrastructureFault, ServerFault, UsageError
 from ci.report.model import Case, Check
 from ci.report.progress import Progress
-from ci.server.launch import Launch, launch_script
+from ci.server.launch import Launch
 from ci.server.model_files import Model, resolve
 from ci.server.port import reserved
-from ci.server.process import ServerProcess, running
+from ci.server.process import ServerProcess, command, running
 from ci.settings import Settings
 from ci.verdict import Verdict
 
@@ -27,10 +37,87 @@ async def served(settings: Settings, output: Path | None) -> AsyncIterator[Serve
         InfrastructureFault: There is no model to serve, or no port to serve it on.
     """
     at = settings.server
-    model = await resolve(settings.model)
+    model = await _model(settings)
     with reserved(at.host, at.port) as port:
         async with running(launch_of(settings, model, port), output) as server:
             yield server
+
+
+async def _model(settings: Settings) -> Model:
+    """Return the model to serve; the packaged one is SGLang's alone.
+
+    Raises:
+        InfrastructureFault: The engine isn't installed here, or the model can't be had.
+    """
+    at = settings.model
+    await _present(settings)
+    if not engine_of(settings).native and at.path is None and not at.name:
+        return Model(Path(), "")
+    return await resolve(at)
+
+
+async def _present(settings: Settings) -> None:
+    """Look for the engine's package, of an engine that isn't SGLang: `launch.sh` does it there."""
+    engine, at = engine_of(settings), settings.engine
+    if engine.native or at.command or not engine.package:
+        return
+    if canonical(engine.package) not in (await installed(settings) or {}):
+        where = at.python or sys.executable
+        raise InfrastructureFault(f"{engine.package} isn't installed in {where}: set engine.python")
+
+
+def engine_of(settings: Settings) -> Profile:
+    """Return the profile of the settings' engine."""
+    return engines.profile(settings.engine.profile)
+
+
+async def installed(settings: Settings) -> dict[str, str] | None:
+    """Return name to version of what the engine's interpreter has; None where none is known."""
+    at, engine = settings.engine, engine_of(settings)
+    if not engine.native and (not engine.package or (at.command and not at.python)):
+        return None
+    if engine.native or not at.python:
+        return {canonical(name): version for name, version in inventory.inventory().items()}
+    done = await anyio.run_process([at.python, inventory.__file__], stdin=DEVNULL, check=False)
+    if done.returncode:
+        raise InfrastructureFault(f"{at.python}: can't list what it has installed")
+    found = json.loads(done.stdout)
+    return {canonical(name): version for name, version in found.items()}
+
+
+def _argv(settings: Settings, model: Model, port: int) -> tuple[str, ...]:
+    """Return the command of another engine than SGLang; nothing for SGLang.
+
+    Raises:
+        UsageError: It has none, or lacks a model.
+        InfrastructureFault: It isn't installed here.
+    """
+    engine, at = engine_of(settings), settings.engine
+    if engine.native:
+        return ()
+    python = at.python or sys.executable
+    path = model.path if model.label else None
+    start = Start(path, settings.server.host, port, settings.model.served_name, python)
+    if at.command:
+        known = {"model": str(path or ""), "name": start.served_name, "python": python}
+        argv = [
+            _filled(text, known | {"host": start.host, "port": str(port)}) for text in at.command
+        ]
+    elif engine.argv:
+        argv = engine.argv(start)
+    else:
+        raise UsageError(f"engine.profile {engine.name!r} starts nothing: set engine.command")
+    if not shutil.which(argv[0]):
+        raise InfrastructureFault(
+            f"{engine.title} can't be started: {argv[0]} isn't installed here"
+        )
+    return (*argv, *settings.server.flags)
+
+
+def _filled(text: str, known: dict[str, str]) -> str:
+    for name, value in known.items():
+        text = text.replace(f"{{{name}}}", value)
+    return text
 
 
 def launch_of(settings: Settings, model: Model, port: int) -> Launch:
@@ -45,16 +132,18 @@ def launch_of(settings: Settings, model: Model, port: int) -> Launch:
         flags=settings.launch_flags(),
         expected_version=settings.image.sglang_version,
         environment=at.environment,
+        argv=_argv(settings, model, port),
     )
 
 
 async def serve(settings: Settings) -> None:
     """Replace this process by a server as the settings say; returns only by an error."""
     at = settings.server
-    model = await resolve(settings.model)
+    model = await _model(settings)
     with reserved(at.host, at.port) as port:
         launch = launch_of(settings, model, port)
-        os.execvpe("bash", ["bash", str(launch_script()), *launch.flags], launch.environ())  # noqa: S606
+        argv = command(launch)
+        os.execvpe(argv[0], argv, launch.environ())  # noqa: S606
 
 
 def _untold(case: Case) -> None:
@@ -75,8 +164,9 @@ async def readiness(
         progress: Is told of the phases.
         tell: Is told of each case as soon as it is known.
     """
-    budgets = settings.readiness
-    return await Readiness(server.url, budgets, progress, tell, server, server.log).check()
+    budgets, engine = settings.readiness, engine_of(settings)
+    seen = Readiness(server.url, budgets, progress, tell, server, server.log, engine)
+    return await seen.check()
 
 
 @asynccontextmanager

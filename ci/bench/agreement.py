@@ -14,16 +14,12 @@ from dataclasses import dataclass
 from ci.bench.metrics import Summary
 from ci.bench.records import Record
 from ci.bench.scrape import Metrics
+from ci.engines.metrics import SGLANG_METRICS, MetricNames
 from ci.report.model import Case
 from ci.verdict import Outcome
 
-COUNTERS = {
-    "requests": "num_requests_total",
-    "prompt tokens": "prompt_tokens_total",
-    "output tokens": "generation_tokens_total",
-    "cached tokens": "cached_tokens_total",
-}
-HISTOGRAMS = {"TTFT": "time_to_first_token_seconds", "e2e": "e2e_request_latency_seconds"}
+COUNTERS = ("requests", "prompt tokens", "output tokens", "cached tokens")
+HISTOGRAMS = ("TTFT", "e2e")
 
 
 @dataclass(frozen=True)
@@ -56,13 +52,15 @@ class View:
     means: dict[str, float | None]
 
 
-def view(before: Metrics, after: Metrics) -> View:
+def view(before: Metrics, after: Metrics, names: MetricNames = SGLANG_METRICS) -> View:
     """Return what a server counted between two looks at its metrics."""
-    means = {}
-    for name, family in HISTOGRAMS.items():
+    means: dict[str, float | None] = {}
+    for name in HISTOGRAMS:
+        family = names.histograms.get(name, "")
         seconds, count = (_grown(before, after, f"{family}_{part}") for part in ("sum", "count"))
         means[name] = seconds / count if seconds is not None and count else None
-    return View({name: _grown(before, after, each) for name, each in COUNTERS.items()}, means)
+    counts = {name: _grown(before, after, names.counters.get(name, "")) for name in COUNTERS}
+    return View(counts, means)
 
 
 def _grown(before: Metrics, after: Metrics, name: str) -> float | None:
@@ -72,7 +70,11 @@ def _grown(before: Metrics, after: Metrics, name: str) -> float | None:
 
 
 def agreement(
-    seen: View | None, records: Sequence[Record], summary: Summary, tolerance: Tolerance
+    seen: View | None,
+    records: Sequence[Record],
+    summary: Summary,
+    tolerance: Tolerance,
+    names: MetricNames = SGLANG_METRICS,
 ) -> Iterator[Case]:
     """Yield a case for each figure that both sides know.
 
@@ -81,19 +83,20 @@ def agreement(
         records: The load's records.
         summary: The client's own figures.
         tolerance: For means of latencies.
+        names: What the server's metrics are called.
     """
     name = "server counts the same requests and tokens"
     if seen is None:
-        hint = "the server shows no metrics (--enable-metrics)"
-        yield Case(name=name, outcome=Outcome.SKIPPED, message=hint)
+        yield Case(name=name, outcome=Outcome.SKIPPED, message=names.hint)
         return
     if summary.completed != summary.sent:
         hint = "requests failed, and what a server counts of those differs"
         yield Case(name=name, outcome=Outcome.SKIPPED, message=hint)
         return
-    yield _counts(name, seen, summary)
+    yield _counts(name, seen, summary, names)
     for quantity, ours in _means(records).items():
-        yield _mean(quantity, ours, seen.means[quantity], tolerance)
+        family = names.histograms.get(quantity, f"histogram of {quantity}")
+        yield _mean(quantity, ours, seen.means[quantity], tolerance, family)
 
 
 def ours(summary: Summary) -> dict[str, int | None]:
@@ -106,14 +109,14 @@ def ours(summary: Summary) -> dict[str, int | None]:
     }
 
 
-def _counts(name: str, seen: View, summary: Summary) -> Case:
+def _counts(name: str, seen: View, summary: Summary, names: MetricNames) -> Case:
     pairs = {
         what: (mine, theirs)
         for what, mine in ours(summary).items()
         if mine is not None and (theirs := seen.counts[what]) is not None
     }
     if not pairs:
-        hint = "its metrics have none of " + ", ".join(COUNTERS.values())
+        hint = "its metrics have none of " + ", ".join(names.counters.values())
         return Case(name=name, outcome=Outcome.SKIPPED, message=hint)
     wrong = [
         f"{what}: the server {theirs:g}, the client {mine}"
@@ -138,10 +141,12 @@ def _means(records: Sequence[Record]) -> dict[str, float | None]:
     return means
 
 
-def _mean(quantity: str, mine: float | None, theirs: float | None, tolerance: Tolerance) -> Case:
+def _mean(
+    quantity: str, mine: float | None, theirs: float | None, tolerance: Tolerance, family: str
+) -> Case:
     name = f"server measures the same {quantity}"
     if mine is None or theirs is None:
-        hint = f"its metrics have no {HISTOGRAMS[quantity]} of these requests"
+        hint = f"its metrics have no {family} of these requests"
         return Case(name=name, outcome=Outcome.SKIPPED, message=hint)
     most = tolerance.most(theirs)
     told = f"mean {1e3 * mine:.1f} ms, the server's {1e3 * theirs:.1f} ms"

@@ -48,12 +48,12 @@ def load_cases(measured: Measured, tolerance: Tolerance) -> Iterator[Case]:
     short = summary.sent < summary.asked or limit
     yield _case("as many requests as asked", f"{few}; {limit}".rstrip("; ") if short else "", few)
     yield _lengths(measured)
-    yield _case("every latency is measured", _lacking(measured), "TTFT, TPOT, ITL and e2e")
+    yield _latencies(measured)
     effort = measured.run.effort
     yield _case(
         "the client keeps up", "; ".join(measured.saturated), f"{effort.cpu_share:.0%} of a core"
     )
-    yield from agreement(measured.view, records, summary, tolerance)
+    yield from agreement(measured.view, records, summary, tolerance, measured.metrics)
 
 
 def ramp_case(found: Found) -> Case:
@@ -95,11 +95,20 @@ def _lengths(measured: Measured) -> Case:
     return _case(name, problem, f"{len(whole)} answers")
 
 
+def _latencies(measured: Measured) -> Case:
+    """Judge whether every latency was measured; without counts there are none of tokens."""
+    name, lacking = "every latency is measured", _lacking(measured)
+    if measured.uncounted and not lacking:
+        why = f"only TTFT and e2e: {measured.uncounted}"
+        return Case(name=name, outcome=Outcome.SKIPPED, message=why)
+    return _case(name, lacking, "TTFT, TPOT, ITL and e2e")
+
+
 def _lacking(measured: Measured) -> str:
     """Return which latencies weren't measured; a single token has no gap to the next."""
     summary = measured.summary
     found = {"TTFT": summary.ttft, "e2e": summary.e2e}
-    if any(record.asked_tokens > 1 for record in measured.run.records):
+    if not measured.uncounted and any(record.asked_tokens > 1 for record in measured.run.records):
         found |= {"TPOT": summary.tpot, "ITL": summary.itl}
     lacking = ", ".join(name for name, value in found.items() if value is None)
     return f"not measured: {lacking}" if lacking else ""

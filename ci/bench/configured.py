@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ci.bench.agreement import Tolerance
+from ci.bench.dialects import Sampling
 from ci.bench.lengths import Lengths
 from ci.bench.metrics import Slo
 from ci.bench.options import BenchOptions, WarmUp
@@ -13,6 +14,8 @@ from ci.bench.prompts import Prefix, Prompts, Synthetic
 from ci.bench.ramp import Ramp
 from ci.bench.saturation import Bounds
 from ci.bench.schedule import Closed, Load, Open
+from ci.engines.profile import Capability, Profile
+from ci.engines.sglang import PROFILE as SGLANG
 from ci.settings import BenchSettings
 from ci.settings.bench import DEFAULT_CONCURRENCY
 
@@ -25,12 +28,15 @@ ROUGHER = 5.0
 """How much more drift and disagreement a tolerant bench lets pass."""
 
 
-def bench_options(at: BenchSettings, environ: Mapping[str, str]) -> BenchOptions:
+def bench_options(
+    at: BenchSettings, environ: Mapping[str, str], engine: Profile = SGLANG
+) -> BenchOptions:
     """Return what a bench is to do.
 
     Args:
         at: The settings.
         environ: The environment; it may hold the server's key.
+        engine: What is put under load.
 
     Raises:
         UsageError: A value that makes no sense, such as fewer requests than streams.
@@ -40,9 +46,9 @@ def bench_options(at: BenchSettings, environ: Mapping[str, str]) -> BenchOptions
     key, rougher = environ.get(API_KEY), ROUGHER if at.tolerant else 1.0
     drift, tolerance = rougher * at.warm_up_drift, Tolerance()
     return BenchOptions(
-        api=at.api,
+        api=engine.api(at.api),
         model=at.model,
-        prompts=_prompts(at),
+        prompts=_prompts(at, as_text=engine.api(at.api) != "generate"),
         loads=tuple(_loads(at)),
         ramp=ramp,
         slo=slo,
@@ -51,8 +57,17 @@ def bench_options(at: BenchSettings, environ: Mapping[str, str]) -> BenchOptions
         bounds=LENIENT if at.tolerant else Bounds(),
         tolerance=Tolerance(rougher * tolerance.seconds, rougher * tolerance.share),
         poll=at.poll,
-        headers={"Authorization": f"Bearer {key}"} if key else {},
+        headers=_headers(key, engine),
+        metrics=engine.metrics,
+        sampling=Sampling(ignore_eos=engine.does(Capability.EXACT_USAGE)),
+        uncounted=engine.absent.get(Capability.STREAM_USAGE, ""),
     )
+
+
+def _headers(key: str | None, engine: Profile) -> dict[str, str]:
+    """Return the further headers of every request."""
+    told = {"Authorization": f"Bearer {key}"} if key else {}
+    return told if engine.reuses_connections else told | {"Connection": "close"}
 
 
 def _loads(at: BenchSettings) -> list[Load]:
@@ -63,7 +78,7 @@ def _loads(at: BenchSettings) -> list[Load]:
     return loads
 
 
-def _prompts(at: BenchSettings) -> Prompts:
+def _prompts(at: BenchSettings, *, as_text: bool) -> Prompts:
     if at.prompts is not None:
         return FromFile.read(
             at.prompts, seed=at.seed, output_tokens=at.output_tokens, repeat=at.repeat
@@ -74,5 +89,5 @@ def _prompts(at: BenchSettings) -> Prompts:
         input=Lengths.parse(at.input),
         output=Lengths.parse(at.output),
         prefix=shared if at.prefix_share else None,
-        as_text=at.api == "chat",
+        as_text=as_text,
     )

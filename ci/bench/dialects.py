@@ -1,8 +1,8 @@
-"""The two APIs that streams are asked of: SGLang's `/generate` and OpenAI's chat completions.
+"""The APIs that streams are asked of: SGLang's `/generate`, OpenAI's chat and completions.
 
-Token counts are always the server's. On `/generate` every chunk carries them. A chat stream
-is asked for them with every chunk (`continuous_usage_stats`); where a server gives them only
-at the end, its chunks are taken as tokens if there are as many, else the times between
+Token counts are always the server's. On `/generate` every chunk carries them. An OpenAI
+stream is asked for them with every chunk (`continuous_usage_stats`); where a server gives them
+only at the end, its chunks are taken as tokens if there are as many, else the times between
 tokens stay unknown.
 """
 
@@ -123,11 +123,14 @@ class Chat:
         if prompt.input_ids:
             raise UsageError("a prompt of token ids needs the generate API")
         messages = prompt.messages or ({"role": "user", "content": prompt.text},)
+        return self._asked(prompt.output_tokens, messages=messages)
+
+    def _asked(self, output_tokens: int, **what: Any) -> bytes:
         at = self._sampling
         asked = {
             "model": self._model,
-            "messages": messages,
-            "max_tokens": prompt.output_tokens,
+            **what,
+            "max_tokens": output_tokens,
             "temperature": at.temperature,
             "stream": True,
             "stream_options": {"include_usage": True, "continuous_usage_stats": True},
@@ -154,10 +157,13 @@ class Chat:
         """Return whether a choice brings something that was generated."""
         if choice.get("finish_reason"):
             answer.finish = str(choice["finish_reason"])
-        delta = choice.get("delta") or {}
+        delta = self._delta(choice)
         if self._sampling.keep_outputs:
             answer.output += delta.get("content") or ""
         return any(delta.get(key) for key in ("content", "reasoning_content", "tool_calls"))
+
+    def _delta(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
+        return choice.get("delta") or {}
 
     def _usage(self, usage: Mapping[str, Any], answer: Answer, *, counted: bool) -> None:
         answer.prompt_tokens = _optional(usage.get("prompt_tokens"))
@@ -165,6 +171,25 @@ class Chat:
         answer.cached_tokens = _optional(details.get("cached_tokens"))
         tell = answer.tokens if counted else answer.total
         tell(_count(usage["completion_tokens"]))
+
+
+class Completions(Chat):
+    """OpenAI's `/v1/completions`."""
+
+    path = "/v1/completions"
+
+    def body(self, prompt: Prompt) -> bytes:
+        """Return the request that asks for a stream.
+
+        Raises:
+            UsageError: The prompt is a conversation, which this API doesn't take.
+        """
+        if prompt.messages:
+            raise UsageError("a prompt of messages needs the chat API")
+        return self._asked(prompt.output_tokens, prompt=prompt.text or prompt.input_ids)
+
+    def _delta(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
+        return {"content": choice.get("text")}
 
 
 Api = Generate | Chat

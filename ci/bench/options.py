@@ -14,6 +14,7 @@ from ci.bench.prompts import Prompts, Synthetic
 from ci.bench.ramp import Ramp
 from ci.bench.saturation import Bounds
 from ci.bench.schedule import Closed, Load
+from ci.engines.metrics import SGLANG_METRICS, MetricNames
 
 _CLOSED = Closed(concurrency=8, requests=128)
 
@@ -44,8 +45,8 @@ class BenchOptions:
 
     Args:
         api: What is asked: SGLang's `/generate`, where every chunk carries its token count, or
-            OpenAI's chat completions.
-        model: The model's name for the chat API; empty to ask the server.
+            OpenAI's chat completions or completions.
+        model: The model's name for OpenAI's APIs; empty to ask the server.
         prompts: Where prompts come from.
         loads: The load shapes, one after the other.
         ramp: A search for the highest rate that meets an SLO, after them.
@@ -58,9 +59,11 @@ class BenchOptions:
         tolerance: By how much the server's own mean latencies may differ.
         poll: Seconds between two looks at the server's gauges during a load; 0 for none.
         headers: Further headers of every request, such as a key's; never recorded.
+        metrics: What the server's metrics are called.
+        uncounted: Why the server counts no tokens of streams; empty where it does.
     """
 
-    api: Literal["generate", "chat"] = "generate"
+    api: Literal["generate", "chat", "completions"] = "generate"
     model: str = ""
     prompts: Prompts = field(default_factory=Synthetic)
     loads: tuple[Load, ...] = (_CLOSED,)
@@ -74,3 +77,5 @@ class BenchOptions:
     tolerance: Tolerance = field(default_factory=Tolerance)
     poll: float = 5.0
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    metrics: MetricNames = SGLANG_METRICS
+    uncounted: str = ""

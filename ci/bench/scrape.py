@@ -1,8 +1,8 @@
 """The server's own view: its `/metrics` page, before, during and after a load.
 
-Names begin with `sglang:` or `sglang_`, depending on who asks; both are read. A page costs a
-real server about 15 ms in the process that also streams, so during a load it is asked for
-rarely, and read only afterwards.
+What the figures are called is the engine's; of SGLang both `sglang:` and `sglang_` are read,
+which depend on who asks. A page costs a real server about 15 ms in the process that also
+streams, so during a load it is asked for rarely, and read only afterwards.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from time import monotonic
 from types import MappingProxyType
 
 from ci.bench.client import Client
+from ci.engines.metrics import SGLANG_METRICS, MetricNames
 from ci.errors import AnswerFault
 
 PATH = "/metrics"
 FIRST_POLL = 1.0
 """Seconds into a load before its first page, unless pages are asked for more often."""
 
-_LINE = re.compile(r"sglang[:_](\w+)(?:\{(.*)\})?\s+(\S+)")
 _LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _STREAMS = "is_streaming"
 
@@ -37,7 +37,7 @@ class Sample:
 
 @dataclass(frozen=True)
 class Metrics:
-    """One page: samples by name, without SGLang's prefix."""
+    """One page: samples by name, without the engine's prefix."""
 
     families: Mapping[str, tuple[Sample, ...]]
 
@@ -77,17 +77,17 @@ class Gauges:
     token_usage: float | None
 
 
-def parse(page: bytes) -> Metrics:
-    """Return what a page in Prometheus' text format says of SGLang."""
+def parse(page: bytes, names: MetricNames = SGLANG_METRICS) -> Metrics:
+    """Return what a page in Prometheus' text format says of the engine."""
     found: dict[str, list[Sample]] = {}
-    for name, sample in _samples(page.decode("utf-8", "replace")):
+    for name, sample in _samples(page.decode("utf-8", "replace"), names.line):
         found.setdefault(name, []).append(sample)
     return Metrics(MappingProxyType({name: tuple(samples) for name, samples in found.items()}))
 
 
-def _samples(page: str) -> Iterator[tuple[str, Sample]]:
+def _samples(page: str, shape: re.Pattern[str]) -> Iterator[tuple[str, Sample]]:
     for line in page.splitlines():
-        if line.startswith("#") or not (matched := _LINE.match(line)):
+        if line.startswith("#") or not (matched := shape.match(line)):
             continue
         try:
             value = float(matched[3])
@@ -96,10 +96,10 @@ def _samples(page: str) -> Iterator[tuple[str, Sample]]:
         yield matched[1], Sample(MappingProxyType(dict(_LABEL.findall(matched[2] or ""))), value)
 
 
-async def scrape(client: Client) -> Metrics | None:
+async def scrape(client: Client, names: MetricNames = SGLANG_METRICS) -> Metrics | None:
     """Return the server's metrics; None where it shows none."""
     try:
-        found = parse(await client.page(PATH))
+        found = parse(await client.page(PATH), names)
     except AnswerFault:
         return None
     return found if found.families else None
@@ -117,16 +117,18 @@ async def poll(client: Client, every: float, pages: list[tuple[float, bytes]]) -
         await asyncio.sleep(every)
 
 
-def gauges(pages: list[tuple[float, bytes]]) -> tuple[Gauges, ...]:
+def gauges(
+    pages: list[tuple[float, bytes]], names: MetricNames = SGLANG_METRICS
+) -> tuple[Gauges, ...]:
     """Return what polled pages say of the server's load."""
-    found = ((at, parse(page)) for at, page in pages)
+    found = ((at, parse(page, names)) for at, page in pages)
     return tuple(
         Gauges(
             at=at,
-            running=metrics.total("num_running_reqs"),
-            queued=metrics.total("num_queue_reqs"),
-            cache_hit_rate=metrics.mean("cache_hit_rate"),
-            token_usage=metrics.mean("token_usage"),
+            running=metrics.total(names.running),
+            queued=metrics.total(names.queued),
+            cache_hit_rate=metrics.mean(names.cache_hit_rate),
+            token_usage=metrics.mean(names.token_usage),
         )
         for at, metrics in found
     )

@@ -14,7 +14,7 @@ from time import monotonic
 
 from ci.bench.agreement import View, view
 from ci.bench.client import Client, Request
-from ci.bench.dialects import Api, Chat, Generate
+from ci.bench.dialects import Api, Chat, Completions, Generate
 from ci.bench.live import Board, Watch
 from ci.bench.load import Run, run_load
 from ci.bench.metrics import Summary, summarise
@@ -26,6 +26,7 @@ from ci.bench.schedule import Load
 from ci.bench.scrape import Gauges, Metrics, gauges, poll, scrape
 from ci.bench.steady import Drift, drifts, steady
 from ci.bench.target import resolve
+from ci.engines.metrics import SGLANG_METRICS, MetricNames
 from ci.errors import UsageError
 from ci.server.client import ServerClient
 
@@ -63,6 +64,8 @@ class Measured:
         gauges: What it said of itself during the load.
         workload: SHA-256 of the prompts in their order.
         lengths_asked: Whether every answer was to have the length asked for.
+        metrics: What the server's metrics are called.
+        uncounted: Why the server counts no tokens of streams; empty where it does.
     """
 
     run: Run
@@ -72,6 +75,8 @@ class Measured:
     gauges: tuple[Gauges, ...]
     workload: str
     lengths_asked: bool
+    metrics: MetricNames = SGLANG_METRICS
+    uncounted: str = ""
 
 
 class Session:
@@ -122,7 +127,7 @@ class Session:
         options = self._options
         requests, prompts = self._requests(stream, load.requests)
         board = Board(load.label, load.requests, self._watch)
-        before = await scrape(self._client)
+        before = await scrape(self._client, options.metrics)
 
         def seen(record: Record) -> bool:
             board.take(record)
@@ -136,9 +141,11 @@ class Session:
             summary=summarise(run.records, run.asked, options.slo),
             saturated=saturation(run.effort, run.records, options.bounds),
             view=await self._view(before, run) if before else None,
-            gauges=gauges(pages),
+            gauges=gauges(pages, options.metrics),
             workload=digest(prompts),
             lengths_asked=options.sampling.ignore_eos,
+            metrics=options.metrics,
+            uncounted=options.uncounted,
         )
 
     def _requests(
@@ -172,8 +179,9 @@ class Session:
     async def _view(self, before: Metrics, run: Run) -> View | None:
         """Return what the server counted, as soon as it has counted all, or after `SETTLE`."""
         completed, until = sum(record.complete for record in run.records), monotonic() + SETTLE
-        while after := await scrape(self._client):
-            found = view(before, after)
+        names = self._options.metrics
+        while after := await scrape(self._client, names):
+            found = view(before, after, names)
             if (found.counts["requests"] or 0) >= completed or monotonic() > until:
                 return found
             await asyncio.sleep(SETTLE / 10)
@@ -205,10 +213,11 @@ async def open_session(
 async def _api(url: str, options: BenchOptions) -> Api:
     if options.api == "generate":
         return Generate(options.sampling)
+    kind = Chat if options.api == "chat" else Completions
     if options.model:
-        return Chat(options.sampling, options.model)
+        return kind(options.sampling, options.model)
     async with ServerClient(url) as server:
         names = await server.served_models()
     if not names:
         raise UsageError(f"{url} lists no model: name one")
-    return Chat(options.sampling, names[0])
+    return kind(options.sampling, names[0])

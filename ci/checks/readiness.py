@@ -15,6 +15,8 @@ import anyio
 import httpx
 
 from ci.concurrency import unless
+from ci.engines.profile import OtherServer, Profile
+from ci.engines.sglang import PROFILE as SGLANG
 from ci.errors import (
     AnswerFault,
     BadAnswer,
@@ -43,7 +45,7 @@ POLL_TIMEOUT = 5.0
 PROXY_SECONDS = 0.1
 """How long a connection must hold: a proxy whose server isn't there yet cuts it at once."""
 STRANGER_SECONDS = 3.0
-"""How long something else than SGLang must answer before it is believed to stay."""
+"""How long something else than the engine must answer before it is believed to stay."""
 NAME_SECONDS = 3.0
 """How long the host's name must lack an address before it counts as wrong."""
 GONE_SECONDS = 0.7
@@ -75,6 +77,7 @@ class Readiness:
         on_case: Is told each case as soon as it is known.
         process: The server's process, where it runs on this host.
         log: Its log, where it can be read.
+        engine: What it is a server of.
     """
 
     url: str
@@ -83,6 +86,7 @@ class Readiness:
     on_case: Callable[[Case], None]
     process: ServerProcess | None = None
     log: ServerLog | None = None
+    engine: Profile = SGLANG
     _last: str = field(default="nothing was seen", init=False)
     _generation: bool = field(default=True, init=False)
     _answered: bool = field(default=False, init=False)
@@ -152,6 +156,8 @@ class Readiness:
     async def _process_started(self) -> None:
         assert self.process is not None  # noqa: S101
         self._last = "launch.sh has not handed over to SGLang"
+        if not self.engine.native:
+            self._last = "its command has not begun"
         while not self.process.has_started():
             await anyio.sleep(POLL)
 
@@ -182,27 +188,22 @@ class Readiness:
 
     async def _serving(self) -> None:
         self._last = f"{self.url} accepts connections and says nothing"
-        async with ServerClient(self.url, timeout=POLL_TIMEOUT) as client:
+        async with self.engine.client(self.url, POLL_TIMEOUT) as client:
             await self._poll("serving", partial(self._serves, client))
 
     async def _serves(self, client: ServerClient) -> bool:
-        info = await client.model_info()
-        self._answered = True
-        self._generation = bool(info.get("is_generation", True))
-        for path in ("/ready", "/health"):
-            status = await client.status(path)
-            if status != httpx.codes.NOT_FOUND:
-                self._last = f"{self.url}{path} answers {status}"
-                return status == httpx.codes.OK
-        return True
+        seen = await self.engine.serving(client)
+        self._answered, self._generation = True, seen.generation
+        self._last = seen.told or self._last
+        return seen.ready
 
     async def _first_token(self) -> None:
         self._last = f"{self.url}: one token was asked for and none came"
-        async with ServerClient(self.url, timeout=self.budgets.first_token) as client:
+        async with self.engine.client(self.url, self.budgets.first_token) as client:
             await self._poll("first token", partial(self._answers, client))
 
     async def _answers(self, client: ServerClient) -> bool:
-        await client.first_token(generation=self._generation)
+        await self.engine.first_token(client, generation=self._generation)
         return True
 
     async def _poll(self, phase: str, ask: Callable[[], Awaitable[bool]]) -> None:
@@ -230,7 +231,8 @@ class Readiness:
         self._answered |= not isinstance(error, Unreachable | Unresponsive)
         if not isinstance(error, Unreachable) or error.refused or self._answered:
             return error
-        return NotSglang(error.url, f"{error.problem}; is it https://, or no HTTP server?")
+        problem = f"{error.problem}; is it https://, or no HTTP server?"
+        return self.engine.stranger(error.url, problem)
 
     def _exited(self, phase: str) -> None:
         """Raise that the server is gone; of a process of ours `died` knows more, and says it."""
@@ -243,7 +245,7 @@ def _is_final(error: AnswerFault | None) -> bool:
     """Return whether a server that is still starting doesn't answer like that."""
     if isinstance(error, BadAnswer):
         return error.status is None or error.status < httpx.codes.INTERNAL_SERVER_ERROR
-    return isinstance(error, NotSglang)
+    return isinstance(error, NotSglang | OtherServer)
 
 
 def _figure(phase: Phase) -> Figure:

@@ -12,7 +12,10 @@ NAME = "shutdown"
 
 
 async def check_shutdown(
-    server: ServerProcess, grace: float, on_case: Callable[[Case], None]
+    server: ServerProcess,
+    grace: float,
+    on_case: Callable[[Case], None],
+    clean: tuple[int, ...] = (0,),
 ) -> Check:
     """Send SIGTERM to an idle server, and return how it ended.
 
@@ -20,6 +23,7 @@ async def check_shutdown(
         server: The running server.
         grace: Most seconds between SIGTERM and SIGKILL.
         on_case: Is told each case as soon as it is known.
+        clean: Exit codes of a good end.
     """
     started = now()
     stopped = await server.stop(grace)
@@ -28,7 +32,7 @@ async def check_shutdown(
         how = f"it was ended by {signal_name(-stopped.exit_code)}"
     cases = (
         _case("ends in time", not stopped.killed, f"SIGKILL was needed after {grace:g} s"),
-        _case("exit code 0", stopped.exit_code == 0, how),
+        _case(f"exit code {' or '.join(map(str, clean))}", stopped.exit_code in clean, how),
         _case("leaves no process", not stopped.orphans, f"left: {'; '.join(stopped.orphans)}"),
     )
     for case in cases:

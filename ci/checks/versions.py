@@ -15,6 +15,8 @@ from pathlib import Path
 import anyio
 from packaging.version import InvalidVersion, Version
 
+from ci.engines.profile import Described, Profile
+from ci.engines.sglang import PROFILE as SGLANG
 from ci.errors import SglangCiError, UsageError
 from ci.report.model import Case, Check, now
 from ci.server.client import ServerClient
@@ -85,29 +87,33 @@ def same(one: str, other: str) -> bool:
 
 
 async def check_versions(
-    client: ServerClient, expected: Expected, on_case: Callable[[Case], None]
+    client: ServerClient,
+    expected: Expected,
+    on_case: Callable[[Case], None],
+    engine: Profile = SGLANG,
 ) -> Check:
     """Ask the server what it is, and hold that and what is installed against `expected`."""
     started, begin = now(), anyio.current_time()
-    cases = [*_installed(expected)]
-    facts = {name: v for name, v in (expected.inventory or {}).items() if name in SHOWN}
+    package = engine.package or engine.name
+    shown = {*SHOWN, canonical(package)}
+    cases = [*_installed(expected, package)]
+    facts = {name: v for name, v in (expected.inventory or {}).items() if name in shown}
     try:
-        server = await client.server_info()
-        model = await client.model_info()
-        names = await client.served_models()
+        found = await engine.describe(client)
     except SglangCiError as error:
         cases.append(_case("the server says what it is", error.verdict.value, str(error)))
     else:
-        cases += _running(expected, str(server.get("version", "")))
-        cases += _model(expected, str(model.get("model_path", "")), names)
-        facts |= {"running sglang": str(server.get("version", "")), "served": ", ".join(names)}
+        cases += [] if engine.native else [_listed(found)]
+        cases += _running(expected, found.version, package)
+        cases += _model(expected, found)
+        facts |= {f"running {package}": found.version, "served": ", ".join(found.names)}
     for case in cases:
         on_case(case)
     seconds = anyio.current_time() - begin
     return Check(name=NAME, started=started, seconds=seconds, cases=tuple(cases), facts=facts)
 
 
-def _installed(expected: Expected) -> Iterator[Case]:
+def _installed(expected: Expected, package: str) -> Iterator[Case]:
     versions = {canonical(name): version for name, version in expected.versions.items()}
     for name, version in versions.items():
         case = f"{name} installed"
@@ -116,22 +122,32 @@ def _installed(expected: Expected) -> Iterator[Case]:
         else:
             yield _equal(case, "expected", version, "installed", expected.inventory.get(name, ""))
     if expected.label:
-        want = versions.get("sglang", "")
-        yield _equal("sglang labelled", "expected", want, "labelled", expected.label)
+        want = versions.get(canonical(package), "")
+        yield _equal(f"{package} labelled", "expected", want, "labelled", expected.label)
 
 
-def _running(expected: Expected, running: str) -> Iterator[Case]:
+def _running(expected: Expected, running: str, package: str) -> Iterator[Case]:
     versions = {canonical(name): version for name, version in expected.versions.items()}
-    if "sglang" in versions:
-        yield _equal("sglang running", "expected", versions["sglang"], "running", running)
+    name = canonical(package)
+    if name in versions:
+        yield _equal(f"{package} running", "expected", versions[name], "running", running)
     if expected.inventory is not None:
-        installed = expected.inventory.get("sglang", "")
-        yield _equal("sglang running as installed", "installed", installed, "running", running)
+        installed = expected.inventory.get(name, "")
+        case = f"{package} running as installed"
+        yield _equal(case, "installed", installed, "running", running)
     if not versions and expected.inventory is None:
-        yield _case("sglang running", Outcome.SKIPPED, "no version is expected")
+        yield _case(f"{package} running", Outcome.SKIPPED, "no version is expected")
 
 
-def _model(expected: Expected, path: str, names: list[str]) -> Iterator[Case]:
+def _listed(found: Described) -> Case:
+    """Judge whether another engine than SGLang says what it serves: some tell nothing else."""
+    told = f"version {found.version or 'not told'}, serves {', '.join(found.names) or 'no model'}"
+    outcome = Outcome.PASSED if found.names else Outcome.FAILED
+    return _case("the server says what it is", outcome, told)
+
+
+def _model(expected: Expected, found: Described) -> Iterator[Case]:
+    path, names = found.model_path, found.names
     if expected.model_path:
         ok = path == expected.model_path
         message = "" if ok else f"expected {expected.model_path}, running {path or 'nothing'}"

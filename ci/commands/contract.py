@@ -84,19 +84,28 @@ def upgrade(
         typer.Option(help="A Grafana dashboard (.json), or PromQL expressions, one a line."),
     ] = None,
     keep: Annotated[bool, typer.Option(help="Keep both environments for the next time.")] = True,  # noqa: FBT002
+    performance: Annotated[
+        bool | None,
+        typer.Option(
+            "--performance/--no-performance",
+            help="Compare their speed, as [gate] says. [default: upgrade.performance]",
+        ),
+    ] = None,
     config: ConfigFile = None,
     settings: Set = None,
     report_dir: ReportDir = None,
 ) -> None:
     """Try another SGLang version with your flags and dashboards, and say what breaks."""
-    from ci.upgrade import dashboards
+    from ci.upgrade import dashboards, speed
     from ci.upgrade.run import Upgrade
 
-    at = effective(config, settings, listed("server.flags", flags)).settings
+    given = listed("server.flags", flags)
+    given |= {} if performance is None else {"upgrade.performance": str(performance).lower()}
+    at = effective(config, settings, given).settings
     boards = tuple(dashboards.read(path) for path in dashboard or ())
-    installer = _installer(at)
+    contest, installer = speed.contest(at, os.environ), _installer(at)
     try:
-        asked = Upgrade((old, new), at, boards, installer)
+        asked = Upgrade((old, new), at, boards, installer, contest)
         reported(at, report_dir, asked.advise)
     finally:
         for version in () if keep else (old, new):

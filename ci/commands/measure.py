@@ -47,12 +47,13 @@ def bench(
     """Put a server under load, and say how fast it answered and whether to believe that."""
     from ci import performance
     from ci.bench.configured import bench_options
+    from ci.serving import engine_of
 
     given = listed("bench.concurrency", concurrency) | listed("bench.rate", rate)
     given |= {"bench.requests": str(requests)} if requests is not None else {}
     given |= {"bench.prompts": str(prompts)} if prompts else {}
     at = effective(config, settings, given).settings
-    options = bench_options(at.bench, os.environ)
+    options = bench_options(at.bench, os.environ, engine_of(at))
     one_stage(at, report_dir, "bench", partial(performance.measure, url, options))
 
 

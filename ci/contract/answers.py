@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ci.contract.exchange import Exchange
 from ci.contract.model import Items, Part
 from ci.contract.shape import body_shape
+from ci.server.exchange import Exchange
 
 LONGEST = 400_000
 """Most tokens of context for which an over-long prompt is sent."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from ci.contract.exchange import Exchange
 from ci.contract.model import Items, Part
 from ci.contract.shape import shape
 from ci.errors import BadAnswer
+from ci.server.exchange import Exchange
 
 OK, NOT_FOUND = 200, 404
 NATIVE = {"text": "Hello", "sampling_params": {"ignore_eos": True}}

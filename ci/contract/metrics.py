@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import anyio
 
-from ci.contract.exchange import Exchange
 from ci.contract.exposition import Family, families
 from ci.contract.model import Items, Part
 from ci.errors import BadAnswer
+from ci.server.exchange import Exchange
 
 ASKERS = {
     "curl": "*/*",

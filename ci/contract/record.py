@@ -9,11 +9,11 @@ import httpx
 
 from ci.contract import info, introspect, metrics, routes
 from ci.contract.answers import answers_part
-from ci.contract.exchange import Exchange, exchanging
 from ci.contract.introspect import Interface
 from ci.contract.model import Contract, Part
 from ci.errors import BadAnswer, NotSglang
 from ci.report.model import now
+from ci.server.exchange import Exchange, exchanging
 
 OK = 200
 

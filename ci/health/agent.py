@@ -2,13 +2,15 @@
 
     python3 agent.py --port 30999 -- launch.sh ...
 
-It is copied alone into a container under test, never into a released image, and so needs
+It is mounted alone into a container under test, never into a released image, and so needs
 nothing but Python. It starts the command as a child, in a session of its own; stays when
-that has ended, to say how and what it left; and ends with the child's exit code once it is
-asked to (`POST /end`), gets SIGTERM after the child's end, or `--linger` seconds have passed.
+that has ended, to say how and what it left, or to start it anew; and ends with the child's
+exit code `--linger` seconds later, or as soon as it was asked to and the child has ended.
+SIGTERM asks for both: it is how a container is told to end.
 
-    GET  /state   {"running", "exit_code", "processes": [{"pid", "role", "title"}]}
-    POST /signal  {"role": "scheduler", "signal": "SIGSTOP"} -> {"pid"}; 404: no such process
+    GET  /state    {"running", "exit_code", "processes": [{"pid", "role", "title"}]}
+    POST /signal   {"role": "scheduler", "signal": "SIGSTOP"} -> {"pid"}; 404: no such process
+    POST /restart  kills what is left of the command and starts it anew -> as /state
     POST /end
 """
 
@@ -31,6 +33,7 @@ TITLES = {"sglang::scheduler": "scheduler", "sglang::detokenizer": "detokenizer"
 """How SGLang's children call themselves (`setproctitle`, with a rank behind), to their role."""
 SERVER = "sglang.launch_server"
 SIGNALS = ("SIGSTOP", "SIGCONT", "SIGKILL", "SIGTERM")
+POLL = 0.05
 
 
 def role_of(title: str) -> str:
@@ -66,8 +69,9 @@ class Agent:
     """
 
     def __init__(self, command: list[str], linger: float) -> None:
-        self._child = subprocess.Popen(command, start_new_session=True)
-        self._linger, self._end = linger, threading.Event()
+        self._command, self._linger = command, linger
+        self._end, self._restarting = threading.Event(), threading.Lock()
+        self._child = self._start()
 
     def state(self) -> dict[str, Any]:
         """Return whether the command runs, how it ended, and which processes there are."""
@@ -83,12 +87,17 @@ class Agent:
                 return int(one["pid"])
         return None
 
+    def restart(self) -> None:
+        """Kill what is left of the command, and start it anew."""
+        with self._restarting:
+            self._clear()
+            self._child = self._start()
+
     def terminate(self, *_: object) -> None:
-        """Pass SIGTERM on; where the command has ended, end too."""
+        """Pass SIGTERM on, and end as soon as the command has."""
         if self._child.poll() is None:
             self._child.send_signal(signal.SIGTERM)
-        else:
-            self._end.set()
+        self._end.set()
 
     def end(self) -> None:
         """Have `wait` return as soon as the command has ended."""
@@ -96,14 +105,29 @@ class Agent:
 
     def wait(self) -> int:
         """Wait for the command and for leave to go; kill its session, return an exit code."""
-        while self._child.poll() is None:
-            time.sleep(0.05)
-        self._end.wait(self._linger)
-        for one in processes(self._child.pid):
-            with suppress(ProcessLookupError):
-                os.kill(one["pid"], signal.SIGKILL)
+        alive = time.monotonic()
+        while self._child.poll() is None or not self._may_go(alive):
+            if self._child.poll() is None:
+                alive = time.monotonic()
+            time.sleep(POLL)
+        self._clear()
         code = self._child.returncode
         return code if code >= 0 else 128 - code
+
+    def _may_go(self, alive: float) -> bool:
+        return self._end.is_set() or time.monotonic() - alive > self._linger
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(self._command, start_new_session=True)
+
+    def _clear(self) -> None:
+        """Kill the command's session, and return when it is gone."""
+        while left := processes(self._child.pid):
+            for one in left:
+                with suppress(ProcessLookupError):
+                    os.kill(one["pid"], signal.SIGKILL)
+            time.sleep(POLL)
+        self._child.wait()
 
 
 def handler(agent: Agent) -> type[BaseHTTPRequestHandler]:
@@ -118,6 +142,9 @@ def handler(agent: Agent) -> type[BaseHTTPRequestHandler]:
             if self.path == "/end":
                 self._answer(200, {})
                 return agent.end()
+            if self.path == "/restart":
+                agent.restart()
+                return self._answer(200, agent.state())
             return self._signal(body) if self.path == "/signal" else self._answer(404, {})
 
         def _signal(self, body: bytes) -> None:
@@ -133,11 +160,12 @@ def handler(agent: Agent) -> type[BaseHTTPRequestHandler]:
 
         def _answer(self, status: int, document: dict[str, Any]) -> None:
             content = json.dumps(document).encode()
-            self.send_response(status)
-            self.send_header("content-type", "application/json")
-            self.send_header("content-length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
+            with suppress(ConnectionError):  # who asked may be gone
+                self.send_response(status)
+                self.send_header("content-type", "application/json")
+                self.send_header("content-length", str(len(content)))
+                self.end_headers()
+                self.wfile.write(content)
 
         def log_message(self, *_: object) -> None:
             """Leave the server's log to the server."""

@@ -14,7 +14,15 @@ import httpx
 import psutil
 
 from ci.errors import CheckBroken, UsageError
-from ci.health.agent import role_of
+
+ROLES = {
+    "sglang::scheduler": "scheduler",
+    "sglang::detokenizer": "detokenizer",
+}
+"""How the titles of SGLang's children begin (`setproctitle`), to their role."""
+SERVER = "sglang.launch_server"
+AGENT_SECONDS = 30.0
+"""Most seconds for one answer of a fault agent; killing a large server takes some."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,15 @@ class State:
     running: bool
     exit_code: int | None
     processes: tuple[tuple[str, str], ...]
+
+
+def role_of(title: str) -> str:
+    """Return a process's role by its command line: `parent`, a child's, or `other`.
+
+    The agent has the same, as it stands alone.
+    """
+    told = (role for start, role in ROLES.items() if title.startswith(start))
+    return next(told, "parent" if SERVER in title.split() else "other")
 
 
 class Target(Protocol):
@@ -152,9 +169,15 @@ class AgentTarget:
         found = tuple((one["role"], one["title"]) for one in seen["processes"])
         return State(seen["running"], seen["exit_code"], found)
 
+    async def restart(self) -> None:
+        """Have the agent kill what is left of the server, and start it anew."""
+        await self._ask("POST", "/restart")
+
     async def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
         try:
-            async with httpx.AsyncClient(trust_env=False, transport=self.transport) as client:
+            async with httpx.AsyncClient(
+                trust_env=False, transport=self.transport, timeout=AGENT_SECONDS
+            ) as client:
                 response = await client.request(method, f"{self.agent}{path}", json=body)
                 response.raise_for_status()
                 answer: dict[str, Any] = response.json()

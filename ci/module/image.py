@@ -7,7 +7,7 @@ import dagger
 from dagger import Doc, field, function, object_type
 
 from ci.errors import UsageError
-from ci.module import build, models
+from ci.module import build, faults, models
 from ci.module.inputs import Inputs
 from ci.module.prober import LOG_FILE, PORT, with_logs
 from ci.module.release import Release, published, sized
@@ -16,7 +16,10 @@ from ci.module.server import Server
 from ci.settings import Settings
 
 DRAIN_SECONDS = "4"
-"""Seconds that requests get at the end of a service, whose engine waits for ten."""
+"""Seconds that requests get at the end of a service, whose engine waits for ten.
+
+A server that is to be hurt keeps the image's own: its agent's container waits for no request.
+"""
 BASELINE_GPU, CANDIDATE_GPU = "0", "1"
 """Devices of the two servers where each gets a GPU of its own."""
 NO_BASELINE = (
@@ -98,14 +101,16 @@ class Image:
         """Run the image as a service, on one GPU where the settings give each server one."""
         settings, run = await self.inputs.settings(), uuid.uuid4().hex
         container = await models.mounted(self.container, self.inputs, settings.model)
-        container = _logged(container, settings, run)
         if self.gpu and device and settings.gate.servers == "gpus":
             container = container.experimental_with_gpu([device])
         elif self.gpu:
             container = container.experimental_with_all_gp_us()
-        service = container.as_service(args=[*settings.launch_flags(), *flags], use_entrypoint=True)
+        arguments = [*settings.launch_flags(), *flags]
+        proven = container.with_env_variable("DRAIN_SECONDS", DRAIN_SECONDS)
+        hurt = _logged(container, settings, faults.run_of(run))
         return Server(
-            service=service,
+            service=_logged(proven, settings, run).as_service(args=arguments, use_entrypoint=True),
+            victim=await faults.service(hurt, arguments),
             image=self.container,
             model_path=await container.env_variable("MODEL_PATH") or "",
             run=run,
@@ -134,7 +139,6 @@ def _logged(container: dagger.Container, settings: Settings, run: str) -> dagger
         with_logs(container, run)
         .with_env_variable("LOG_FILE", LOG_FILE)
         .with_env_variable("LOG_LEVEL", settings.server.log_level)
-        .with_env_variable("DRAIN_SECONDS", DRAIN_SECONDS)
         .with_exposed_port(PORT, experimental_skip_healthcheck=True)
     )
     for name, value in settings.server.environment.items():

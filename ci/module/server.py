@@ -5,7 +5,7 @@ from typing import Annotated
 import dagger
 from dagger import Doc, field, function, object_type
 
-from ci.module import prober
+from ci.module import faults, prober
 from ci.module.build import listed
 from ci.module.inputs import Inputs
 from ci.module.report import Report
@@ -30,6 +30,7 @@ class Server:
     service: Annotated[
         dagger.Service, Doc("The service, to be bound to other containers, or reached by its up")
     ] = field()
+    victim: dagger.Service
     image: dagger.Container
     model_path: str
     run: str
@@ -55,6 +56,16 @@ class Server:
     async def bench(self) -> Report:
         """Put the server under the load of the settings, and say how fast it answered."""
         return await self._found(await self._bench(await self._ready()), "bench")
+
+    @function(cache="session")
+    async def health(self) -> Report:
+        """Hurt a server of its own, and hold what it says of its health against what is true."""
+        return await self._hurt("health")
+
+    @function(cache="session")
+    async def drain(self) -> Report:
+        """Send SIGTERM to a server of its own that works, and say what was lost."""
+        return await self._hurt("drain")
 
     @function(cache="session")
     async def prove(self) -> Report:
@@ -94,15 +105,27 @@ class Server:
     async def _found(self, asked: dagger.Container, stage: str) -> Report:
         return await Report.of(await prober.answer(asked, stage))
 
+    async def _hurt(self, stage: str) -> Report:
+        """Start the server that has a fault agent, ask `stage` of it once it is ready, stop it."""
+        await self.victim.start()
+        url, agent = await prober.url(self.victim), await faults.agent(self.victim)
+        asked = await self._waiting(faults.run_of(self.run), url)
+        report = await self._found(asked, "wait")
+        if report.passed:
+            report = await self._found(prober.ask(asked, stage, url, "--agent", agent), stage)
+        await self.victim.stop()
+        return report
+
     async def _ready(self) -> dagger.Container:
         """Start the server; return a prober that waits for it, with the user's files in it."""
         await self.service.start()
-        container = prober.with_config(prober.beside(self.run), self.inputs.config)
+        return await self._waiting(self.run, await prober.url(self.service))
+
+    async def _waiting(self, run: str, url: str) -> dagger.Container:
+        container = prober.with_config(prober.beside(run), self.inputs.config)
         if self.inputs.smoke_cases is not None:
             container = container.with_mounted_directory(CASES, self.inputs.smoke_cases)
-        return prober.ask(
-            container, "wait", await prober.url(self.service), "--log", prober.LOG_FILE
-        )
+        return prober.ask(container, "wait", url, "--log", prober.LOG_FILE)
 
     async def _versions(self, container: dagger.Container) -> dagger.Container:
         label = await self.image.label(VERSION_LABEL)

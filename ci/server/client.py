@@ -54,15 +54,24 @@ class ServerClient:
         url: The server's base URL, with or without a trailing slash.
         timeout: Most seconds of a call, from connecting to the last byte of the answer.
         transport: Another transport, for tests.
+        stranger: The error for something else than the server that is expected.
+        engine: What that server is called.
 
     Raises:
         UsageError: `url` is not the URL of a server.
     """
 
     def __init__(
-        self, url: str, *, timeout: float = 30.0, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        url: str,
+        *,
+        timeout: float = 30.0,
+        transport: httpx.AsyncBaseTransport | None = None,
+        stranger: type[AnswerFault] = NotSglang,
+        engine: str = "an SGLang server",
     ) -> None:
         self.url = base_url(url)
+        self._stranger, self._engine = stranger, engine
         self.timeout = timeout
         self._http = httpx.AsyncClient(
             transport=transport,
@@ -109,11 +118,11 @@ class ServerClient:
 
     async def server_info(self) -> Json:
         """Return `/server_info`: all flags, the version, live internal state."""
-        return await self._json("GET", "/server_info", None)
+        return await self.get("/server_info")
 
     async def served_models(self) -> list[str]:
         """Return the names under which `/v1/models` lists the served models."""
-        models = await self._json("GET", "/v1/models", None)
+        models = await self.get("/v1/models")
         try:
             return [str(model["id"]) for model in models["data"]]
         except (KeyError, TypeError) as error:
@@ -122,10 +131,10 @@ class ServerClient:
     async def first_token(self, *, generation: bool = True) -> Json:
         """Ask for one token, or for an embedding where the model makes those."""
         if not generation:
-            return await self._json("POST", "/v1/embeddings", {"input": "Hello"})
+            return await self.post("/v1/embeddings", {"input": "Hello"})
         parameters = {"max_new_tokens": 1, "temperature": 0, "ignore_eos": True}
         body = {"text": "Hello", "sampling_params": parameters}
-        answer = await self._json("POST", "/generate", body)
+        answer = await self.post("/generate", body)
         meta = answer.get("meta_info")
         tokens = meta.get("completion_tokens") if isinstance(meta, dict) else None
         if tokens != 1:
@@ -134,21 +143,35 @@ class ServerClient:
             )
         return answer
 
-    async def _json(self, method: str, path: str, body: Json | None) -> Json:
-        return _object(f"{self.url}{path}", await self._exchange(method, path, body))
+    async def get(self, path: str) -> Json:
+        """Return the JSON object of `GET path`."""
+        return _object(f"{self.url}{path}", await self._exchange("GET", path, None))
+
+    async def post(self, path: str, body: Json) -> Json:
+        """Return the JSON object with which the server answers `body`."""
+        return _object(f"{self.url}{path}", await self._exchange("POST", path, body))
 
     async def _exchange(self, method: str, path: str, body: Json | None) -> _Answer:
         url = f"{self.url}{path}"
         try:
             with anyio.fail_after(self.timeout):
                 async with self._http.stream(method, url, json=body) as response:
-                    content = await _read(response, url)
+                    content = await self._read(response, url)
         except (TimeoutError, httpx.TimeoutException) as error:
             raise Unresponsive(url, f"no complete answer within {self.timeout:g} s") from error
         except (httpx.TransportError, httpx.DecodingError) as error:
-            raise fault_of(url, error) from error
+            raise fault_of(url, error, self._stranger) from error
         target = response.headers.get("location", "")
         return _Answer(response.status_code, content.decode("utf-8", "replace"), target)
+
+    async def _read(self, response: httpx.Response, url: str) -> bytes:
+        content = bytearray()
+        async for chunk in response.aiter_bytes():
+            content += chunk
+            if len(content) > MAX_BODY:
+                problem = f"not {self._engine}: the answer is over {MAX_BODY} bytes long"
+                raise self._stranger(url, problem)
+        return bytes(content)
 
 
 def _tls(url: str) -> ssl.SSLContext:
@@ -179,28 +202,25 @@ def _hint(answer: _Answer) -> str:
     return "it wants an API key, and none is sent: " if answer.status in _KEY_WANTED else ""
 
 
-async def _read(response: httpx.Response, url: str) -> bytes:
-    content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) > MAX_BODY:
-            raise NotSglang(url, f"not an SGLang server: the answer is over {MAX_BODY} bytes long")
-    return bytes(content)
+def fault_of(url: str, error: Exception, stranger: type[AnswerFault] = NotSglang) -> SglangCiError:
+    """Turn a transport error into this package's error for the same fault.
 
-
-def fault_of(url: str, error: Exception) -> SglangCiError:
-    """Turn a transport error into this package's error for the same fault."""
+    Args:
+        url: Where it happened.
+        error: The transport error.
+        stranger: The error for something else than the server that is expected.
+    """
     chain = list(causes(error))
     if any(isinstance(cause, socket.gaierror) for cause in chain):
         return NameUnresolved(f"{url}: the host's name has no address here")
     for cause in chain:
         if isinstance(cause, ssl.SSLError):
-            return NotSglang(url, _tls_problem(cause))
+            return stranger(url, _tls_problem(cause))
     if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
         return Unreachable(url, "connection refused", refused=True)
     if isinstance(error, httpx.ConnectError):
         return Unreachable(url, f"can't connect: {chain[-1]}")
-    return _cut(url, error)
+    return _cut(url, error, stranger)
 
 
 def _tls_problem(error: ssl.SSLError) -> str:
@@ -210,12 +230,12 @@ def _tls_problem(error: ssl.SSLError) -> str:
     return f"does not speak TLS ({error.reason}); is it http://?"
 
 
-def _cut(url: str, error: Exception) -> AnswerFault:
+def _cut(url: str, error: Exception, stranger: type[AnswerFault]) -> AnswerFault:
     text = str(error)
     if isinstance(error, httpx.RemoteProtocolError) and "disconnected" not in text:
         if "incomplete" in text or "peer closed" in text:
             return BadAnswer(url, f"the answer was cut: {text}")
-        return NotSglang(url, f"answers, but not in HTTP ({text}); is it https://?")
+        return stranger(url, f"answers, but not in HTTP ({text}); is it https://?")
     if isinstance(error, httpx.DecodingError):
         return BadAnswer(url, f"the answer can't be decoded: {text}")
     return Unreachable(url, f"connection cut before an answer ({text or type(error).__name__})")

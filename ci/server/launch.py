@@ -1,4 +1,4 @@
-"""What `launch.sh` is given, where it lies, and what its own exit codes mean."""
+"""How a server is started: what `launch.sh` is given, or another engine's own command."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BLOCKED = {64, 68, 69, 70, 71, 73}
 
 @dataclass(frozen=True)
 class Launch:
-    """What `launch.sh` is given.
+    """How a server is started.
 
     Args:
         model: The model's folder.
@@ -30,6 +30,7 @@ class Launch:
         expected_version: The SGLang version that must be installed; any where empty.
         environment: Further variables, which win over this process's own.
         python: The interpreter that has SGLang.
+        argv: The command of another engine, which is run in place of `launch.sh`.
     """
 
     model: Path
@@ -41,6 +42,7 @@ class Launch:
     expected_version: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
     python: str = sys.executable
+    argv: tuple[str, ...] = ()
 
     @property
     def url(self) -> str:
@@ -49,8 +51,10 @@ class Launch:
         return f"http://[{host}]:{self.port}" if ":" in host else f"http://{host}:{self.port}"
 
     def environ(self) -> dict[str, str]:
-        """Return the environment in which `launch.sh` runs."""
+        """Return the environment in which it runs."""
         inherited = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        if self.argv:
+            return inherited | {"PYTHONUNBUFFERED": "1", **self.environment}
         return inherited | {
             "MODEL_PATH": str(self.model),
             "HOST": self.host,

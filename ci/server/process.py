@@ -1,4 +1,4 @@
-"""A server as a child process of this host, started by `launch.sh` and never left behind."""
+"""A server as a child process of this host, never left behind."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +29,7 @@ from ci.server.port import listens, members
 SERVER_MODULE = "sglang.launch_server"
 """What `launch.sh` becomes, as an argument of its own: no path of this package looks like it."""
 _CHUNK = 65_536
+_GUARD = "setpriv"
 KILL_GRACE = 5.0
 LAST_WORDS = 0.5
 """Most seconds that a dead server's output is waited for; what it left may hold the pipe."""
@@ -93,11 +94,14 @@ class ServerProcess:
         return self._process.returncode
 
     def has_started(self) -> bool:
-        """Return whether `launch.sh` has handed over to SGLang."""
+        """Return whether `launch.sh` has handed over to SGLang, or another engine was begun."""
         try:
-            return SERVER_MODULE in psutil.Process(self.pid).cmdline()
+            words = psutil.Process(self.pid).cmdline()
         except psutil.Error:
             return False
+        if self.launch.argv:
+            return bool(words) and Path(words[0]).name != _GUARD
+        return SERVER_MODULE in words
 
     def owns_port(self) -> bool:
         """Return whether the port is this server's own, and not a stranger's."""
@@ -108,6 +112,8 @@ class ServerProcess:
         exit_code = await self._process.wait()
         with anyio.move_on_after(LAST_WORDS):
             await self._drained.wait()
+        if self.launch.argv:
+            return _exited(exit_code, phase, self.log)
         return fault_of_exit(exit_code, phase, self.log)
 
     async def stop(self, grace: float) -> Stopped:
@@ -179,6 +185,12 @@ def fault_of_exit(exit_code: int | None, phase: str, log: ServerLog) -> SglangCi
         return LaunchRefused(cause, exit_code)
     if exit_code in BLOCKED:
         return LaunchBlocked(cause, exit_code)
+    return _exited(exit_code, phase, log)
+
+
+def _exited(exit_code: int | None, phase: str, log: ServerLog) -> ServerExited:
+    """Return the error where the exit code is the server's own."""
+    cause = log.explain()
     if exit_code is not None and exit_code < 0:
         cause = f"{signal_name(-exit_code)}; {cause}"
     return ServerExited(exit_code, phase, cause, log.tail())
@@ -192,10 +204,14 @@ def signal_name(number: int) -> str:
         return f"signal {number}"
 
 
-def _argv(flags: Sequence[str]) -> list[str]:
-    """Return the command, with the server bound to die with this process where that can be."""
-    guard = ["setpriv", "--pdeathsig", "TERM"] if shutil.which("setpriv") else []
-    return [*guard, "bash", str(launch_script()), *flags]
+def command(launch: Launch) -> list[str]:
+    """Return what a server is started by."""
+    return list(launch.argv) or ["bash", str(launch_script()), *launch.flags]
+
+
+def _guard() -> list[str]:
+    """Return what binds the server to die with this process, where that can be."""
+    return [_GUARD, "--pdeathsig", "TERM"] if shutil.which(_GUARD) else []
 
 
 @asynccontextmanager
@@ -209,7 +225,7 @@ async def running(launch: Launch, output: Path | None = None) -> AsyncIterator[S
     with pipe() as (reader, writer):
         with anyio.CancelScope(shield=True):  # a process that has no owner yet must not be lost
             process = await anyio.open_process(
-                _argv(launch.flags),
+                [*_guard(), *command(launch)],
                 env=launch.environ(),
                 stdin=subprocess.DEVNULL,
                 stdout=writer,

@@ -30,7 +30,7 @@ class ContractSettings(Section):
 
 
 class UpgradeSettings(Section):
-    """[upgrade]: how the environments of two SGLang versions are made."""
+    """[upgrade]: how two SGLang versions are installed, and what is tried."""
 
     environments: OptionalPath = Field(
         None,
@@ -40,4 +40,7 @@ class UpgradeSettings(Section):
     uv: str = Field("uv", min_length=1, description="The uv that installs: a name or a file.")
     overrides: OptionalPath = Field(
         None, description="Overrides of what SGLang asks for (uv's --overrides); relative to this."
+    )
+    performance: bool = Field(
+        default=True, description="Whether both are compared by [gate], in one run of its pairs."
     )

@@ -16,7 +16,9 @@ from pydantic import AfterValidator, Field, ValidationInfo, field_validator, mod
 from ci.settings.bench import BenchSettings, GateSettings
 from ci.settings.budgets import BudgetSettings
 from ci.settings.contract import ContractSettings, UpgradeSettings
+from ci.settings.engine import SGLANG, EngineSettings
 from ci.settings.fields import Budget, NoBool, OptionalPath, Section
+from ci.settings.fuzz import FuzzSettings
 from ci.settings.health import DrainSettings, HealthSettings
 from ci.settings.release import (
     EnvironmentName,
@@ -135,6 +137,7 @@ class Settings(Section):
     image: ImageSettings = ImageSettings()
     model: ModelSettings = ModelSettings()
     server: ServerSettings = ServerSettings()
+    engine: EngineSettings = EngineSettings()
     versions: VersionSettings = VersionSettings()
     readiness: ReadinessSettings = ReadinessSettings()
     smoke: SmokeSettings = SmokeSettings()
@@ -143,6 +146,7 @@ class Settings(Section):
     budgets: BudgetSettings = BudgetSettings()
     health: HealthSettings = HealthSettings()
     drain: DrainSettings = DrainSettings()
+    fuzz: FuzzSettings = FuzzSettings()
     contract: ContractSettings = ContractSettings()
     upgrade: UpgradeSettings = UpgradeSettings()
     report: ReportSettings = ReportSettings()
@@ -168,5 +172,6 @@ class Settings(Section):
         return (*(("--served-model-name", name) if name else ()), *self.server.flags)
 
     def expected_versions(self) -> dict[str, str]:
-        """Return every expected version, SGLang's own among them."""
-        return {"sglang": self.image.sglang_version} | self.versions.expected
+        """Return every expected version, SGLang's own among them where it is the engine."""
+        own = {"sglang": self.image.sglang_version} if self.engine.profile == SGLANG else {}
+        return own | self.versions.expected

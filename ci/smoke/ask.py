@@ -13,6 +13,7 @@ from typing import Any
 import httpx
 
 from ci.smoke.answers import Chat, Completion, Generation, Generations, read
+from ci.smoke.server import Server
 from ci.smoke.sse import Event, parse
 from ci.smoke.transport import BodyFault, explain, status_line
 
@@ -64,6 +65,13 @@ class Ask:
         path = "/v1/chat/completions"
         asked = self.openai(messages=conversation(messages), **body)
         return read(Chat, self.post(path, asked), f"POST {path}")
+
+    def answers_still(self, server: Server) -> None:
+        """Have a server that generates answer a plain request."""
+        if server.can("native"):
+            self.generate("a", max_new_tokens=2)
+        else:
+            self.complete("a", max_tokens=2)
 
     def stream(self, path: str, body: Mapping[str, Any]) -> tuple[Event, ...]:
         """Return all events of a stream, without the final `[DONE]`.

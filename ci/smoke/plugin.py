@@ -15,6 +15,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ci import engines
+from ci.settings.engine import SGLANG
 from ci.smoke.answers import Chat, Completion, Generation
 from ci.smoke.ask import Ask
 from ci.smoke.server import Capability, Server, discover
@@ -35,6 +37,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         type=float,
         default=30.0,
         help="Most seconds that a request may take (default: 30).",
+    )
+    group.addoption(
+        "--sglang-engine",
+        metavar="PROFILE",
+        default=SGLANG,
+        help="What it is a server of (default: sglang).",
     )
     group.addoption(
         "--sglang-results",
@@ -78,7 +86,7 @@ def client(pytestconfig: pytest.Config) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def server(client: httpx.Client, pytestconfig: pytest.Config) -> Server:
     """What the server says it is and can do."""
-    found = discover(client)
+    found = discover(client, engines.profile(pytestconfig.getoption("--sglang-engine")))
     pytestconfig.stash[SERVER] = found
     return found
 

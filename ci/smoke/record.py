@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from ci.concurrency import leaves
+from ci.engines.profile import OtherServer
 from ci.errors import NotSglang, SglangCiError
 from ci.report.model import Case
 from ci.smoke.transport import blame, explain
@@ -39,7 +40,7 @@ class Found:
     unanswered: bool = False
     """Whether a request got no whole answer: then the server may be dead."""
     foreign: bool = False
-    """Whether the server turned out to be none of SGLang's: then nothing else can pass."""
+    """Whether the server turned out to be none of the engine's: then nothing else can pass."""
 
     def case(self, name: str) -> Case:
         """Return this as the case of that name."""
@@ -97,7 +98,7 @@ def found_in(report: pytest.TestReport, error: BaseException | None, host: str) 
         message,
         details,
         unanswered=any(isinstance(cause, httpx.TransportError) for cause in causes),
-        foreign=any(isinstance(cause, NotSglang) for cause in causes),
+        foreign=any(isinstance(cause, NotSglang | OtherServer) for cause in causes),
     )
 
 

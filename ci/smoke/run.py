@@ -24,6 +24,7 @@ from anyio.abc import Process
 
 from ci.concurrency import one_error, pipe
 from ci.report.model import Case, Check, now
+from ci.settings.engine import SGLANG
 from ci.smoke import SUITE
 from ci.smoke.tape import Tape, aftermath
 
@@ -45,6 +46,7 @@ class SmokeOptions:
         timeout: Most seconds that one request may take.
         budget: Most seconds of the whole check.
         builtin: Whether the suite of this package runs.
+        engine: Name of the engine's profile.
     """
 
     directories: tuple[Path, ...] = ()
@@ -52,6 +54,7 @@ class SmokeOptions:
     timeout: float = 30.0
     budget: float = 600.0
     builtin: bool = True
+    engine: str = SGLANG
 
 
 def _ignore(_: Case) -> None:
@@ -107,6 +110,7 @@ def command(url: str, options: SmokeOptions, results: str) -> list[str]:
         *("-p", "ci.smoke.plugin", "-p", "no:cacheprovider", "--continue-on-collection-errors"),
         *(f"--sglang-url={url}", f"--sglang-timeout={options.timeout:g}"),
         *(f"--sglang-results={results}", "--sglang-progress"),
+        *([f"--sglang-engine={options.engine}"] if options.engine != SGLANG else []),
         *([f"-k{options.select}"] if options.select else []),
         *(str(path.absolute()) for path in (*suite, *options.directories)),
     ]

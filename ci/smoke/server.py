@@ -4,28 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import httpx
 
+from ci.engines.profile import Capability, OtherServer, Profile
+from ci.engines.sglang import PROFILE as SGLANG
 from ci.errors import BadAnswer, NotSglang
 from ci.smoke.transport import status_line
 
+__all__ = ["Capability", "Server", "discover"]
+
 Json = dict[str, Any]
-
-
-class Capability(StrEnum):
-    """Something that not every SGLang server does."""
-
-    GENERATION = "generation"
-    EMBEDDING = "embedding"
-    CHAT = "chat"
-    LOGPROBS = "logprobs"
-    JSON_SCHEMA = "json_schema"
-    REGEX = "regex"
-    EBNF = "ebnf"
-    PREFIX_CACHE = "prefix_cache"
 
 
 @dataclass(frozen=True)
@@ -35,9 +25,10 @@ class Server:
     Attributes:
         base_url: Where it answers, without a trailing slash.
         model_card: The first entry of `/v1/models`.
-        model_info: The answer of `/model_info`.
-        server_info: The answer of `/server_info`: every flag, the version, live state.
+        model_info: The answer of `/model_info`; empty for another engine than SGLang.
+        server_info: The answer of `/server_info`: every flag, the version, live state; likewise.
         absent: For each capability that the server doesn't have, the reason.
+        engine: What it is a server of.
     """
 
     base_url: str
@@ -45,6 +36,7 @@ class Server:
     model_info: Mapping[str, Any]
     server_info: Mapping[str, Any]
     absent: Mapping[Capability, str]
+    engine: Profile = SGLANG
 
     @property
     def model(self) -> str:
@@ -59,6 +51,10 @@ class Server:
         """Return why the server lacks `capability`; empty where it has it."""
         return self.absent.get(Capability(capability), "")
 
+    def constrained(self, capability: Capability | str, grammar: Any) -> dict[str, Any]:
+        """Return the keys of an OpenAI request that hold its answer to a grammar."""
+        return self.engine.constrain(Capability(capability), grammar)
+
     @property
     def context_length(self) -> int:
         """Most tokens of one request, prompt and answer together; 0 where it isn't told."""
@@ -70,14 +66,34 @@ class Server:
         return int(self.server_info.get("page_size") or 1)
 
 
-def discover(client: httpx.Client) -> Server:
+def discover(client: httpx.Client, engine: Profile = SGLANG) -> Server:
     """Ask the server what it is and can do.
 
     Raises:
-        NotSglang: Something else answers there.
+        NotSglang: Something else than SGLang answers there.
+        OtherServer: Something else than the named engine does.
         BadAnswer: An answer has another status or shape than SGLang's.
         httpx.TransportError: It doesn't answer.
     """
+    return _sglang(client) if engine.native else _other(client, engine)
+
+
+def _other(client: httpx.Client, engine: Profile) -> Server:
+    """Ask a server of another engine: its profile knows what it does, and `/v1/models` which."""
+    try:
+        card = _served(client)
+    except BadAnswer as error:
+        if error.status is not None and error.status >= httpx.codes.INTERNAL_SERVER_ERROR:
+            raise
+        raise OtherServer(error.url, f"not {engine.title}: {error.problem}") from error
+    absent = {**engine.absent}
+    if Capability.CHAT not in absent and (reason := _no_chat(client, str(card["id"]))):
+        absent[Capability.CHAT] = reason
+    return Server(str(client.base_url).rstrip("/"), card, {}, {}, absent, engine)
+
+
+def _sglang(client: httpx.Client) -> Server:
+    """Ask a server of SGLang."""
     model_info = _model_info(client)
     server_info = _object(client, "/server_info")
     absent = {**_absent(model_info, server_info)}
@@ -126,10 +142,13 @@ def _served(client: httpx.Client) -> Json:
     raise BadAnswer(f"{client.base_url}v1/models", "the answer lists no model", body=str(models))
 
 
+_OF_ANY_MODEL = {Capability.EMBEDDING, Capability.NATIVE}
+
+
 def _absent(model_info: Json, server_info: Json) -> dict[Capability, str]:
     if not model_info.get("is_generation", True):
         makes = "the model makes embeddings"
-        return {one: makes for one in Capability if one is not Capability.EMBEDDING}
+        return {one: makes for one in Capability if one not in _OF_ANY_MODEL}
     absent = {Capability.EMBEDDING: "the server was started without --is-embedding"}
     backend = server_info.get("grammar_backend") or "none"
     if backend == "none":
@@ -144,9 +163,9 @@ def _absent(model_info: Json, server_info: Json) -> dict[Capability, str]:
     return absent
 
 
-def _no_chat(client: httpx.Client) -> str:
+def _no_chat(client: httpx.Client, model: str = "default") -> str:
     """Ask for one token of chat; return the reason only where a template is what lacks."""
-    body = {"model": "default", "messages": [{"role": "user", "content": "a"}], "max_tokens": 1}
+    body = {"model": model, "messages": [{"role": "user", "content": "a"}], "max_tokens": 1}
     answer = client.post("/v1/chat/completions", json=body)
     refused = httpx.codes.is_client_error(answer.status_code)
     return "the model has no chat template" if refused and "template" in answer.text else ""

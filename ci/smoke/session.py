@@ -10,6 +10,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from ci.engines import profile
 from ci.report.model import Case
 from ci.smoke import ANSWERS, SUITE
 from ci.smoke.record import Found, Journal, first_line, found_in, skip_reason
@@ -106,9 +107,11 @@ class Recorder:
         """Ask for one token after a case; return what went wrong, None where the server answers."""
         known = self._config.stash.get(SERVER, None)
         embeds = known is not None and not known.can("generation")
+        engine = known.engine if known else profile(self._config.getoption("--sglang-engine"))
         try:
             with open_client(self._config.getoption("--sglang-url"), PULSE_TIMEOUT) as client:
-                _ask_for_a_token(client, embeds=embeds)
+                path, body = engine.one_token(known.model if known else "", generation=not embeds)
+                client.post(path, json=body)
         except httpx.TransportError as error:
             cause = f"server stopped answering after {name}: {explain(error)}"
             return Found(blame(error), cause)
@@ -124,13 +127,6 @@ class Recorder:
     def _progress(self, **fact: str | int) -> None:
         if self._journal:
             self._journal.progress(**fact)
-
-
-def _ask_for_a_token(client: httpx.Client, *, embeds: bool) -> None:
-    if embeds:
-        client.post("/v1/embeddings", json={"model": "default", "input": "a"})
-    else:
-        client.post("/generate", json={"text": "a", "sampling_params": {"max_new_tokens": 1}})
 
 
 def case_names(items: list[pytest.Item]) -> dict[str, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 
-from ci.contract.exchange import Exchange
 from ci.errors import BadAnswer
 from ci.report.model import Case
+from ci.server.exchange import Exchange
 from ci.verdict import Outcome
 
 TOKENS = 32

@@ -11,6 +11,7 @@ from ci.contract.page import TITLES, cell, most, section
 from ci.contract.rules import Kind
 from ci.report.model import Case, Check, Report
 from ci.report.text import counts
+from ci.upgrade import speed
 from ci.upgrade.side import Side
 from ci.verdict import Outcome
 
@@ -46,6 +47,7 @@ def page(found: Findings, allowance: Allowance) -> str:
     lines += ["| what was tried | verdict | |", "|---|---|---|"]
     lines += [_row(check) for check in found.report.checks]
     lines += ["", "## What breaks for you", "", *_yours(found), ""]
+    lines += ["## Performance", "", *speed.section(found.report), ""]
     lines += ["## What is deprecated", "", *_deprecated(found), ""]
     lines += ["## What else changed", ""]
     for part in found.compared:
@@ -76,9 +78,11 @@ def _yours(found: Findings) -> Iterator[str]:
 
 
 def _bad(found: Findings) -> Iterator[tuple[Check, Case]]:
+    """Yield the cases that stand for themselves; a speed that can't be told breaks nothing."""
     for check in found.report.checks:
+        bad = BAD - {Outcome.INCONCLUSIVE} if check.name == speed.NAME else BAD
         if check.name != "contract":
-            yield from ((check, case) for case in check.cases if case.outcome in BAD)
+            yield from ((check, case) for case in check.cases if case.outcome in bad)
 
 
 def _told(case: Case) -> str:

@@ -14,22 +14,19 @@ from ci.contract.check import cases as contract_cases
 from ci.contract.compare import Compared, compare
 from ci.contract.model import Part
 from ci.contract.run import allowance_of
-from ci.report.model import Case, Check, NotRun, Report, now
+from ci.performance import Contest
+from ci.report.model import Case, Check, Report, now
 from ci.report.progress import Progress
 from ci.server.model_files import resolve
 from ci.settings import Settings
 from ci.stages import Stages
-from ci.upgrade import dashboards, flags, greedy
+from ci.upgrade import dashboards, flags, greedy, speed
 from ci.upgrade.dashboards import Board
 from ci.upgrade.environments import Installer
 from ci.upgrade.page import PAGE, Findings, page
 from ci.upgrade.side import Side
 from ci.verdict import Outcome
 
-PERFORMANCE = NotRun(
-    stage="performance",
-    needs="two servers: sglang-ci compare BASELINE CANDIDATE says which is faster",
-)
 UNKNOWN = Part(unknown="the version could not be installed")
 
 
@@ -42,12 +39,14 @@ class Upgrade:
         settings: The user's settings: model, flags, budgets, accepted changes.
         boards: The user's dashboards.
         installer: What installs both.
+        contest: How their speed is compared; not at all where None.
     """
 
     versions: tuple[str, str]
     settings: Settings
     boards: tuple[Board, ...]
     installer: Installer
+    contest: Contest | None = None
 
     async def advise(self, progress: Progress, folder: Path) -> Report:
         """Try both versions, and report; the page goes beside the report."""
@@ -59,8 +58,9 @@ class Upgrade:
                 await side.explore(self.settings, self.installer, stages)
             for name, cases in (await self._questions(old, new)).items():
                 await stages.run(name, partial(_judged, name, cases, stages))
+            await self._race(old, new, stages)
 
-        report = await stages.report(work, not_run=(PERFORMANCE,), facts=self._facts())
+        report = await stages.report(work, facts=self._facts())
         plain = _without(report, self.installer.folder)
         findings = Findings(plain, old, new, self._compared(old, new))
         text = page(findings, allowance_of(self.settings.contract))
@@ -85,6 +85,16 @@ class Upgrade:
         if old.outputs and new.outputs:
             found["outputs"] = [greedy.case((old.outputs[0], new.outputs[0]), old.outputs[1])]
         return found
+
+    async def _race(self, old: Side, new: Side, stages: Stages) -> None:
+        """Compare the speed of both, where that is wanted and both came up."""
+        if self.contest is None:
+            stages.left_out(speed.NAME, speed.UNWANTED)
+        elif old.settings is None or new.settings is None:
+            stages.left_out(speed.NAME, speed.UNBOOTED)
+        else:
+            race = speed.Race(self.versions, (old.settings, new.settings), self.contest)
+            await stages.run(speed.NAME, partial(race.run, stages))
 
     def _facts(self) -> dict[str, str]:
         names = ", ".join(board.name for board in self.boards) or "none"

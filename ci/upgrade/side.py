@@ -10,13 +10,13 @@ from pathlib import Path
 
 import anyio
 
-from ci.contract.exchange import exchanging
 from ci.contract.introspect import Interface, introspect
 from ci.contract.model import Contract, save
 from ci.contract.record import installed, record
 from ci.errors import SglangCiError
 from ci.pipeline import smoke_options
 from ci.report.model import Case, Check, now
+from ci.server.exchange import exchanging
 from ci.server.process import ServerProcess
 from ci.serving import readiness, served
 from ci.settings import Settings
@@ -46,7 +46,7 @@ class Side:
         version: The SGLang version.
         baseline: Whether it is the old one: its faults are no fault of the upgrade.
         contract: What it gives others to rely on; None where not even that could be had.
-        booted: Whether a server of it came up.
+        settings: What starts a server of it; None before a server of it came up.
         outputs: Its greedy outputs, twice.
         warnings: Lines of its log that speak of deprecation.
     """
@@ -54,7 +54,7 @@ class Side:
     version: str
     baseline: bool
     contract: Contract | None = None
-    booted: bool = False
+    settings: Settings | None = None
     outputs: list[greedy.Outputs] = field(default_factory=list)
     warnings: tuple[str, ...] = ()
 
@@ -75,9 +75,10 @@ class Side:
         environment, interface = made[0]
         self.contract = installed(interface, self.version)
         log = stages.folder / f"server-{self.version}.log"
+        own = _by(environment, settings)
         try:
-            async with served(_by(environment, settings), log) as server:
-                await self._ask(server, settings, interface, stages)
+            async with served(own, log) as server:
+                await self._ask(server, own, interface, stages)
         except SglangCiError as error:
             await stages.fail(self._stage("boot"), self._own(error))
         self.warnings = tuple(_warnings(log))
@@ -90,7 +91,7 @@ class Side:
         check = await stages.run(self._stage("boot"), partial(self._mild, "boot", ready))
         if any(case.outcome is not Outcome.PASSED for case in check.cases):
             return
-        self.booted = True
+        self.settings = settings
         died = partial(server.died, "asked")
         work = partial(self._record, server.url, settings, interface)
         await stages.run(self._stage("record"), work, death=died)

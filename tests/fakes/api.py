@@ -19,7 +19,10 @@ from tests.fakes.shapes import Json
 LIMITS = {"max_new_tokens": (0, 10**6), "temperature": (0, 100), "top_p": (0, 1), "n": (1, 64)}
 """Least and most allowed value of the numeric sampling parameters that are checked."""
 
-OTHERS = ("top_k", "min_p", "regex", "ebnf", "json_schema", "stop", "stop_token_ids")
+OTHERS = (
+    *("top_k", "min_p", "frequency_penalty", "regex", "ebnf", "json_schema"),
+    *("stop", "stop_token_ids"),
+)
 SAMPLING = {*LIMITS, *OTHERS, "no_stop_trim", "ignore_eos"}
 ROLES = {"system", "user", "assistant", "tool"}
 

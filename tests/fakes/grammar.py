@@ -73,7 +73,14 @@ def _of(kind: str, value: Any) -> str:
 def _instance(schema: dict[str, Any]) -> Any:
     if "enum" in schema:
         return schema["enum"][0]
-    kinds: dict[str, Any] = {"string": "a", "integer": 1, "boolean": True, "array": []}
+    if "anyOf" in schema:
+        return _instance(schema["anyOf"][0])
+    kinds: dict[str, Any] = {
+        "string": _shortest(schema.get("pattern", "a").strip("^$")),
+        "integer": schema.get("minimum", 1),
+        "boolean": True,
+        "array": [_instance(schema["items"])] * schema["minItems"] if "minItems" in schema else [],
+    }
     if schema.get("type") == "object":
         return {key: _instance(value) for key, value in schema.get("properties", {}).items()}
     if schema.get("type") not in kinds:

@@ -19,7 +19,8 @@ def native_logprobs(made: Made, body: Json, faults: Faults) -> Json:
     top, count = _top(faults), body.get("top_logprobs_num", 0)
     found: Json = {"output_token_logprobs": [[top[0], one, None] for one in made.ids]}
     if body.get("logprob_start_len") == 0:
-        pairs = [[LOGPROB, one, None] for one in made.prompt]
+        texts = bool(body.get("return_text_in_logprobs"))
+        pairs = [[LOGPROB, one, decode([one]) if texts else None] for one in made.prompt]
         found["input_token_logprobs"] = [[None, *pairs[0][1:]], *pairs[1:]]
     if count:
         found["output_top_logprobs"] = [

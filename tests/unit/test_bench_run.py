@@ -22,6 +22,7 @@ from ci.bench.run import Bench, bench
 from ci.bench.saturation import Bounds
 from ci.bench.schedule import Closed, Open
 from ci.bench.scrape import Metrics, scrape
+from ci.engines.metrics import MetricNames
 from ci.errors import Unreachable, UsageError
 from ci.report.model import Case
 from ci.verdict import Outcome, Verdict
@@ -126,8 +127,8 @@ async def test_a_server_that_counts_late_is_waited_for(
     """A server that counts a request after its last byte disagrees with every client."""
     pages: list[Metrics | None] = []
 
-    async def late(client: Client) -> Metrics | None:
-        pages.append(await scrape(client))
+    async def late(client: Client, names: MetricNames) -> Metrics | None:
+        pages.append(await scrape(client, names))
         return pages[0] if len(pages) == 2 else pages[-1]
 
     monkeypatch.setattr("ci.bench.session.scrape", late)

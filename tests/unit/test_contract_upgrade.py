@@ -12,11 +12,11 @@ import pytest
 
 from ci.contract.check import Allowance
 from ci.contract.compare import compare
-from ci.contract.exchange import exchanging
 from ci.contract.introspect import flags_part
 from ci.contract.model import Part
 from ci.errors import SglangCiError, UsageError
 from ci.report.model import Case, Check, Report, now
+from ci.server.exchange import exchanging
 from ci.upgrade import dashboards, flags, greedy, page
 from ci.upgrade.environments import COMPLETE, Installer, NotInstallable
 from ci.upgrade.side import Side

@@ -19,8 +19,7 @@ import pytest
 
 from ci.errors import CheckBroken, UsageError
 from ci.health import agent as agents
-from ci.health.agent import role_of
-from ci.health.targets import AgentTarget, HostTarget, State, Target
+from ci.health.targets import AgentTarget, HostTarget, State, Target, role_of
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -47,7 +46,7 @@ SERVER = ("bash", "-c", CHILDREN, "sglang.launch_server")
 )
 def test_roles(title: str, role: str) -> None:
     """The wrong process is hurt."""
-    assert role_of(title) == role
+    assert role_of(title) == agents.role_of(title) == role
 
 
 @pytest.fixture

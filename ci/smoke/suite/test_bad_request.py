@@ -52,21 +52,28 @@ def refused(response: httpx.Response) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _serves_on(ask: Ask) -> Iterator[None]:
+def _serves_on(ask: Ask, server: Server) -> Iterator[None]:
     """Have the server answer a good request after each bad one."""
     yield
-    ask.generate("a", max_new_tokens=2)
+    ask.answers_still(server)
 
 
-@pytest.mark.needs("generation")
-@pytest.mark.parametrize("path", ["/generate", "/v1/completions", "/v1/chat/completions"])
+@pytest.mark.needs("generation", "strict")
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("/generate", marks=pytest.mark.needs("native")),
+        "/v1/completions",
+        "/v1/chat/completions",
+    ],
+)
 def test_malformed_json(client: httpx.Client, path: str) -> None:
     """A body that isn't JSON."""
     headers = {"content-type": "application/json"}
     refused(client.post(path, content=b'{"text": "a"', headers=headers))
 
 
-@pytest.mark.needs("generation")
+@pytest.mark.needs("generation", "native")
 @pytest.mark.parametrize("fault", NATIVE)
 def test_generate(client: httpx.Client, fault: str) -> None:
     """A request to `/generate` with a wrong key or value."""
@@ -74,14 +81,14 @@ def test_generate(client: httpx.Client, fault: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [pytest.param(kind, marks=pytest.mark.needs(kind)) for kind in GRAMMARS]
+    "kind", [pytest.param(kind, marks=pytest.mark.needs(kind, "native")) for kind in GRAMMARS]
 )
 def test_broken_grammar(client: httpx.Client, kind: str) -> None:
     """A grammar that can't be compiled."""
     refused(client.post("/generate", json=GRAMMARS[kind]))
 
 
-@pytest.mark.needs("generation")
+@pytest.mark.needs("generation", "strict")
 @pytest.mark.parametrize("fault", COMPLETIONS)
 def test_completion(ask: Ask, fault: str) -> None:
     """A request to `/v1/completions` with a wrong value."""
@@ -90,7 +97,7 @@ def test_completion(ask: Ask, fault: str) -> None:
     )
 
 
-@pytest.mark.needs("chat")
+@pytest.mark.needs("chat", "strict")
 @pytest.mark.parametrize("fault", CHATS)
 def test_chat(ask: Ask, fault: str) -> None:
     """A request to `/v1/chat/completions` with a wrong value."""
@@ -98,13 +105,13 @@ def test_chat(ask: Ask, fault: str) -> None:
     refused(ask.client.post("/v1/chat/completions", json=body))
 
 
-@pytest.mark.needs("generation")
+@pytest.mark.needs("generation", "native")
 def test_too_long_a_prompt(client: httpx.Client, server: Server) -> None:
     """A prompt of more tokens than the model's context."""
     refused(client.post("/generate", json=native(too_long(server))))
 
 
-@pytest.mark.needs("generation")
+@pytest.mark.needs("generation", "native")
 def test_too_long_a_prompt_to_stream(client: httpx.Client, server: Server) -> None:
     """The same with a stream: refused at once, or by an error as its only event."""
     response = client.post("/generate", json=native(too_long(server), {"stream": True}))

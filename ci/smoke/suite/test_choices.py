@@ -11,7 +11,7 @@ PROMPT = "A word:"
 TWO = {"n": 2, "max_tokens": 4, "ignore_eos": True, "temperature": 1}
 
 
-@pytest.mark.needs("generation")
+@pytest.mark.needs("generation", "native")
 def test_generate_gives_n_answers(ask: Ask) -> None:
     """`n` answers come, each with its own tokens."""
     body = native(PROMPT, n=2, max_new_tokens=4, ignore_eos=True, temperature=1)
@@ -20,7 +20,7 @@ def test_generate_gives_n_answers(ask: Ask) -> None:
     assert lengths == [4, 4], f"2 answers of 4 tokens were asked for, their lengths: {lengths}"
 
 
-@pytest.mark.needs("generation")
+@pytest.mark.needs("generation", "choices", "exact_usage")
 def test_completion_gives_n_choices(ask: Ask) -> None:
     """`n` choices come, and usage counts the tokens of all."""
     answer = ask.complete(PROMPT, **TWO)
@@ -29,7 +29,7 @@ def test_completion_gives_n_choices(ask: Ask) -> None:
     assert counted == 8, f"2 choices of 4 tokens, usage counts {counted}"
 
 
-@pytest.mark.needs("chat")
+@pytest.mark.needs("chat", "choices", "exact_usage")
 def test_chat_gives_n_choices(ask: Ask) -> None:
     """`n` choices come, and usage counts the tokens of all."""
     answer = ask.chat("Say a word.", **TWO)
@@ -38,7 +38,7 @@ def test_chat_gives_n_choices(ask: Ask) -> None:
     assert counted == 8, f"2 choices of 4 tokens, usage counts {counted}"
 
 
-@pytest.mark.needs("generation")
+@pytest.mark.needs("generation", "choices")
 def test_stream_ends_each_choice(ask: Ask) -> None:
     """In a stream of several choices each of them ends once."""
     sent = ask.stream("/v1/completions", ask.openai(prompt=PROMPT, **TWO))

@@ -6,7 +6,6 @@ leaves white space free: an answer that ran out of tokens there must be the star
 
 import json
 import re
-from typing import Any
 
 import pytest
 
@@ -59,26 +58,26 @@ def allowed(text: str, ending: str | None) -> None:
     assert json.loads(text)["answer"] in {"yes", "no"}, f"not of the schema: {text!r}"
 
 
-@pytest.mark.needs("regex")
+@pytest.mark.needs("regex", "native")
 @pytest.mark.parametrize("shape", SHAPES)
 def test_regex(ask: Ask, shape: str) -> None:
     """Text in the shape of a format, by a regular expression."""
     follows(ask.generate(PROMPT, max_new_tokens=128, regex=SHAPES[shape]), SHAPES[shape])
 
 
-@pytest.mark.needs("regex")
+@pytest.mark.needs("regex", "native")
 def test_regex_while_sampling(ask: Ask) -> None:
     """A regular expression holds at temperature 1 too."""
     follows(ask.generate(PROMPT, temperature=1, regex="[0-9]{2}:[a-f]{3}"), "[0-9]{2}:[a-f]{3}")
 
 
-@pytest.mark.needs("ebnf")
+@pytest.mark.needs("ebnf", "native")
 def test_ebnf(ask: Ask) -> None:
     """XML by a grammar in EBNF."""
     follows(ask.generate(PROMPT, max_new_tokens=128, ebnf=EBNF), EBNF_AS_REGEX)
 
 
-@pytest.mark.needs("json_schema")
+@pytest.mark.needs("json_schema", "native")
 def test_json_schema(ask: Ask) -> None:
     """JSON by a schema, on `/generate`."""
     answer = ask.generate(PROMPT, max_new_tokens=64, json_schema=json.dumps(SCHEMA))
@@ -90,7 +89,6 @@ def test_json_schema_in_chat(ask: Ask, server: Server) -> None:
     """JSON by a schema, as `response_format` of a chat."""
     if server.server_info.get("reasoning_parser"):
         pytest.skip("the model may spend all tokens on thoughts, which no schema binds")
-    schema: dict[str, Any] = {"name": "thing", "schema": SCHEMA}
-    form = {"type": "json_schema", "json_schema": schema}
-    choice = ask.chat("Describe the thing.", max_tokens=64, response_format=form).choices[0]
+    form = server.constrained("json_schema", SCHEMA)
+    choice = ask.chat("Describe the thing.", max_tokens=64, **form).choices[0]
     allowed(choice.message.content or "", choice.finish_reason)

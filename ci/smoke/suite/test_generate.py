@@ -4,7 +4,7 @@ import pytest
 
 from ci.smoke.ask import ECHO, Ask, fresh
 
-pytestmark = pytest.mark.needs("generation")
+pytestmark = pytest.mark.needs("generation", "native")
 
 PROMPT = "The capital of France is"
 

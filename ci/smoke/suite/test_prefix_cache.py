@@ -6,7 +6,7 @@ from ci.smoke.ask import ECHO, Ask, fresh
 from ci.smoke.server import Server
 
 
-@pytest.mark.needs("prefix_cache")
+@pytest.mark.needs("prefix_cache", "native")
 def test_each_turn_finds_the_turns_before(ask: Ask, server: Server) -> None:
     """Of each turn's prompt all is cached that was prompt before, up to a page."""
     step = server.page_size + 32
@@ -22,7 +22,7 @@ def test_each_turn_finds_the_turns_before(ask: Ask, server: Server) -> None:
         said += [*added, *turn.output_ids]
 
 
-@pytest.mark.needs("prefix_cache")
+@pytest.mark.needs("prefix_cache", "native")
 def test_new_prompt_finds_nothing(ask: Ask, server: Server) -> None:
     """A prompt that was never sent is not reported as cached."""
     meta = ask.generate(fresh(server.page_size + 32)).meta_info

@@ -98,6 +98,9 @@ async def exchanging(
 ) -> AsyncIterator[Exchange]:
     """Open connections to the server at `url`; a request may take `seconds`.
 
+    Each has a connection of its own: a server closes it after some faults, and the next request
+    must not be the one that shows it.
+
     Raises:
         UsageError: `url` is not the URL of a server.
     """
@@ -106,6 +109,7 @@ async def exchanging(
         transport=transport,
         timeout=httpx.Timeout(seconds),
         trust_env=False,
+        limits=httpx.Limits(max_keepalive_connections=0),
         follow_redirects=False,
     ) as http:
         yield Exchange(at, http, seconds)

@@ -1,0 +1,1 @@
+"""Generated smoke cases: small programs of SGLang's language with properties that must hold."""

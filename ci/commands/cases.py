@@ -1,0 +1,53 @@
+"""The subcommand that generates smoke cases against a running server."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ci.commands.options import ConfigFile, ReportDir, Set, effective
+from ci.commands.outcome import one_stage
+from ci.commands.server import Url
+
+if TYPE_CHECKING:
+    from ci.report.model import Check
+    from ci.stages import Stages
+
+Topics = Annotated[
+    list[str] | None, typer.Option("--topic", help="A topic of prompts; may be repeated.")
+]
+Capabilities = Annotated[
+    list[str] | None, typer.Option("--capability", help="What to try; may be repeated.")
+]
+
+
+def generate_cases(
+    url: Url,
+    out: Annotated[Path, typer.Option(help="Folder that the cases are written to.")],
+    seed: Annotated[int, typer.Option(help="Where the random choices start.")] = 0,
+    count: Annotated[int, typer.Option(min=1, max=5000, help="How many cases to write.")] = 63,
+    topic: Topics = None,
+    capability: Capabilities = None,
+    record: Annotated[  # noqa: FBT002
+        bool, typer.Option("--record", help="Hold later answers to those of this server.")
+    ] = False,
+    python: Annotated[str, typer.Option(help="An interpreter that has SGLang.")] = sys.executable,
+    config: ConfigFile = None,
+    settings: Set = None,
+    report_dir: ReportDir = None,
+) -> None:
+    """Write smoke cases with SGLang's frontend language, tried on a running server."""
+    from ci.cases import generate
+    from ci.cases.language import Language
+
+    at = effective(config, settings, {}).settings
+    asked = generate.Asked(out, seed, count, tuple(topic or ()), tuple(capability or ()), record)
+    language = Language(url, python, at.smoke.timeout, at.smoke.budget)
+
+    async def generated(stages: Stages) -> Check:
+        return await generate.generate(language, asked, stages.case)
+
+    one_stage(at, report_dir, generate.NAME, generated)

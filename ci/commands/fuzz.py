@@ -1,0 +1,43 @@
+"""The subcommand that asks a server what nobody would ask."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed
+from ci.commands.outcome import one_stage
+from ci.commands.server import Url
+from ci.errors import UsageError
+
+if TYPE_CHECKING:
+    from ci.report.model import Check
+    from ci.stages import Stages
+
+Operation = Annotated[
+    list[str] | None,
+    typer.Option("--operation", help="Which, as a regular expression; several; default all."),
+]
+
+
+def fuzz(
+    url: Url,
+    operation: Operation = None,
+    config: ConfigFile = None,
+    settings: Set = None,
+    report_dir: ReportDir = None,
+) -> None:
+    """Ask every operation with requests drawn from the server's own schema."""
+    from ci.fuzz.check import NAME, Fuzzing
+
+    if find_spec("schemathesis") is None:
+        raise UsageError("fuzz needs Schemathesis: install sglang-ci[fuzz]")
+    at = effective(config, settings, listed("fuzz.include", operation)).settings
+
+    async def work(stages: Stages) -> Check:
+        run = Fuzzing(url, at.fuzz, stages.case, stages.progress.note)
+        return await run.check(stages.folder)
+
+    one_stage(at, report_dir, NAME, work)

@@ -1,0 +1,1 @@
+"""Requests that nobody wrote: drawn from a server's schema, sent, and judged."""

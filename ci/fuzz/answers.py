@@ -1,0 +1,126 @@
+"""Sends drawn requests, and says what is wrong with an answer."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass, field
+from typing import Any
+
+import anyio
+
+from ci.errors import AnswerFault
+from ci.fuzz.drawn import Drawn
+from ci.server.exchange import Answer, Exchange
+
+SERVER_ERRORS = range(500, 600)
+NOT_IMPLEMENTED = 501
+BODY = 300
+"""Most characters of an answer's body that are told."""
+LINKS = {
+    "model": ("GET /v1/models", ("data", 0, "id")),
+    "response_id": ("POST /v1/responses", ("id",)),
+}
+"""Parameters of paths, and where an earlier answer gave a real value of each."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """A request, and what came of it.
+
+    Args:
+        drawn: The request.
+        seconds: How long it took.
+        status: The answer's HTTP status; None where no whole answer came.
+        wrong: What is wrong with the answer; empty for nothing.
+    """
+
+    drawn: Drawn
+    seconds: float
+    status: int | None
+    wrong: str
+
+    @property
+    def defect(self) -> str:
+        """What is wrong, without what differs from request to request."""
+        return re.sub(r"[0-9a-f]{8,}|\d+|'[^']*'|\"[^\"]*\"", "…", self.wrong)
+
+    def line(self) -> str:
+        """Return one line of JSON; the request itself where something is wrong."""
+        told = {
+            "operation": self.drawn.operation,
+            "kind": self.drawn.kind,
+            "status": self.status,
+            "seconds": round(self.seconds, 4),
+        }
+        if self.wrong:
+            told |= {"wrong": self.wrong, "target": self.drawn.target, "body": self.drawn.text}
+        return json.dumps(told)
+
+
+@dataclass
+class Sender:
+    """Sends requests to one server, and gives them the names that it gave.
+
+    Args:
+        exchange: The server.
+    """
+
+    exchange: Exchange
+    _known: dict[str, str] = field(default_factory=dict)
+    _turn: int = 0
+
+    async def send(self, drawn: Drawn) -> Sent:
+        """Send a request, and judge the answer."""
+        begin = anyio.current_time()
+        target = self._linked(drawn)
+        try:
+            answer = await self.exchange.ask(drawn.method, target, drawn.raw, drawn.headers)
+        except AnswerFault as error:
+            return Sent(drawn, anyio.current_time() - begin, None, error.problem)
+        self._learn(drawn, answer)
+        seconds = anyio.current_time() - begin
+        return Sent(drawn, seconds, answer.status, wrong(answer))
+
+    def _linked(self, drawn: Drawn) -> str:
+        """Return the request's path, every second time with a name that is there."""
+        path = drawn.operation.partition(" ")[2]
+        self._turn += 1
+        for name, value in self._known.items():
+            if f"{{{name}}}" in path and self._turn % 2:
+                return path.replace(f"{{{name}}}", value)
+        return drawn.target
+
+    def _learn(self, drawn: Drawn, answer: Answer) -> None:
+        for name, (operation, steps) in LINKS.items():
+            if drawn.operation == operation and answer.status in range(200, 300):
+                found = _value(answer.body, steps)
+                if isinstance(found, str) and found.isprintable():
+                    self._known[name] = found
+
+
+def _value(body: str, steps: tuple[str | int, ...]) -> Any:
+    try:
+        found = json.loads(body)
+        for step in steps:
+            found = found[step]
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return None
+    return found
+
+
+def wrong(answer: Answer) -> str:
+    """Return what is wrong with an answer to any request whatever; empty for nothing.
+
+    A refusal is right: whether it should have been one is what the smoke suite asks. That
+    something isn't implemented (501) is a refusal too.
+    """
+    if answer.status in SERVER_ERRORS and answer.status != NOT_IMPLEMENTED:
+        body = " ".join(answer.body.split())
+        return f"HTTP {answer.status}: {body[:BODY] or 'no body'}"
+    if answer.kind == "application/json" and answer.body:
+        try:
+            json.loads(answer.body)
+        except (ValueError, RecursionError) as error:
+            return f"HTTP {answer.status}: says that it is JSON, and isn't: {error}"
+    return ""

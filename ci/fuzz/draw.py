@@ -1,0 +1,144 @@
+"""Draws requests from an OpenAPI document: a program of its own.
+
+    python -m ci.fuzz.draw SETTINGS <openapi.json
+
+Schemathesis knows what a schema allows and forbids; Hypothesis draws from that by a seed. Some
+schemas take minutes to draw from, which can be ended in a process only: this one is told in
+JSON (`Wanted`) how many requests to draw of which operations, and how long it may take over
+each kind, and prints one line of JSON a request (`Drawn`), or one that says why there are none.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from functools import partial
+from itertools import count
+from typing import Any
+
+from ci.fuzz.bodies import completed, limited
+from ci.fuzz.drawn import Drawn, Kind, Stopped, Wanted
+
+BASE = "http://server"
+"""Stands for the server's address in the commands that are printed."""
+OURS = {"x-schemathesis-testcaseid", "user-agent", "content-length", "connection"}
+
+
+AGAIN = 1.0
+"""Seconds after which a drawing that has swallowed the end of its time is told again."""
+
+
+class _Late(BaseException):
+    """The time of a kind is over."""
+
+
+@contextmanager
+def _within(seconds: float) -> Iterator[None]:
+    def late(*_: object) -> None:
+        raise _Late
+
+    signal.signal(signal.SIGALRM, late)
+    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+
+
+def main() -> None:
+    """Draw what is wanted, in the order in which it is wanted."""
+    import schemathesis
+    from schemathesis.core.result import Ok
+
+    wanted = Wanted(**json.loads(sys.argv[1]))
+    warnings.simplefilter("ignore")
+    schema = schemathesis.openapi.from_dict(json.load(sys.stdin))
+    found = {one.ok().label: one.ok() for one in schema.get_all_operations() if isinstance(one, Ok)}
+    for label in wanted.operations:
+        for kind in Kind:
+            if label in found:
+                _draw(found[label], label, kind, wanted)
+            else:
+                _print(Stopped(label, kind, "its description can't be read"))
+
+
+def _draw(operation: Any, label: str, kind: Kind, wanted: Wanted) -> None:
+    told, begin = "", time.monotonic()
+    try:
+        with _within(wanted.seconds):
+            _drawn(operation, kind, wanted, partial(_tell, label, kind, wanted, count()))
+    except (Exception, _Late) as error:  # noqa: BLE001 - what can't be drawn from ends no other
+        late = time.monotonic() - begin > wanted.seconds  # which may look like any fault
+        told = f"the {wanted.seconds:g} s for drawing were spent" if late else _first_line(error)
+    _print(Stopped(label, kind, told))
+
+
+def _print(one: Drawn | Stopped) -> None:
+    """Print a whole line, however late it is."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+    sys.stdout.write(f"{json.dumps(asdict(one))}\n")
+    sys.stdout.flush()
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+
+
+def _first_line(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}".splitlines()[0]
+
+
+def _drawn(operation: Any, kind: Kind, wanted: Wanted, tell: Callable[[Any], None]) -> None:
+    """Call `tell` with each case of a kind."""
+    from hypothesis import HealthCheck, Phase, given, seed, settings
+    from schemathesis import GenerationMode
+
+    mode = GenerationMode.POSITIVE if kind is Kind.VALID else GenerationMode.NEGATIVE
+    quiet = settings(
+        max_examples=wanted.examples,
+        database=None,
+        deadline=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+
+    @seed(wanted.seed)
+    @quiet
+    @given(operation.as_strategy(generation_mode=mode))
+    def draw(case: Any) -> None:
+        tell(case)
+
+    draw()
+
+
+def _tell(label: str, kind: Kind, wanted: Wanted, turn: Iterator[int], case: Any) -> None:
+    """Print a request; of the valid ones every second can't be without what it needs."""
+    import requests
+
+    if kind is Kind.VALID and next(turn) % 2:
+        case.body = completed(case.body, case.operation.path)
+    case.body = limited(case.body, wanted.output_tokens)
+    made = requests.Request(**case.as_transport_kwargs(base_url=BASE)).prepare()
+    body = made.body if made.body is not None else b""
+    raw = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else bytes(body)
+    headers = {name: _text(value) for name, value in made.headers.items()}
+    drawn = Drawn(
+        operation=label,
+        kind=kind,
+        method=str(made.method),
+        target=str(made.url).removeprefix(BASE),
+        headers={name: value for name, value in headers.items() if name.lower() not in OURS},
+        body=raw.decode("latin-1"),
+    )
+    _print(drawn)
+
+
+def _text(value: str | bytes) -> str:
+    return value.decode("latin-1") if isinstance(value, bytes) else value
+
+
+if __name__ == "__main__":
+    main()

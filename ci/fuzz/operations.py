@@ -1,0 +1,65 @@
+"""Which operations of a server are asked."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ci.errors import BadAnswer
+from ci.server.exchange import Exchange
+
+SCHEMA = "/openapi.json"
+METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
+
+
+@dataclass(frozen=True)
+class Operations:
+    """Operations as `POST /generate`, in the schema's order.
+
+    Args:
+        asked: Those that are asked.
+        left_out: The others.
+    """
+
+    asked: tuple[str, ...]
+    left_out: tuple[str, ...]
+
+
+async def schema_of(exchange: Exchange) -> Mapping[str, Any]:
+    """Return the OpenAPI document of a server.
+
+    Raises:
+        AnswerFault: It gives none.
+    """
+    import json
+
+    answer = await exchange.ask("GET", SCHEMA)
+    try:
+        found = json.loads(answer.body)
+        paths = found["paths"] if answer.status < 300 else None  # noqa: PLR2004
+    except (ValueError, LookupError, TypeError):
+        paths = None
+    if not isinstance(paths, dict):
+        raise BadAnswer(f"{exchange.url}{SCHEMA}", f"HTTP {answer.status} and no OpenAPI document")
+    return dict(found)
+
+
+def choose(
+    document: Mapping[str, Any], include: Sequence[str], exclude: Sequence[str]
+) -> Operations:
+    """Return the operations that match one of `include` as a whole, and none of `exclude`."""
+    found = [
+        f"{method.upper()} {path}"
+        for path, item in document["paths"].items()
+        if isinstance(item, dict)
+        for method in METHODS
+        if method in item
+    ]
+    asked = [one for one in found if _any(include, one) and not _any(exclude, one)]
+    return Operations(tuple(asked), tuple(one for one in found if one not in asked))
+
+
+def _any(patterns: Sequence[str], operation: str) -> bool:
+    return any(re.fullmatch(pattern, operation) for pattern in patterns)

@@ -1,0 +1,26 @@
+"""The settings of the engine: which server software is proven."""
+
+from __future__ import annotations
+
+from pydantic import Field
+
+from ci.settings.fields import Section
+
+SGLANG = "sglang"
+"""Name of the profile that is used where none is named."""
+
+
+class EngineSettings(Section):
+    """[engine]: which server software is proven, and where it is installed."""
+
+    profile: str = Field(
+        SGLANG, min_length=1, description="An engine profile, ours or an installed package's."
+    )
+    python: str = Field(
+        "", description="Interpreter that has the engine; empty: this one. Not for sglang."
+    )
+    command: tuple[str, ...] = Field(
+        (),
+        description="Starts it instead; {model} {host} {port} {name} {python} are filled in."
+        " Not for sglang.",
+    )

@@ -1,0 +1,45 @@
+"""Drawn requests at a real SGLang: harmless operations pass, a known defect shows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from ci.fuzz.check import Fuzzing
+from ci.report.model import Check
+from ci.server.process import ServerProcess
+from ci.settings import Settings
+from ci.settings.fuzz import FuzzSettings
+from ci.verdict import Verdict
+
+pytestmark = pytest.mark.live
+
+pytest.importorskip("schemathesis")
+
+
+def fuzzed(url: str, folder: Path, *operations: str, **told: Any) -> Check:
+    """Return what a short run against a server found."""
+    settings = FuzzSettings(**({"examples": 5, "include": operations} | told))
+    run = Fuzzing(url, settings, lambda _: None, lambda _: None)
+    return anyio.run(run.check, folder)
+
+
+def test_operations_of_a_real_server(live_server: ServerProcess, tmp_path: Path) -> None:
+    """The check can't read SGLang's own description, or blames it for refusing nonsense."""
+    check = fuzzed(live_server.url, tmp_path, "POST /v1/tokenize", r"GET /v1/models/\{model\}")
+    assert check.verdict is Verdict.PASSED, check.cause
+    assert len(check.cases) == 2
+    assert check.facts["sglang"] == Settings().image.sglang_version
+
+
+def test_a_known_defect_of_a_real_server(live_server: ServerProcess, tmp_path: Path) -> None:
+    """The list of known defects excuses what isn't there, or not what is."""
+    bare = fuzzed(live_server.url, tmp_path, "GET /v1/loads", packaged=False)
+    assert bare.verdict is Verdict.FAILED
+    assert "HTTP 500" in bare.cause
+    excused = fuzzed(live_server.url, tmp_path, "GET /v1/loads")
+    assert excused.verdict is Verdict.PASSED, excused.cause
+    assert "accepted as" in excused.cases[0].message

@@ -1,0 +1,255 @@
+"""Drawn requests: they find what a server gets wrong, and only that."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from datetime import date
+from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
+
+import anyio
+import pytest
+
+from ci.errors import ServerFault, UsageError
+from ci.fuzz.bodies import completed, limited
+from ci.fuzz.check import ALIVE, SENT, Fuzzing
+from ci.fuzz.drawn import Drawn, Kind
+from ci.fuzz.known import Known, packaged
+from ci.fuzz.operations import choose
+from ci.report.model import Case, Check
+from ci.report.write import load
+from ci.settings.fuzz import CHANGING, FuzzSettings, KnownDefect
+from ci.verdict import Outcome, Verdict
+from tests.fakes.described import Described, described
+from tests.unit.commands import Command
+
+pytestmark = pytest.mark.unit
+
+TOO_LARGE: dict[str, Any] = {
+    "id": "large sizes",
+    "operation": "POST /sizes",
+    "answer": "too large",
+    "until": date(2999, 1, 1),
+    "reason": "nobody has time",
+}
+
+
+def fuzzed(server: Described, folder: Path, **told: Any) -> Check:
+    """Return what a short run against a server found."""
+    settings = FuzzSettings(**({"examples": 12, "timeout": 1.0, "packaged": False} | told))
+    run = Fuzzing(server.url, settings, Mock(), Mock())
+    return anyio.run(run.check, folder)
+
+
+def sent(folder: Path) -> list[dict[str, Any]]:
+    """Return what a run kept of each request."""
+    return [json.loads(line) for line in (folder / SENT).read_text().splitlines()]
+
+
+def failed(check: Check) -> dict[str, Case]:
+    """Return the cases that failed, by name."""
+    return {case.name: case for case in check.cases if case.outcome is Outcome.FAILED}
+
+
+def test_a_good_server_passes(tmp_path: Path) -> None:
+    """A server that refuses what it must refuse is blamed for that."""
+    with described() as server:
+        check = fuzzed(server, tmp_path)
+    assert check.verdict is Verdict.PASSED, check.cause
+    assert [case.name for case in check.cases] == ["POST /sizes", "GET /ready"]
+    assert check.facts["operations left out"] == "POST /flush_cache"
+    assert {line["status"] for line in sent(tmp_path)} == {200, 400}
+    assert not [path for path, _ in server.asked if path == "/flush_cache"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [
+        ("error", "HTTP 500: too large"),
+        ("no JSON", "says that it is JSON, and isn't"),
+        ("hang", "no complete answer within 1 s"),
+    ],
+)
+def test_a_fault_is_found_with_a_command_that_shows_it(
+    fault: str, told: str, tmp_path: Path
+) -> None:
+    """A fault that needs a value nobody wrote goes into production."""
+    with described(fault) as server:
+        check = fuzzed(server, tmp_path, examples=4)
+        found = failed(check)["POST /sizes"]
+    assert told in found.message
+    assert found.details.startswith(f"curl -sS -X POST {server.url}/sizes")
+    body = json.loads(found.details.partition("--data-binary '")[2].rstrip("'"))
+    assert body["size"] > 0
+    wrong = [line for line in sent(tmp_path) if "wrong" in line]
+    assert wrong
+    assert all(line["operation"] == "POST /sizes" and line["body"] for line in wrong)
+
+
+def test_a_server_that_dies_ends_the_run(tmp_path: Path) -> None:
+    """A run goes on for minutes against a dead server, and doesn't say what killed it."""
+    with described("death") as server:
+        check = fuzzed(server, tmp_path)
+    assert check.cause.startswith(f"{ALIVE}: not after POST /sizes")
+    case = failed(check)[ALIVE]
+    assert json.loads(case.details.splitlines()[0].partition("--data-binary '")[2].rstrip("'"))
+    assert "GET /ready" not in [case.name for case in check.cases]
+
+
+def test_a_known_defect_is_accepted_until_its_day(tmp_path: Path) -> None:
+    """A defect that nobody here can mend stops every release, or is accepted for ever."""
+    with described("error") as server:
+        check = fuzzed(server, tmp_path, known=(KnownDefect(**TOO_LARGE),))
+        assert check.verdict is Verdict.PASSED, check.cause
+        assert check.facts["known defects"].startswith("large sizes ")
+        over = KnownDefect(**(TOO_LARGE | {"until": date(2020, 1, 1)}))
+        check = fuzzed(server, tmp_path, known=(over,))
+    assert "accepted until 2020-01-01 only (large sizes)" in check.cause
+    assert check.facts["accepted no longer"] == "large sizes (2020-01-01)"
+
+
+def test_of_another_version_nothing_is_accepted(tmp_path: Path) -> None:
+    """A defect that was mended comes back unseen."""
+    older = KnownDefect(**(TOO_LARGE | {"versions": "<0.5.23"}))
+    with described("error") as server:
+        assert fuzzed(server, tmp_path, known=(older,)).verdict is Verdict.FAILED
+
+
+def test_deadly_requests_are_not_sent(tmp_path: Path) -> None:
+    """A known way to kill the server ends every run."""
+    deadly = {"id": "deadly", "operation": "POST /sizes", "withheld": '"size": ?[1-9]'}
+    entry = KnownDefect(**{**TOO_LARGE, "answer": "", **deadly})
+    with described("death") as server:
+        check = fuzzed(server, tmp_path, known=(entry,))
+        assert check.verdict is Verdict.PASSED, check.cause
+    assert "not sent" in check.cases[0].message
+
+
+def test_an_entry_that_nothing_met_is_named(tmp_path: Path) -> None:
+    """A list of excuses only ever grows."""
+    with described() as server:
+        check = fuzzed(server, tmp_path, known=(KnownDefect(**TOO_LARGE),))
+    assert check.facts["known defects, not met"] == "large sizes"
+
+
+def test_a_seed_repeats_a_run(tmp_path: Path) -> None:
+    """What was found can't be found again."""
+    asked = []
+    for seed in (5, 5, 6):
+        with described() as server:
+            fuzzed(server, tmp_path, seed=seed)
+            asked.append(server.asked)
+    assert asked[0] == asked[1] != asked[2]
+
+
+def test_a_budget_that_is_spent_proves_nothing(tmp_path: Path) -> None:
+    """A run that was cut after one operation passes for all of them."""
+    with described("hang") as server:
+        check = fuzzed(server, tmp_path, budget=3.0, examples=30)
+    cut = next(case for case in check.cases if case.name == "budget")
+    assert cut.outcome is Outcome.INCONCLUSIVE
+    assert "POST /sizes, GET /ready" in cut.message
+
+
+@pytest.mark.parametrize(("document", "error"), [(None, ServerFault), ({"a": 1}, ServerFault)])
+def test_a_server_without_a_schema_is_told(
+    document: dict[str, Any] | None, error: type[Exception], tmp_path: Path
+) -> None:
+    """A server that says nothing of itself passes."""
+    with described(document=document) as server, pytest.raises(error, match="OpenAPI"):
+        fuzzed(server, tmp_path)
+
+
+def test_operations_that_are_not_there_are_told(tmp_path: Path) -> None:
+    """A pattern with a typing error asks nothing, and passes."""
+    with described() as server, pytest.raises(UsageError, match="operations is POST /size"):
+        fuzzed(server, tmp_path, include=("POST /size",))
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/release_memory_occupation", "/update_weights_from_disk", "/load_lora_adapter"),
+        *("/flush_cache", "/pause_generation", "/hicache/storage-backend", "/set_internal_state"),
+        "/slow_down",
+    ],
+)
+def test_what_changes_the_server_is_left_out(path: str) -> None:
+    """A check ends what it checks."""
+    document: dict[str, Any] = {"paths": {path: {"post": {}}, "/generate": {"post": {}}}}
+    assert choose(document, [".*"], CHANGING).asked == ("POST /generate",)
+
+
+@pytest.mark.parametrize(
+    ("body", "held"),
+    [
+        ({"max_tokens": 10**9}, {"max_tokens": 8}),
+        ({"prompt": "a", "n": 99}, {"prompt": "a", "n": 8, "max_tokens": 8}),
+        ({"text": "a"}, {"text": "a", "sampling_params": {"max_new_tokens": 8}}),
+        ({"sampling_params": {"n": 10**6}}, {"sampling_params": {"n": 8, "max_new_tokens": 8}}),
+        ({"text": "a", "sampling_params": 3}, {"text": "a", "sampling_params": 3}),
+        ([{"n": 9}], [{"n": 8}]),
+        ({"max_tokens": "9", "n": True}, {"max_tokens": "9", "n": True}),
+        ("text", "text"),
+    ],
+)
+def test_no_request_asks_for_hours(body: Any, held: Any) -> None:
+    """One drawn number keeps the server busy for the rest of the run."""
+    assert limited(body, 8) == held
+
+
+def test_what_a_request_needs_is_given() -> None:
+    """Nearly all valid requests are refused for want of a prompt, and reach no model."""
+    assert completed({"text": None, "n": 1}, "/generate") == {"text": "Hello", "n": 1}
+    assert completed([1], "/generate") == [1]
+    assert completed({"a": 1}, "/unknown") == {"a": 1}
+
+
+@pytest.mark.parametrize("body", [b'{"a": "\'"}', b"\x00\x01\xff'\\", "ä€".encode(), b"a\nb"])
+def test_a_command_sends_the_very_bytes(body: bytes) -> None:
+    """A command that is copied shows nothing, because a shell changed what it sends."""
+    drawn = Drawn("POST /x", Kind.VALID, "POST", "/x?a=%27", {}, body.decode("latin-1"))
+    shell = "curl() { printf '%s' \"${@: -1}\"; }; " + drawn.curl("http://host")
+    ran = subprocess.run(["bash", "-c", shell], capture_output=True, check=True)
+    assert ran.stdout == body.partition(b"\x00")[0]
+
+
+def test_the_packaged_list_is_in_force() -> None:
+    """A defect is excused with no reason, or for ever."""
+    entries = packaged()
+    assert len({one.id for one in entries}) == len(entries)
+    assert all((one.answer or one.withheld) and one.versions for one in entries)
+    known = Known.of(entries, "0.5.23", date(2026, 11, 23))
+    assert known.valid
+    assert not known.expired
+    assert not Known.of(entries, "0.6.0", date(2026, 11, 23)).valid
+
+
+@pytest.mark.parametrize(
+    ("told", "problem"),
+    [({"answer": "("}, "regular expression"), ({"versions": "newest"}, "names no versions")],
+)
+def test_an_entry_that_means_nothing_is_refused(told: dict[str, str], problem: str) -> None:
+    """A typing error excuses everything or nothing."""
+    with pytest.raises(ValueError, match=problem):
+        KnownDefect(**(TOO_LARGE | told))
+
+
+def test_without_schemathesis_the_command_says_what_to_install(
+    command: Command, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A user gets a traceback in place of one line."""
+    monkeypatch.setattr("ci.commands.fuzz.find_spec", Mock(return_value=None))
+    assert command("fuzz", "http://localhost:1") == 2
+    assert "install sglang-ci[fuzz]" in capsys.readouterr().err
+
+
+def test_the_command_leaves_a_report(command: Command, tmp_path: Path) -> None:
+    """The check can't be asked for."""
+    few = ("--set", "fuzz.examples=3", "--operation", "POST /sizes")
+    with described("error") as server:
+        assert command("fuzz", server.url, *few) == 1
+    (check,) = load(tmp_path / "report").checks
+    assert [case.name for case in check.cases] == ["POST /sizes"]
