@@ -124,7 +124,7 @@ async def _fresh(settings: Settings, stages: Stages, purpose: str) -> AsyncItera
         ServerFault: It doesn't become ready, and that is its own fault.
         CheckBroken: It can't be started here.
     """
-    log = stages.folder / f"{purpose.replace(' ', '-')}.log"
+    log = stages.folder / f"server-{purpose.replace(' ', '-')}.log"
     stages.progress.note(f"starting a server: {log.name}")
     async with ready(settings, log, stages.progress) as server:
         yield HostTarget(server.url, server.pid, lambda: server.exit_code)

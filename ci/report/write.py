@@ -30,7 +30,9 @@ SERVER_LOG = "server.log"
 """Where a run keeps the log of the server that it started."""
 BESIDE = (
     *("bench.json", "bench_serving.jsonl", "bench-*.jsonl.gz", "pairs.jsonl", "starts.jsonl"),
-    *("baseline.log", "candidate.log"),
+    *("baseline.log", "candidate.log", "server-*.log"),
+    *("truth.md", "answers.jsonl", "probes.yaml", "compose.yaml", "fuzz.jsonl"),
+    *("contract.md", "contract-*.json", "upgrade.md"),
 )
 """Patterns of the files that stages leave beside the report."""
 

@@ -72,7 +72,8 @@ def test_a_report_can_be_written_again(tmp_path: Path) -> None:
 
 def test_an_earlier_report_goes_and_other_files_stay(tmp_path: Path) -> None:
     """A stale report is taken for that of a run that died, or a user's file is lost."""
-    beside = ["bench.json", "bench-12.jsonl.gz", "pairs.jsonl", "candidate.log"]
+    beside = ["bench.json", "bench-12.jsonl.gz", "pairs.jsonl", "candidate.log", "truth.md"]
+    beside += ["server-long-streams.log", "fuzz.jsonl", "contract-0.5.23.json", "upgrade.md"]
     for name in [*FILES, *beside, "server.log", ".index.html.part", "notes.txt"]:
         (tmp_path / name).write_text("old")
     ReportFolder.open(tmp_path).close()
