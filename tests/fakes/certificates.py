@@ -7,7 +7,7 @@ import struct
 import time
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from cryptography import x509
@@ -43,6 +43,11 @@ def identify(subject: str, issuer: str) -> Extensions:
     ]
 
 
+def _now() -> datetime:
+    """Return the time as certificates have it, in whole seconds."""
+    return datetime.now(UTC).replace(microsecond=0)
+
+
 def _usage(**allowed: bool) -> x509.KeyUsage:
     names = ("digital_signature", "content_commitment", "key_encipherment", "data_encipherment")
     more = ("key_agreement", "key_cert_sign", "crl_sign", "encipher_only", "decipher_only")
@@ -65,7 +70,8 @@ class Authority:
             (_usage(key_cert_sign=True, crl_sign=True), True),
             (x509.SubjectKeyIdentifier.from_public_key(self.key.public_key()), False),
         ]
-        return self._signed(self._named("test"), self.key.public_key(), extensions)
+        name, key = self._named("test"), self.key.public_key()
+        return self._signed(name, key, extensions, serial=1, now=_now())
 
     @property
     def der(self) -> bytes:
@@ -81,15 +87,16 @@ class Authority:
             (x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key()), False),
             *identity,
         ]
-        serial, name = x509.random_serial_number(), x509.Name([])
-        before = self._signed(name, key, extensions, serial)
+        sign = partial(
+            self._signed, x509.Name([]), key, serial=x509.random_serial_number(), now=_now()
+        )
+        before = sign(extensions)
         stamp = x509.UnrecognizedExtension(SCT_LIST, self._sct(before.tbs_certificate_bytes))
-        return self._signed(name, key, [*extensions, (stamp, False)], serial)
+        return sign([*extensions, (stamp, False)])
 
     def _signed(
-        self, subject: x509.Name, key: Any, extensions: Extensions, serial: int = 1
+        self, subject: x509.Name, key: Any, extensions: Extensions, *, serial: int, now: datetime
     ) -> x509.Certificate:
-        now = datetime.now(UTC).replace(microsecond=0)
         builder = x509.CertificateBuilder(
             issuer_name=self._named("test"),
             subject_name=subject,
