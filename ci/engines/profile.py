@@ -191,12 +191,18 @@ class Profile:
 
     async def serving(self, client: ServerClient) -> Seen:
         """Ask whether the server serves; an error of `ci.errors` where it says nothing."""
+        if seen := await self.health_page(client):
+            return seen
+        names = await client.served_models()
+        return Seen(bool(names), f"{client.url}/v1/models lists {len(names)} models")
+
+    async def health_page(self, client: ServerClient) -> Seen | None:
+        """Ask the first of the `ready` paths that is there; None where none is."""
         for path in self.ready:
             status = await client.status(path)
             if status != httpx.codes.NOT_FOUND:
                 return Seen(status == httpx.codes.OK, f"{client.url}{path} answers {status}")
-        names = await client.served_models()
-        return Seen(bool(names), f"{client.url}/v1/models lists {len(names)} models")
+        return None
 
     async def first_token(self, client: ServerClient, *, generation: bool = True) -> Json:
         """Ask for one token.

@@ -5,10 +5,8 @@ Source: SGLang 0.5.23, `sglang/srt/entrypoints/http_server.py`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
-
-import httpx
 
 from ci.engines.metrics import SGLANG_METRICS
 from ci.engines.profile import Api, Described, Profile, Seen
@@ -38,12 +36,8 @@ class Sglang(Profile):
         """Ask `/model_info` what it is, then `/ready`, else `/health`."""
         info = await client.model_info()
         generation = bool(info.get("is_generation", True))
-        for path in self.ready:
-            status = await client.status(path)
-            if status != httpx.codes.NOT_FOUND:
-                told = f"{client.url}{path} answers {status}"
-                return Seen(status == httpx.codes.OK, told, generation)
-        return Seen(ready=True, told="", generation=generation)
+        seen = await self.health_page(client) or Seen(ready=True, told="")
+        return replace(seen, generation=generation)
 
     async def first_token(self, client: ServerClient, *, generation: bool = True) -> Json:
         """Ask `/generate` for one token."""

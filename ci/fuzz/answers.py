@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
@@ -71,11 +71,11 @@ class Sender:
     _turn: int = 0
 
     async def send(self, drawn: Drawn) -> Sent:
-        """Send a request, and judge the answer."""
+        """Send a request, and judge the answer; what is returned has the path that was sent."""
         begin = anyio.current_time()
-        target = self._linked(drawn)
+        drawn = replace(drawn, target=self._linked(drawn))
         try:
-            answer = await self.exchange.ask(drawn.method, target, drawn.raw, drawn.headers)
+            answer = await self.exchange.ask(drawn.method, drawn.target, drawn.raw, drawn.headers)
         except AnswerFault as error:
             return Sent(drawn, anyio.current_time() - begin, None, error.problem)
         self._learn(drawn, answer)

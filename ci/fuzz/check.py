@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import anyio
 
 from ci.errors import ServerFault, UsageError
 from ci.fuzz.answers import Sender, Sent
 from ci.fuzz.drawn import Drawn, Kind, Stopped, Wanted, drawing
-from ci.fuzz.known import Known, packaged
+from ci.fuzz.known import Known, match, packaged
 from ci.fuzz.operations import Operations, choose, schema_of
 from ci.report.model import Case, Check, now
 from ci.server.client import ServerClient
@@ -131,13 +131,13 @@ class _Run:
     known: Known
     lines: TextIO
 
-    async def all(self, document: object, operations: Operations) -> None:
+    async def all(self, document: Mapping[str, Any], operations: Operations) -> None:
         """Ask every operation, until the budget is spent or the server is dead."""
         at, waiting = self.of.settings, list(operations.asked)
         wanted = Wanted(operations.asked, at.examples, at.seed, at.drawing, at.output_tokens)
         with anyio.move_on_after(at.budget) as budget:
             try:
-                async with drawing(document, wanted) as drawn:  # type: ignore[arg-type]
+                async with drawing(document, wanted) as drawn:
                     asked = Asked(waiting[0], begun=anyio.current_time())
                     async for one in drawn:
                         if isinstance(one, Drawn):
@@ -156,7 +156,7 @@ class _Run:
             asked.withheld += 1
             return
         sent = await self.sender.send(drawn)
-        self.of.last = [*self.of.last, drawn][-LAST:]
+        self.of.last = [*self.of.last, sent.drawn][-LAST:]
         self.lines.write(f"{sent.line()}\n")
         self.lines.flush()
         status = str(sent.status or "no answer")
@@ -231,5 +231,5 @@ def _requests(count: int) -> str:
 
 def _once(sent: Sent, expired: tuple[KnownDefect, ...]) -> str:
     """Return until when a defect was accepted, where it was."""
-    found = Known(valid=expired, expired=()).accepted(sent.drawn.operation, sent.wrong)
+    found = match(expired, sent.drawn.operation, "answer", sent.wrong)
     return f"; accepted until {found.until} only ({found.id})" if found else ""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
+from typing import Literal
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
@@ -49,19 +50,27 @@ class Known:
 
     def withheld(self, operation: str, body: str) -> KnownDefect | None:
         """Return why a request isn't sent; None where it is."""
-        return self._met(operation, {one.id: (one.withheld, body) for one in self.valid})
+        return self._met(match(self.valid, operation, "withheld", body))
 
     def accepted(self, operation: str, wrong: str) -> KnownDefect | None:
         """Return the defect that a wrong answer is; None for an unknown one."""
-        return self._met(operation, {one.id: (one.answer, wrong) for one in self.valid})
+        return self._met(match(self.valid, operation, "answer", wrong))
 
-    def _met(self, operation: str, held: Mapping[str, tuple[str, str]]) -> KnownDefect | None:
-        for one in self.valid:
-            pattern, text = held[one.id]
-            if pattern and re.fullmatch(one.operation, operation) and re.search(pattern, text):
-                self.met[one.id] += 1
-                return one
-        return None
+    def _met(self, found: KnownDefect | None) -> KnownDefect | None:
+        if found is not None:
+            self.met[found.id] += 1
+        return found
+
+
+def match(
+    entries: Sequence[KnownDefect], operation: str, key: Literal["answer", "withheld"], text: str
+) -> KnownDefect | None:
+    """Return the first entry of an operation whose `key` is found in `text`; None for none."""
+    for one in entries:
+        pattern = one.answer if key == "answer" else one.withheld
+        if pattern and re.fullmatch(one.operation, operation) and re.search(pattern, text):
+            return one
+    return None
 
 
 def _is_of(entry: KnownDefect, version: str) -> bool:

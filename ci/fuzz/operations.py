@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,8 +34,6 @@ async def schema_of(exchange: Exchange) -> Mapping[str, Any]:
     Raises:
         AnswerFault: It gives none.
     """
-    import json
-
     answer = await exchange.ask("GET", SCHEMA)
     try:
         found = json.loads(answer.body)

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from datetime import date
-
 from pydantic import Field
 
-from ci.settings.fields import Budget, OptionalPath, Section
-from ci.settings.release import Filled
+from ci.settings.fields import Accepted, Budget, Filled, OptionalPath, Section
 
 
-class AcceptedChange(Section):
+class AcceptedChange(Accepted):
     """[contract] allow: a change that is known, and accepted for a while."""
 
     item: Filled = Field(
         description="The change's name as the report has it, part first; * stands for anything."
     )
-    until: date = Field(description="The last day on which it is accepted, UTC.")
-    reason: Filled = Field(description="Why it is accepted.")
 
 
 class ContractSettings(Section):

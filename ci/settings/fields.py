@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import date
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
 
 
@@ -23,6 +24,7 @@ NoBool = BeforeValidator(_no_bool)
 """Keeps `true` from being taken for the number 1."""
 
 Budget = Annotated[float, Field(gt=0, le=86_400), NoBool]
+Filled = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 OptionalPath = Annotated[Path | None, BeforeValidator(_unset)]
 
 
@@ -30,6 +32,13 @@ class Section(BaseModel):
     """A table of the file: frozen, and without room for unknown keys."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Accepted(Section):
+    """Something wrong that is known, and accepted for a while."""
+
+    until: date = Field(description="The last day on which it is accepted, UTC.")
+    reason: Filled = Field(description="Why it is accepted.")
 
 
 def misfit(below: tuple[str, ...], problem: str, allowed: str = "") -> PydanticCustomError:

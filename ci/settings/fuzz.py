@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import re
-from datetime import date
 from typing import Annotated
 
 from packaging.specifiers import InvalidSpecifier, SpecifierSet
 from pydantic import AfterValidator, Field
 
-from ci.settings.fields import Budget, NoBool, Section
-from ci.settings.release import Filled
+from ci.settings.fields import Accepted, Budget, Filled, NoBool, Section
 
 
 def _pattern(text: str) -> str:
@@ -39,7 +37,7 @@ CHANGING = (
 """Operations that change the server for everybody, or read what other hosts must give."""
 
 
-class KnownDefect(Section):
+class KnownDefect(Accepted):
     """[fuzz] known: an answer that is wrong, and accepted for a while."""
 
     id: Filled = Field(description="What the report calls it.")
@@ -55,8 +53,6 @@ class KnownDefect(Section):
     versions: Annotated[str, AfterValidator(_versions)] = Field(
         "", description="SGLang's versions that have it, as a PEP 440 specifier; empty: all."
     )
-    until: date = Field(description="The last day on which it is accepted, UTC.")
-    reason: Filled = Field(description="Why it is accepted, and what causes it.")
 
 
 class FuzzSettings(Section):

@@ -7,18 +7,24 @@ environment variables.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import date
 from typing import Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
-from ci.settings.fields import Budget, NoBool, OptionalPath, Section, misfit
+from ci.settings.fields import (
+    Accepted,
+    Budget,
+    Filled,
+    NoBool,
+    OptionalPath,
+    Section,
+    misfit,
+)
 
 PEM = "-----BEGIN "
 """How a key begins that stands in the settings themselves, and not in a file."""
 
 EvidenceKind = Literal["report", "record", "sbom", "vulnerabilities", "provenance"]
-Filled = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 """Also a tag, a table's key and a part of a variable's name: lower case, and no dots."""
 
@@ -80,12 +86,10 @@ class TrustSettings(Section):
         return tuple(dict.fromkeys((*self.keys, *self.identities)))
 
 
-class AllowedVulnerability(Section):
+class AllowedVulnerability(Accepted):
     """[vulnerabilities] allow: one that is known, and accepted for a while."""
 
     id: Filled = Field(description="Its identifier, such as CVE-2026-1234, or an alias of it.")
-    until: date = Field(description="The last day on which it is accepted, UTC.")
-    reason: Filled = Field(description="Why it is accepted.")
 
 
 class VulnerabilitySettings(Section):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from tests.fakes.serving import JsonHandler, serving
 
 SIZES = {"type": "object", "properties": {"size": {"type": "integer"}}, "required": ["size"]}
 BODY = {"content": {"application/json": {"schema": SIZES}}, "required": True}
@@ -71,31 +71,16 @@ def described(fault: str = "", document: dict[str, Any] | None = DOCUMENT) -> It
     """Serve until the context ends."""
     state = Described(fault, document)
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
+    class Handler(JsonHandler):
+        def do_GET(self) -> None:  # noqa: N802 - the server calls it so
             body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
             status, said = state.answer(self.path.partition("?")[0], body)
             if state.dead:
                 self.close_connection = True
                 return
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(said)))
-            self.end_headers()
-            self.wfile.write(said)
+            self.send(status, said)
 
         do_POST = do_GET  # noqa: N815 - the server calls it so
 
-        def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
-            """Say nothing."""
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        server.daemon_threads = True
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        state.url = f"http://127.0.0.1:{server.server_address[1]}"
-        try:
-            yield state
-        finally:
-            server.shutdown()
-            thread.join()
+    with serving(Handler) as state.url:
+        yield state

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import json
-import threading
 import urllib.error
 import urllib.request
 from collections import Counter
-from collections.abc import Callable
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from types import TracebackType
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from tests.fakes.serving import JsonHandler, serving
 
 Json = dict[str, Any]
 
@@ -68,36 +68,18 @@ FAULTS = (*REQUESTS, *ANSWERS, "wrong_option", "unrepeatable")
 
 
 class Meddling:
-    """A proxy in threads of this process; a context manager.
+    """A proxy; made by `meddling`.
 
     Attributes:
         fault: One of `FAULTS`; none where empty.
         sent: Bodies of the `/generate` requests so far.
     """
 
-    def __init__(self, upstream: str, fault: str = "") -> None:
+    def __init__(self, upstream: str, fault: str) -> None:
         """Take the server to stand before."""
-        self.upstream, self.fault = upstream, fault
+        self.upstream, self.fault, self.url = upstream, fault, ""
         self.sent: list[Json] = []
         self._seen: Counter[bytes] = Counter()
-        handler = type("BoundHandler", (_Handler,), {"proxy": self})
-        self._http = ThreadingHTTPServer(("127.0.0.1", 0), handler)
-        self.url = f"http://127.0.0.1:{self._http.server_address[1]}"
-
-    def __enter__(self) -> Self:
-        """Serve."""
-        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Close the port."""
-        self._http.shutdown()
-        self._http.server_close()
 
     def request(self, raw: bytes) -> bytes:
         """Return a request as it is passed on."""
@@ -121,14 +103,22 @@ class Meddling:
         return json.dumps(found).encode()
 
 
-class _Handler(BaseHTTPRequestHandler):
+@contextmanager
+def meddling(upstream: str, fault: str = "") -> Iterator[Meddling]:
+    """Serve in front of the server at `upstream`, until the context ends."""
+    proxy = Meddling(upstream, fault)
+    with serving(type("BoundHandler", (_Handler,), {"proxy": proxy})) as proxy.url:
+        yield proxy
+
+
+class _Handler(JsonHandler):
     proxy: Meddling
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802 - the server calls it so
         """Pass a GET on."""
         self._pass(None)
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802 - the server calls it so
         """Pass a POST on, meddled with where it generates."""
         self._pass(self.rfile.read(int(self.headers.get("content-length", 0))))
 
@@ -145,11 +135,4 @@ class _Handler(BaseHTTPRequestHandler):
             status, found = error.code, error.read()
         if generates and raw is not None and status == 200:
             found = self.proxy.answer(found, raw)
-        self.send_response(status)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(found)))
-        self.end_headers()
-        self.wfile.write(found)
-
-    def log_request(self, code: object = "-", size: object = "-") -> None:
-        """Say nothing."""
+        self.send(status, found)

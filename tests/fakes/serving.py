@@ -15,8 +15,12 @@ class JsonHandler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, document: Any) -> None:
         """Answer with a document."""
-        content = json.dumps(document).encode()
+        self.send(status, json.dumps(document).encode())
+
+    def send(self, status: int, content: bytes) -> None:
+        """Answer with what is said to be JSON."""
         self.send_response(status)
+        self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(content)))
         self.end_headers()
         self.wfile.write(content)

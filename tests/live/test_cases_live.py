@@ -20,7 +20,7 @@ from ci.smoke.ask import Ask
 from ci.smoke.run import SmokeOptions, run_smoke
 from ci.smoke.transport import open_client
 from ci.verdict import Outcome, Verdict
-from tests.fakes.meddling import Meddling
+from tests.fakes.meddling import meddling
 
 pytestmark = [pytest.mark.live, pytest.mark.long]
 
@@ -62,13 +62,13 @@ def test_faults_fail_the_right_cases(live_server: ServerProcess, tmp_path: Path)
     out = tmp_path / "cases"
     generated(live_server.url, out, len(CAPABILITIES), ("weather",))
     for fault, capabilities in FAILS.items():
-        with Meddling(live_server.url, fault) as bad:
+        with meddling(live_server.url, fault) as bad:
             assert failing(bad.url, out) == capabilities, fault
 
 
 def test_replay_asks_what_the_language_asks(live_server: ServerProcess, tmp_path: Path) -> None:
     """The programs mean one thing to the language and another to a replay."""
-    with Meddling(live_server.url) as seen:
+    with meddling(live_server.url) as seen:
         generated(seen.url, tmp_path / "cases", len(CAPABILITIES), ("weather",))
         by_language = [asked(body) for body in seen.sent]
         seen.sent.clear()

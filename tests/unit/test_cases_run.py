@@ -16,7 +16,7 @@ from ci.cases.model import FILE, read
 from ci.errors import NotSglang, Unreachable, UsageError
 from ci.report.model import Case
 from ci.verdict import Outcome, Verdict
-from tests.fakes.meddling import FAULTS, Meddling
+from tests.fakes.meddling import FAULTS, meddling
 from tests.fakes.sglang import FakeSglang, Settings
 from tests.unit.generated_cases import generated
 from tests.unit.smoke_runs import NOWHERE
@@ -78,7 +78,7 @@ def test_good_server_passes(good: FakeSglang, folder: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize("fault", FAILS)
 def test_fault_fails_its_cases(good: FakeSglang, folder: Path, tmp_path: Path, fault: str) -> None:
     """A fault goes unseen, or is told as another one."""
-    with Meddling(good.url, fault) as bad:
+    with meddling(good.url, fault) as bad:
         cases = replayed(bad.url, folder, tmp_path / "cases")
     assert by_capability(folder, failed(cases)) == FAILS[fault]
 
@@ -128,7 +128,7 @@ def test_coverage_counts_what_is_there(folder: Path) -> None:
 
 def test_bad_server_gets_no_passed_check(good: FakeSglang, tmp_path: Path) -> None:
     """Cases that a bad server can't pass vanish without a word."""
-    with Meddling(good.url, "ignores_stop") as bad:
+    with meddling(good.url, "ignores_stop") as bad:
         check = generated(bad.url, tmp_path / "out", count=2, capability="stop")
     assert check.verdict is Verdict.FAILED
     assert check.cause.startswith("covers stop: 8 of 8 programs fail: line: ended by stop")

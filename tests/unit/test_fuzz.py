@@ -10,9 +10,11 @@ from typing import Any
 from unittest.mock import Mock
 
 import anyio
+import httpx
 import pytest
 
 from ci.errors import ServerFault, UsageError
+from ci.fuzz.answers import Sender, Sent
 from ci.fuzz.bodies import completed, limited
 from ci.fuzz.check import ALIVE, SENT, Fuzzing
 from ci.fuzz.drawn import Drawn, Kind
@@ -20,6 +22,7 @@ from ci.fuzz.known import Known, packaged
 from ci.fuzz.operations import choose
 from ci.report.model import Case, Check
 from ci.report.write import load
+from ci.server.exchange import exchanging
 from ci.settings.fuzz import CHANGING, FuzzSettings, KnownDefect
 from ci.verdict import Outcome, Verdict
 from tests.fakes.described import Described, described
@@ -86,6 +89,27 @@ def test_a_fault_is_found_with_a_command_that_shows_it(
     wrong = [line for line in sent(tmp_path) if "wrong" in line]
     assert wrong
     assert all(line["operation"] == "POST /sizes" and line["body"] for line in wrong)
+
+
+def test_a_name_that_the_server_gave_stands_in_the_request_that_is_told() -> None:
+    """A command that is copied asks for another name than the one that showed the defect."""
+    paths = {"/v1/models": {"data": [{"id": "tiny"}]}, "/v1/models/tiny": "no"}
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        status = 500 if request.url.path.endswith("tiny") else 200
+        return httpx.Response(status, json=paths.get(request.url.path, {}))
+
+    async def told() -> list[Sent]:
+        async with exchanging("http://host", transport=httpx.MockTransport(answer)) as exchange:
+            sender = Sender(exchange)
+            named = Drawn("GET /v1/models/{model}", Kind.VALID, "GET", "/v1/models/a", {}, "")
+            listed = Drawn("GET /v1/models", Kind.VALID, "GET", "/v1/models", {}, "")
+            return [await sender.send(one) for one in (listed, named, named)]
+
+    sent = anyio.run(told)
+    assert [one.drawn.target for one in sent] == ["/v1/models", "/v1/models/a", "/v1/models/tiny"]
+    assert [bool(one.wrong) for one in sent] == [False, False, True]
+    assert "http://host/v1/models/tiny" in sent[2].drawn.curl("http://host")
 
 
 def test_a_server_that_dies_ends_the_run(tmp_path: Path) -> None:
