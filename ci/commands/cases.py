@@ -40,10 +40,12 @@ def generate_cases(
     report_dir: ReportDir = None,
 ) -> None:
     """Write smoke cases with SGLang's frontend language, tried on a running server."""
+    from ci import engines
     from ci.cases import generate
     from ci.cases.language import Language
 
     at = effective(config, settings, {}).settings
+    engines.only_sglang(at.engine.profile, "generate-cases")
     asked = generate.Asked(out, seed, count, tuple(topic or ()), tuple(capability or ()), record)
     language = Language(url, python, at.smoke.timeout, at.smoke.budget)
 

@@ -44,10 +44,12 @@ def record(
     settings: Set = None,
 ) -> None:
     """Record what a running server gives others to rely on."""
+    from ci import engines
     from ci.contract import run
     from ci.contract.model import save
 
     at = effective(config, settings, {}).settings
+    engines.only_sglang(at.engine.profile, "contract")
     found = anyio.run(run.Asked(url, installed).contract, at.contract.timeout)
     save(found, out)
     for name, part in found.parts.items():
@@ -64,9 +66,11 @@ def compare(
     report_dir: ReportDir = None,
 ) -> None:
     """Hold a candidate's contract against a baseline's; --installed is the candidate's."""
+    from ci import engines
     from ci.contract import run
 
     at = effective(config, settings, {}).settings
+    engines.only_sglang(at.engine.profile, "contract")
     sides = (run.Asked(baseline), run.Asked(candidate, installed))
 
     async def compared(stages: Stages) -> Check:
@@ -96,12 +100,14 @@ def upgrade(
     report_dir: ReportDir = None,
 ) -> None:
     """Try another SGLang version with your flags and dashboards, and say what breaks."""
+    from ci import engines
     from ci.upgrade import dashboards, speed
     from ci.upgrade.run import Upgrade
 
     given = listed("server.flags", flags)
     given |= {} if performance is None else {"upgrade.performance": str(performance).lower()}
     at = effective(config, settings, given).settings
+    engines.only_sglang(at.engine.profile, "upgrade")
     boards = tuple(dashboards.read(path) for path in dashboard or ())
     contest, installer = speed.contest(at, os.environ), _installer(at)
     try:

@@ -30,11 +30,13 @@ def fuzz(
     report_dir: ReportDir = None,
 ) -> None:
     """Ask every operation with requests drawn from the server's own schema."""
+    from ci import engines
     from ci.fuzz.check import NAME, Fuzzing
 
     if find_spec("schemathesis") is None:
         raise UsageError("fuzz needs Schemathesis: install sglang-ci[fuzz]")
     at = effective(config, settings, listed("fuzz.include", operation)).settings
+    engines.only_sglang(at.engine.profile, "fuzz")
 
     async def work(stages: Stages) -> Check:
         run = Fuzzing(url, at.fuzz, stages.case, stages.progress.note)

@@ -45,10 +45,11 @@ def health(
     report_dir: ReportDir = None,
 ) -> None:
     """Hold what a server says of its health against what is true, fault by fault."""
-    from ci import resilience
+    from ci import engines, resilience
 
     given = _given(url, pid, agent)
     at = effective(config, settings, listed("health.faults", fault)).settings
+    engines.only_sglang(at.engine.profile, "health")
     one_stage(at, report_dir, "health", partial(resilience.health, given, at))
 
 
@@ -62,12 +63,13 @@ def drain(
     report_dir: ReportDir = None,
 ) -> None:
     """Send SIGTERM to a server that works, and say what was lost."""
-    from ci import resilience
+    from ci import engines, resilience
 
     given = _given(url, pid, agent)
     if url and not (pid or agent):
         raise UsageError("drain ends the server: name its process with --pid, or no URL")
     at = effective(config, settings, listed("drain.scenarios", scenario)).settings
+    engines.only_sglang(at.engine.profile, "drain")
     one_stage(at, report_dir, "drain", partial(resilience.drain, given, at))
 
 

@@ -22,6 +22,7 @@ from tests.fakes import engine_pages
 from tests.fakes.faulty import Behaviour, Connection, listening, response
 from tests.fakes.openai import fake_engine
 from tests.fakes.sglang import FakeSglang
+from tests.unit.commands import Command
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -238,6 +239,26 @@ def test_constraints_are_asked_in_each_dialect(name: str, keys: dict[str, Any]) 
     """A grammar is sent by a name that the engine ignores, and any text passes."""
     kind = Capability.EBNF if name == "llama-server" else Capability.REGEX
     assert engines.profile(name).constrain(kind, "a") == keys
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "health http://localhost:1",
+        "drain http://localhost:1 --pid 1",
+        "contract record http://localhost:1 --out a.json",
+        "contract compare http://localhost:1 http://localhost:2",
+        "upgrade --from 0.5.22 --to 0.5.23",
+        "fuzz http://localhost:1",
+        "generate-cases http://localhost:1 --out cases",
+    ],
+)
+def test_stages_of_sglang_alone_refuse_other_engines(
+    words: str, command: Command, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A user of another engine is told that the server is bad, for want of SGLang's endpoints."""
+    assert command(*words.split(), "--set", "engine.profile=vllm") == 2
+    assert "SGLang's own endpoints; engine.profile is 'vllm'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", OTHERS)
