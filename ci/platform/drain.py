@@ -19,6 +19,8 @@ import time
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from ci.platform.doors import FLUSH_SECONDS, POLL_SECONDS, Doors
+
 SECONDS = "SGLANG_CI_DRAIN_SECONDS"
 RESOLVED = "sglang.srt.server_args.ServerArgs.resolve_once"
 """SGLang calls it before it imports its HTTP server, and so do we."""
@@ -26,8 +28,6 @@ ABORT_SECONDS = 1.0
 """Most seconds in which aborted requests have to end by themselves."""
 SCHEDULER_SECONDS = 2
 """Most seconds for a scheduler that hangs to leave, before it is killed; SGLang has 15."""
-FLUSH_SECONDS = 0.2
-POLL_SECONDS = 0.1
 RETRY_AFTER = b"1"
 REFUSAL = "the server is shutting down; send the request to another one"
 CUT = "the server is shutting down and the time for running requests is over"
@@ -75,7 +75,7 @@ def _attach(seconds: float) -> None:
             await asyncio.sleep(POLL_SECONDS)
         if not await drain(exchanges, lambda: manager.abort_request(abort_all=True), seconds):
             tokenizer_manager._SCHEDULER_EXIT_TIMEOUT_SECS = SCHEDULER_SECONDS  # noqa: SLF001
-        doors.close()  # what comes now is refused a connection; SGLang itself would reset it
+        await doors.close()
         await asyncio.sleep(FLUSH_SECONDS)
         if manager.rid_to_state:  # of nobody who waits; SGLang would wait, in steps of 5 s
             os.environ["SGL_FORCE_SHUTDOWN"] = "1"
@@ -121,35 +121,6 @@ class Exchanges(set["Exchange"]):
     async def close(self) -> None:
         """End each of them by a last event, or by a 503 where no answer began."""
         await asyncio.gather(*(each.close() for each in self), return_exceptions=True)
-
-
-class Doors:
-    """The HTTP servers of this process, from their start on.
-
-    Args:
-        kind: uvicorn's class of servers.
-    """
-
-    def __init__(self, kind: Any) -> None:
-        self._open: list[Any] = []
-        startup = kind.startup
-
-        async def remembered(server: Any, *arguments: Any, **options: Any) -> None:
-            self._open.append(server)
-            await startup(server, *arguments, **options)
-
-        kind.startup = remembered
-
-    def close(self) -> None:
-        """Listen no more, and end each connection as soon as it has nothing under way."""
-        try:
-            for server in self._open:
-                for listener in server.servers:
-                    listener.close()
-                for connection in list(server.server_state.connections):
-                    connection.shutdown()
-        except Exception:
-            logger.exception("draining: connections can't be closed; the server ends anyway")
 
 
 class Exchange:

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from ci.platform import drain as plugin
-from ci.platform.drain import Doors, Exchange, Exchanges, Gate, Message, drain, is_work
+from ci.platform.drain import Exchange, Exchanges, Gate, Message, drain, is_work
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -189,33 +189,6 @@ async def test_aborted_requests_are_a_good_end() -> None:
         await anyio.wait_all_tasks_blocked()
         assert await drain(exchanges, leave.set, 0.01)
     assert client.got == list(WHOLE)
-
-
-async def test_doors() -> None:
-    """After a drain the server still accepts connections, which it then resets."""
-    closed: list[str] = []
-
-    class Listener:
-        def close(self) -> None:
-            closed.append("listener")
-
-    class Connection:
-        def shutdown(self) -> None:
-            closed.append("connection")
-
-    class Server:
-        servers = (Listener(),)
-
-        class server_state:  # noqa: N801 - uvicorn's name
-            connections = frozenset({Connection()})
-
-        async def startup(self, sockets: object = None) -> None:
-            closed.append(f"started with {sockets}")
-
-    doors = Doors(Server)
-    await Server().startup(sockets="these")
-    doors.close()
-    assert closed == ["started with these", "listener", "connection"]
 
 
 def test_no_plugin_where_nobody_asked(monkeypatch: pytest.MonkeyPatch) -> None:
