@@ -35,6 +35,12 @@ ESSENTIAL: Mapping[str, dict[str, Any]] = {
     "/invocations": _CHAT,
     "/vertex_generate": {"instances": [{"text": "Hello"}]},
     "/open_session": {"capacity_of_str_len": 100},
+    "/encode": {"text": "Hello"},
+    "/classify": {"text": "Hello"},
+    "/v1/classify": {"input": "Hello"},
+    "/v1/embeddings": {"input": "Hello"},
+    "/v1/rerank": {"query": "Hello", "documents": ["Hello"]},
+    "/v1/score": {"query": "Hello", "items": ["Hello"], "label_token_ids": [5]},
 }
 """What a request to a path can't do without."""
 
@@ -42,6 +48,17 @@ ESSENTIAL: Mapping[str, dict[str, Any]] = {
 def completed(body: Any, path: str) -> Any:
     """Return `body` with what a request to `path` can't do without, where that is known."""
     return body | ESSENTIAL.get(path, {}) if isinstance(body, dict) else body
+
+
+def narrowed(body: Any, path: str, turn: int) -> Any:
+    """Return what a request to `path` can't do without, and one field of `body`, each in turn.
+
+    A server refuses a request for the first fault that it finds: the others stay unseen.
+    """
+    if not isinstance(body, dict) or not body or path not in ESSENTIAL:
+        return body
+    name = sorted(body)[turn % len(body)]
+    return ESSENTIAL[path] | {name: body[name]}
 
 
 def limited(body: Any, most: int) -> Any:

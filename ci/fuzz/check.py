@@ -14,7 +14,7 @@ import anyio
 from ci.errors import ServerFault, UsageError
 from ci.fuzz.answers import Sender, Sent
 from ci.fuzz.drawn import Drawn, Kind, Stopped, Wanted, drawing
-from ci.fuzz.known import Known, match, packaged
+from ci.fuzz.known import Known, defect_of, packaged
 from ci.fuzz.operations import Operations, choose, schema_of
 from ci.report.model import Case, Check, now
 from ci.server.client import ServerClient
@@ -152,7 +152,7 @@ class _Run:
             self.of.case(Case(name="budget", outcome=Outcome.INCONCLUSIVE, message=told))
 
     async def _send(self, drawn: Drawn, asked: Asked) -> None:
-        if self.known.withheld(drawn.operation, drawn.text):
+        if self.known.withheld(drawn):
             asked.withheld += 1
             return
         sent = await self.sender.send(drawn)
@@ -168,7 +168,7 @@ class _Run:
             await self._alive()
 
     def _judge(self, sent: Sent, asked: Asked) -> None:
-        accepted = self.known.accepted(sent.drawn.operation, sent.wrong)
+        accepted = self.known.accepted(sent.drawn, sent.wrong)
         if accepted:
             asked.accepted[accepted.id] += 1
         else:
@@ -231,5 +231,5 @@ def _requests(count: int) -> str:
 
 def _once(sent: Sent, expired: tuple[KnownDefect, ...]) -> str:
     """Return until when a defect was accepted, where it was."""
-    found = match(expired, sent.drawn.operation, "answer", sent.wrong)
+    found = defect_of(expired, sent.drawn, sent.wrong)
     return f"; accepted until {found.until} only ({found.id})" if found else ""

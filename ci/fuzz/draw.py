@@ -22,7 +22,7 @@ from functools import partial
 from itertools import count
 from typing import Any
 
-from ci.fuzz.bodies import completed, limited
+from ci.fuzz.bodies import completed, limited, narrowed
 from ci.fuzz.drawn import Drawn, Kind, Stopped, Wanted
 
 BASE = "http://server"
@@ -69,10 +69,14 @@ def main() -> None:
 
 
 def _draw(operation: Any, label: str, kind: Kind, wanted: Wanted) -> None:
+    from hypothesis.errors import Unsatisfiable
+
     told, begin = "", time.monotonic()
     try:
         with _within(wanted.seconds):
             _drawn(operation, kind, wanted, partial(_tell, label, kind, wanted, count()))
+    except Unsatisfiable:
+        told = "" if kind is Kind.INVALID else "none can be drawn"  # nothing may be forbidden
     except (Exception, _Late) as error:  # noqa: BLE001 - what can't be drawn from ends no other
         late = time.monotonic() - begin > wanted.seconds  # which may look like any fault
         told = f"the {wanted.seconds:g} s for drawing were spent" if late else _first_line(error)
@@ -115,11 +119,14 @@ def _drawn(operation: Any, kind: Kind, wanted: Wanted, tell: Callable[[Any], Non
 
 
 def _tell(label: str, kind: Kind, wanted: Wanted, turn: Iterator[int], case: Any) -> None:
-    """Print a request; of the valid ones every second can't be without what it needs."""
+    """Print a request: in turn as it was drawn, with what it can't do without, and one field."""
     import requests
 
-    if kind is Kind.VALID and next(turn) % 2:
+    round_, form = divmod(next(turn), 3)
+    if form == 1 and kind is Kind.VALID:
         case.body = completed(case.body, case.operation.path)
+    elif form:
+        case.body = narrowed(case.body, case.operation.path, round_)
     case.body = limited(case.body, wanted.output_tokens)
     made = requests.Request(**case.as_transport_kwargs(base_url=BASE)).prepare()
     body = made.body if made.body is not None else b""

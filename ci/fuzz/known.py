@@ -5,15 +5,15 @@ from __future__ import annotations
 import re
 import tomllib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
-from typing import Literal
 
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
+from ci.fuzz.drawn import Drawn
 from ci.settings.fuzz import KnownDefect
 
 PACKAGED = Path(__file__).with_name("known.toml")
@@ -48,13 +48,14 @@ class Known:
             tuple(one for one in here if one.until < today),
         )
 
-    def withheld(self, operation: str, body: str) -> KnownDefect | None:
+    def withheld(self, drawn: Drawn) -> KnownDefect | None:
         """Return why a request isn't sent; None where it is."""
-        return self._met(match(self.valid, operation, "withheld", body))
+        found = (one for one in _of(self.valid, drawn) if one.withheld)
+        return self._met(next((one for one in found if re.search(one.withheld, drawn.text)), None))
 
-    def accepted(self, operation: str, wrong: str) -> KnownDefect | None:
+    def accepted(self, drawn: Drawn, wrong: str) -> KnownDefect | None:
         """Return the defect that a wrong answer is; None for an unknown one."""
-        return self._met(match(self.valid, operation, "answer", wrong))
+        return self._met(defect_of(self.valid, drawn, wrong))
 
     def _met(self, found: KnownDefect | None) -> KnownDefect | None:
         if found is not None:
@@ -62,15 +63,17 @@ class Known:
         return found
 
 
-def match(
-    entries: Sequence[KnownDefect], operation: str, key: Literal["answer", "withheld"], text: str
-) -> KnownDefect | None:
-    """Return the first entry of an operation whose `key` is found in `text`; None for none."""
-    for one in entries:
-        pattern = one.answer if key == "answer" else one.withheld
-        if pattern and re.fullmatch(one.operation, operation) and re.search(pattern, text):
+def defect_of(entries: Iterable[KnownDefect], drawn: Drawn, wrong: str) -> KnownDefect | None:
+    """Return the first entry that a wrong answer to a request is; None for none."""
+    asked = f"{drawn.target}\n{drawn.text}"
+    for one in _of(entries, drawn):
+        if one.answer and re.search(one.answer, wrong) and re.search(one.request, asked):
             return one
     return None
+
+
+def _of(entries: Iterable[KnownDefect], drawn: Drawn) -> Iterator[KnownDefect]:
+    return (one for one in entries if re.fullmatch(one.operation, drawn.operation))
 
 
 def _is_of(entry: KnownDefect, version: str) -> bool:

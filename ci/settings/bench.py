@@ -44,7 +44,9 @@ class BenchSettings(Section):
         default=False, description="Believe figures of a busy machine, five times as rough."
     )
     api: Literal["generate", "chat"] = Field(
-        "generate", description="What is asked: SGLang's /generate, or OpenAI's chat completions."
+        "generate",
+        description="What is asked: SGLang's /generate (of another engine its /v1/completions),"
+        " or OpenAI's chat completions.",
     )
     model: str = Field("", description="The model's name for the chat API; empty: as served.")
     concurrency: Annotated[tuple[Count, ...], Apart] = Field(

@@ -47,6 +47,9 @@ class KnownDefect(Accepted):
     answer: Pattern = Field(
         "", description="A regular expression that is found in what the report says of the answer."
     )
+    request: Pattern = Field(
+        "", description="Another that is found in the request's path, query and body; empty: any."
+    )
     withheld: Pattern = Field(
         "", description="Requests whose body it is found in are not sent at all: they are deadly."
     )
