@@ -58,6 +58,7 @@ def test_stages_against_a_running_server(
     assert load(tmp_path / "report").verdict is Verdict.PASSED
 
 
+@pytest.mark.long
 def test_own_model(tmp_path: Path) -> None:
     """A reader with a model folder gets it started, proven and stopped."""
     shutil.copytree(TINY_MODEL, tmp_path / "my-model")
