@@ -81,7 +81,7 @@ COPY --from=builder /build /build
 RUN /build/requirements/account.sh
 
 FROM ${PYTHON_IMAGE} AS prober
-# What sglang-ci needs to look at a server, or with requirements/release.txt at a release.
+# What sglang-ci needs to look at a server; with another lock it handles releases or draws requests.
 ARG LOCK=requirements.lock
 COPY ${LOCK} /opt/requirements.lock
 RUN --mount=type=cache,target=/root/.cache/pip \

@@ -56,6 +56,7 @@ locks: uv
 	$(LOCK) pyproject.toml --extra release --extra fuzz requirements/dev.in \
 		--overrides requirements/dev-overrides.txt -c requirements/server.txt -o requirements/dev.txt
 	$(LOCK) pyproject.toml --extra release -c requirements/dev.txt -o requirements/release.txt
+	$(LOCK) pyproject.toml --extra fuzz -c requirements/dev.txt -o requirements/fuzz.txt
 	$(LOCK) pyproject.toml requirements/dagger.in -c requirements/dev.txt \
 		--no-emit-package dagger-io -o requirements.lock
 

@@ -17,8 +17,9 @@ from ci import engines
 from ci.checks import inventory
 from ci.checks.readiness import Readiness
 from ci.checks.versions import canonical
+from ci.engines.command import command_of
 from ci.engines.profile import Profile, Start
-from ci.errors import CheckBroken, InfrastructureFault, ServerFault, UsageError
+from ci.errors import CheckBroken, InfrastructureFault, ServerFault
 from ci.report.model import Case, Check
 from ci.report.progress import Progress
 from ci.server.launch import Launch
@@ -98,26 +99,12 @@ def _argv(settings: Settings, model: Model, port: int) -> tuple[str, ...]:
     python = at.python or sys.executable
     path = model.path if model.label else None
     start = Start(path, settings.server.host, port, settings.model.served_name, python)
-    if at.command:
-        known = {"model": str(path or ""), "name": start.served_name, "python": python}
-        argv = [
-            _filled(text, known | {"host": start.host, "port": str(port)}) for text in at.command
-        ]
-    elif engine.argv:
-        argv = engine.argv(start)
-    else:
-        raise UsageError(f"engine.profile {engine.name!r} starts nothing: set engine.command")
+    argv = command_of(engine, at, start)
     if not shutil.which(argv[0]):
         raise InfrastructureFault(
             f"{engine.title} can't be started: {argv[0]} isn't installed here"
         )
     return (*argv, *settings.server.flags)
-
-
-def _filled(text: str, known: dict[str, str]) -> str:
-    for name, value in known.items():
-        text = text.replace(f"{{{name}}}", value)
-    return text
 
 
 def launch_of(settings: Settings, model: Model, port: int) -> Launch:

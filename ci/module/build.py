@@ -8,6 +8,8 @@ from ci.release.bases import bases
 from ci.settings import Settings
 
 PACKAGE = "/opt/sglang-ci"
+LOCK = "requirements.lock"
+"""What a container needs that only asks."""
 LOCKS = ("build.txt", "server.txt", "uv.txt")
 """Files of `requirements` that decide what is installed in an image."""
 USER = "10001"
@@ -65,9 +67,10 @@ def with_package(container: dagger.Container) -> dagger.Container:
     )
 
 
-def prober(lock: str = "requirements.lock") -> dagger.Container:
+def prober(lock: str = LOCK) -> dagger.Container:
     """Return a container that can run this package's checks, and has nothing of SGLang.
 
-    `requirements/release.txt` as its lock makes it one that handles releases, too.
+    `requirements/release.txt` as its lock makes it one that handles releases, too, and
+    `requirements/fuzz.txt` one that draws requests.
     """
     return with_package(_built("prober", {"LOCK": lock})).with_workdir("/prober")

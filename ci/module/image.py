@@ -1,25 +1,29 @@
 """A serving image."""
 
 import uuid
+from pathlib import Path
 from typing import Annotated
 
 import dagger
 from dagger import Doc, field, function, object_type
 
+from ci import engines
+from ci.engines.command import command_of
+from ci.engines.profile import Start
 from ci.errors import UsageError
-from ci.module import build, faults, models
+from ci.module import build, models
 from ci.module.inputs import Inputs
-from ci.module.prober import LOG_FILE, PORT, with_logs
+from ci.module.prober import PORT, exposed, logged
 from ci.module.release import Release, published, sized
 from ci.module.report import Report
 from ci.module.server import Server
-from ci.settings import Settings
 
 DRAIN_SECONDS = "4"
 """Seconds that requests get at the end of a service, whose engine waits for ten.
 
 A server that is to be hurt keeps the image's own: its agent's container waits for no request.
 """
+EVERYWHERE = "0.0.0.0"  # noqa: S104 - of a container
 BASELINE_GPU, CANDIDATE_GPU = "0", "1"
 """Devices of the two servers where each gets a GPU of its own."""
 NO_BASELINE = (
@@ -38,6 +42,7 @@ class Image:
     container: Annotated[dagger.Container, Doc("The image's container")] = field()
     gpu: Annotated[bool, Doc("Whether servers of this image get all GPUs")] = field()
     inputs: Inputs
+    locks: list[str]
 
     @function(cache="session")
     def with_baked_model(
@@ -45,7 +50,10 @@ class Image:
     ) -> "Image":
         """Return an image that holds `model` and serves it."""
         return Image(
-            container=models.baked(self.container, model), gpu=self.gpu, inputs=self.inputs
+            container=models.baked(self.container, model),
+            gpu=self.gpu,
+            inputs=self.inputs,
+            locks=self.locks,
         )
 
     @function(cache="session")
@@ -81,6 +89,10 @@ class Image:
         """Serve the image and ask every question."""
         return await (await self.served([], CANDIDATE_GPU if against else "")).proven(against)
 
+    async def pushed(self, proven: Report | None, address: str) -> Report:
+        """Publish the image with what was found of it, if anything."""
+        return await published(self.container, proven, address, self.inputs, self.locks)
+
     async def against(self, reference: str, config: dagger.File | None) -> Server | None:
         """Return the server to compare with; None where neither caller nor settings name one."""
         gate = (await self.inputs.settings()).gate
@@ -91,28 +103,44 @@ class Image:
             raise UsageError(BOOTS)
         inputs = self.inputs if config is None else self.inputs.with_config(config)
         container = build.pulled(reference, self.inputs.credentials)
-        server = await Image(container=container, gpu=self.gpu, inputs=inputs).served(
-            [], BASELINE_GPU
-        )
+        image = Image(container=container, gpu=self.gpu, inputs=inputs, locks=[])
+        server = await image.served([], BASELINE_GPU)
         server.reference = await container.image_ref()
         return server
 
     async def served(self, flags: list[str], device: str = "") -> Server:
-        """Run the image as a service, on one GPU where the settings give each server one."""
+        """Run the image as a service, on one GPU where the settings give each server one.
+
+        Another engine's image is started by its profile's command in place of its entrypoint.
+        """
         settings, run = await self.inputs.settings(), uuid.uuid4().hex
         container = await models.mounted(self.container, self.inputs, settings.model)
         if self.gpu and device and settings.gate.servers == "gpus":
             container = container.experimental_with_gpu([device])
         elif self.gpu:
             container = container.experimental_with_all_gp_us()
-        arguments = [*settings.launch_flags(), *flags]
-        proven = container.with_env_variable("DRAIN_SECONDS", DRAIN_SECONDS)
-        hurt = _logged(container, settings, faults.run_of(run))
+        engine = engines.profile(settings.engine.profile)
+        path = await models.path(container, self.inputs, folder=engine.native)
+        if engine.native:
+            arguments = [*settings.launch_flags(), *flags]
+            proven = container.with_env_variable("DRAIN_SECONDS", DRAIN_SECONDS)
+            service = logged(proven, settings, run).as_service(args=arguments, use_entrypoint=True)
+        else:
+            python = settings.engine.python or "python3"
+            start = Start(Path(path), EVERYWHERE, PORT, settings.model.served_name, python)
+            arguments = [
+                *command_of(engine, settings.engine, start),
+                *settings.server.flags,
+                *flags,
+            ]
+            service = exposed(container, settings).as_service(args=arguments)
         return Server(
-            service=_logged(proven, settings, run).as_service(args=arguments, use_entrypoint=True),
-            victim=await faults.service(hurt, arguments),
+            service=service,
+            mounted=container,
+            arguments=arguments,
             image=self.container,
-            model_path=await container.env_variable("MODEL_PATH") or "",
+            engine=engine.name,
+            model_path=path,
             run=run,
             inputs=self.inputs,
         )
@@ -128,19 +156,6 @@ class Image:
         if not untested:
             proven = await self.proven(await self.against("", None))
             await proven.sync()
-        report = await published(self.container, proven, address, self.inputs)
+        report = await self.pushed(proven, address)
         await report.sync()
         return Release(reference=report.published, inputs=self.inputs)
-
-
-def _logged(container: dagger.Container, settings: Settings, run: str) -> dagger.Container:
-    """Return `container` with the settings' environment, and its output where a prober sees it."""
-    container = (
-        with_logs(container, run)
-        .with_env_variable("LOG_FILE", LOG_FILE)
-        .with_env_variable("LOG_LEVEL", settings.server.log_level)
-        .with_exposed_port(PORT, experimental_skip_healthcheck=True)
-    )
-    for name, value in settings.server.environment.items():
-        container = container.with_env_variable(name, value)
-    return container

@@ -5,11 +5,16 @@ from typing import Annotated
 import dagger
 from dagger import Doc, check, function, object_type, up
 
+from ci.errors import UsageError
 from ci.module import build
 from ci.module.image import Image
 from ci.module.inputs import Credentials, Inputs, Origin
-from ci.module.release import Environment, Release, published
+from ci.module.release import Environment, Release
 from ci.module.report import Report
+from ci.settings.engine import SGLANG
+
+ELSEWHERE = "An image that was built elsewhere, in place of the Dockerfile's"
+NO_CONTAINER = "the Dockerfile is SGLang's: bring an image of engine.profile {!r} by --container"
 
 
 @object_type
@@ -62,29 +67,36 @@ class SglangCi:
         baseline_config: Annotated[
             dagger.File | None, Doc("The baseline's sglang-ci.toml, where it is another one")
         ] = None,
+        container: Annotated[dagger.Container | None, Doc(ELSEWHERE)] = None,
     ) -> Report:
         """Build the image, serve it, prove it, and publish that very image if it passed.
 
         Called last it fails where the verdict isn't PASSED; `ci directory` keeps the report
         in any case.
         """
-        image = await self.image(gpu=gpu)
+        image = await self.image(gpu=gpu, container=container)
         against = await image.against(baseline, baseline_config)
         report = await image.proven(against)
         if not publish_to or not report.passed:
             return report
-        return await published(image.container, report, publish_to, image.inputs)
+        return await image.pushed(report, publish_to)
 
     @function(cache="session")
     async def image(
         self,
         gpu: Annotated[bool, Doc("Build on SGLang's official CUDA image")] = False,  # noqa: FBT002
+        container: Annotated[dagger.Container | None, Doc(ELSEWHERE)] = None,
     ) -> Image:
-        """Build the serving image from the module's Dockerfile."""
+        """Build the serving image from the module's Dockerfile, or take one as it is."""
         inputs = self._inputs()
+        if container is not None:
+            return Image(container=container, gpu=gpu, inputs=inputs, locks=[])
+        settings = await inputs.settings()
+        if settings.engine.profile != SGLANG:
+            raise UsageError(NO_CONTAINER.format(settings.engine.profile))
         labels = {"REVISION": self.revision, "SOURCE": self.source_url, "CREATED": self.created}
-        container = await build.image(await inputs.settings(), labels, gpu=gpu)
-        return Image(container=container, gpu=gpu, inputs=inputs)
+        built = await build.image(settings, labels, gpu=gpu)
+        return Image(container=built, gpu=gpu, inputs=inputs, locks=[*build.LOCKS])
 
     @function(cache="never")
     @check

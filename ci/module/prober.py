@@ -4,7 +4,8 @@ import dagger
 from dagger import ReturnType, dag
 
 from ci.errors import CheckBroken
-from ci.module.build import USER, prober
+from ci.module.build import LOCK, USER, prober
+from ci.settings import Settings
 
 CONFIG = "/prober/sglang-ci.toml"
 PORT = 30_000
@@ -31,13 +32,26 @@ def with_logs(container: dagger.Container, run: str) -> dagger.Container:
     )
 
 
-def beside(run: str) -> dagger.Container:
-    """Return a prober of the server of `run`.
+def logged(container: dagger.Container, settings: Settings, run: str) -> dagger.Container:
+    """Return `container` with the settings' environment, and its output where a prober sees it."""
+    container = with_logs(container, run).with_env_variable("LOG_FILE", LOG_FILE)
+    return exposed(container.with_env_variable("LOG_LEVEL", settings.server.log_level), settings)
+
+
+def exposed(container: dagger.Container, settings: Settings) -> dagger.Container:
+    """Return `container` with the settings' environment, and its port for other containers."""
+    for name, value in settings.server.environment.items():
+        container = container.with_env_variable(name, value)
+    return container.with_exposed_port(PORT, experimental_skip_healthcheck=True)
+
+
+def beside(run: str, lock: str = LOCK) -> dagger.Container:
+    """Return a prober of the server of `run`, with what `lock` names.
 
     It is not bound to the service: the engine ends a container whose bound service ends, and
     the end of a server is what a prober must live to tell.
     """
-    return with_logs(prober(), run)
+    return with_logs(prober(lock), run)
 
 
 def with_config(container: dagger.Container, config: dagger.File | None) -> dagger.Container:

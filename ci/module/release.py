@@ -1,5 +1,6 @@
 """Releases and the environments that they go to."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import dagger
@@ -91,7 +92,11 @@ class Environment:
 
 
 async def published(
-    image: dagger.Container, proven: Report | None, address: str, inputs: Inputs
+    image: dagger.Container,
+    proven: Report | None,
+    address: str,
+    inputs: Inputs,
+    locks: Sequence[str],
 ) -> Report:
     """Push `image` as it is, with zstd layers, and attach its evidence.
 
@@ -100,6 +105,7 @@ async def published(
         proven: What was found; without it the image is published untested.
         address: Where to, with a tag or without; the settings make one then.
         inputs: Whose settings, credentials and keys.
+        locks: Files of `requirements` that decided what is installed in it.
 
     Returns:
         What was found and what came of publishing, and the reference where that PASSED.
@@ -108,8 +114,8 @@ async def published(
     container = (await _holding(image, inputs)).with_mounted_directory(
         LOCKS, source.directory("requirements")
     )
-    locks = [part for name in build.LOCKS for part in ("--lock", f"{LOCKS}/{name}")]
-    arguments = ["publish", TAR, address, "--installed", INSTALLED, *locks]
+    named = [part for name in locks for part in ("--lock", f"{LOCKS}/{name}")]
+    arguments = ["publish", TAR, address, "--installed", INSTALLED, *named]
     if proven is None:
         arguments.append("--untested")
     else:

@@ -5,8 +5,10 @@ from typing import Annotated
 import dagger
 from dagger import Doc, field, function, object_type
 
+from ci import engines
+from ci.engines import only_sglang
 from ci.module import faults, prober
-from ci.module.build import listed
+from ci.module.build import LOCK, listed
 from ci.module.inputs import Inputs
 from ci.module.report import Report
 
@@ -30,8 +32,10 @@ class Server:
     service: Annotated[
         dagger.Service, Doc("The service, to be bound to other containers, or reached by its up")
     ] = field()
-    victim: dagger.Service
+    mounted: dagger.Container
+    arguments: list[str]
     image: dagger.Container
+    engine: str
     model_path: str
     run: str
     inputs: Inputs
@@ -66,6 +70,12 @@ class Server:
     async def drain(self) -> Report:
         """Send SIGTERM to a server of its own that works, and say what was lost."""
         return await self._hurt("drain")
+
+    @function(cache="session")
+    async def fuzz(self) -> Report:
+        """Ask every operation of the server's own schema with requests that nobody wrote."""
+        asked = await self._ready("requirements/fuzz.txt")
+        return await self._found(prober.ask(asked, "fuzz", await prober.url(self.service)), "fuzz")
 
     @function(cache="session")
     async def prove(self) -> Report:
@@ -106,39 +116,40 @@ class Server:
         return await Report.of(await prober.answer(asked, stage))
 
     async def _hurt(self, stage: str) -> Report:
-        """Start the server that has a fault agent, ask `stage` of it once it is ready, stop it."""
-        await self.victim.start()
-        url, agent = await prober.url(self.victim), await faults.agent(self.victim)
-        asked = await self._waiting(faults.run_of(self.run), url)
+        """Start a server that has a fault agent, ask `stage` of it once it is ready, stop it."""
+        only_sglang(self.engine, stage)
+        run = faults.run_of(self.run)
+        container = prober.logged(self.mounted, await self.inputs.settings(), run)
+        victim = await (await faults.service(container, self.arguments)).start()
+        url, agent = await prober.url(victim), await faults.agent(victim)
+        asked = await self._waiting(run, url)
         report = await self._found(asked, "wait")
         if report.passed:
             report = await self._found(prober.ask(asked, stage, url, "--agent", agent), stage)
-        await self.victim.stop()
+        await victim.stop()
         return report
 
-    async def _ready(self) -> dagger.Container:
+    async def _ready(self, lock: str = LOCK) -> dagger.Container:
         """Start the server; return a prober that waits for it, with the user's files in it."""
         await self.service.start()
-        return await self._waiting(self.run, await prober.url(self.service))
+        return await self._waiting(self.run, await prober.url(self.service), lock)
 
-    async def _waiting(self, run: str, url: str) -> dagger.Container:
-        container = prober.with_config(prober.beside(run), self.inputs.config)
+    async def _waiting(self, run: str, url: str, lock: str = LOCK) -> dagger.Container:
+        container = prober.with_config(prober.beside(run, lock), self.inputs.config)
         if self.inputs.smoke_cases is not None:
             container = container.with_mounted_directory(CASES, self.inputs.smoke_cases)
-        return prober.ask(container, "wait", url, "--log", prober.LOG_FILE)
+        log = ["--log", prober.LOG_FILE] if engines.profile(self.engine).native else []
+        return prober.ask(container, "wait", url, *log)
 
     async def _versions(self, container: dagger.Container) -> dagger.Container:
-        label = await self.image.label(VERSION_LABEL)
-        return prober.ask(
-            container.with_mounted_file(INVENTORY, listed(self.image, LISTING)),
-            "versions",
-            await prober.url(self.service),
-            "--inventory",
-            INVENTORY,
-            "--model-path",
-            self.model_path,
-            *(["--label", label] if label else []),
-        )
+        engine = engines.profile(self.engine)
+        arguments = ["--model-path", self.model_path] if engine.tells_model else []
+        if engine.native and (label := await self.image.label(VERSION_LABEL)):
+            arguments += ["--label", label]
+        if engine.native or engine.package:
+            container = container.with_mounted_file(INVENTORY, listed(self.image, LISTING))
+            arguments += ["--inventory", INVENTORY]
+        return prober.ask(container, "versions", await prober.url(self.service), *arguments)
 
     async def _smoke(self, container: dagger.Container) -> dagger.Container:
         cases = ["--smoke", CASES] if self.inputs.smoke_cases is not None else []
