@@ -27,7 +27,7 @@ ci: server
 test: lint
 ifeq ($(ARGS),)
 	$(BIN)/python -m pytest -m unit -n 3
-	$(BIN)/python -m pytest -m "not unit and not long"
+	$(BIN)/python -m pytest -m "not unit and not long" --durations 20 --durations-min 5
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif
