@@ -9,7 +9,7 @@ from dagger import Doc, field, function, object_type
 
 from ci import engines
 from ci.engines.command import command_of
-from ci.engines.profile import Start
+from ci.engines.profile import Profile, Start
 from ci.errors import UsageError
 from ci.module import build, models
 from ci.module.inputs import Inputs
@@ -17,6 +17,7 @@ from ci.module.prober import PORT, exposed, logged
 from ci.module.release import Release, published, sized
 from ci.module.report import Report
 from ci.module.server import Server
+from ci.settings import Settings
 
 DRAIN_SECONDS = "4"
 """Seconds that requests get at the end of a service, whose engine waits for ten.
@@ -58,7 +59,7 @@ class Image:
 
     @function(cache="session")
     async def serve(
-        self, flags: Annotated[list[str] | None, Doc("Further flags of SGLang's own")] = None
+        self, flags: Annotated[list[str] | None, Doc("Further flags of the engine's own")] = None
     ) -> Server:
         """Run the image as a service, with all GPUs where it is a GPU image."""
         return await self.served(flags or [])
@@ -120,22 +121,16 @@ class Image:
         elif self.gpu:
             container = container.experimental_with_all_gp_us()
         engine = engines.profile(settings.engine.profile)
-        path = await models.path(container, self.inputs, folder=engine.native)
+        path = await models.path(container, folder=engine.native)
+        arguments = [*_arguments(engine, settings, path), *flags]
         if engine.native:
-            arguments = [*settings.launch_flags(), *flags]
-            proven = container.with_env_variable("DRAIN_SECONDS", DRAIN_SECONDS)
-            service = logged(proven, settings, run).as_service(args=arguments, use_entrypoint=True)
+            proven = logged(
+                container.with_env_variable("DRAIN_SECONDS", DRAIN_SECONDS), settings, run
+            )
         else:
-            python = settings.engine.python or "python3"
-            start = Start(Path(path), EVERYWHERE, PORT, settings.model.served_name, python)
-            arguments = [
-                *command_of(engine, settings.engine, start),
-                *settings.server.flags,
-                *flags,
-            ]
-            service = exposed(container, settings).as_service(args=arguments)
+            proven = exposed(container, settings)
         return Server(
-            service=service,
+            service=proven.as_service(args=arguments, use_entrypoint=engine.native),
             mounted=container,
             arguments=arguments,
             image=self.container,
@@ -159,3 +154,17 @@ class Image:
         report = await self.pushed(proven, address)
         await report.sync()
         return Release(reference=report.published, inputs=self.inputs)
+
+
+def _arguments(engine: Profile, settings: Settings, path: str) -> list[str]:
+    """Return what the image's entrypoint is given, or of another engine the whole command."""
+    if engine.native:
+        return list(settings.launch_flags())
+    start = Start(
+        model=Path(path) if path else None,
+        host=EVERYWHERE,
+        port=PORT,
+        served_name=settings.model.served_name,
+        python=settings.engine.python or "python3",
+    )
+    return [*command_of(engine, settings.engine, start), *settings.server.flags]

@@ -30,18 +30,17 @@ async def mounted(
     return await _fetched(container, settings, inputs.hub_token)
 
 
-async def path(container: dagger.Container, inputs: Inputs, *, folder: bool) -> str:
-    """Return where the model of a mounted image lies; empty where none is known.
+async def path(container: dagger.Container, *, folder: bool) -> str:
+    """Return where the model of an image lies; empty where none is known.
 
     Args:
         container: What `mounted` returned.
-        inputs: The user's.
         folder: Whether the engine wants a folder, however few files are in it.
     """
     found = await container.env_variable("MODEL_PATH") or ""
-    if folder or inputs.model is None:
+    if folder or found not in {MOUNTED, BAKED}:
         return found
-    files = await inputs.model.entries()
+    files = await container.directory(found).entries()
     return f"{found}/{files[0]}" if len(files) == 1 else found
 
 

@@ -47,13 +47,16 @@ def model(tmp_path: Path) -> Path:
     return folder
 
 
-def asked(
-    dagger: Dagger, folder: Path, image: str, model: Path, config: str, then: str, more: str = ""
-) -> str:
+def mounted(model: Path) -> str:
+    """Return the argument that gives the module a model of this host."""
+    return f"--model $(host | directory {model})"
+
+
+def asked(dagger: Dagger, folder: Path, image: str, config: str, given: str, then: str) -> str:
     """Return what the Dagger shell says of an image of the engine."""
     file = folder / "sglang-ci.toml"
     file.write_text(config)
-    module = f". --config $(host | file {file}) --model $(host | directory {model}) {more}"
+    module = f". --config $(host | file {file}) {given}"
     ran = dagger("shell", "-c", f"{module} | image --container $({image}) | {then}")
     return said(ran)
 
@@ -63,7 +66,7 @@ def test_a_good_image_passes_and_keeps_its_report(
 ) -> None:
     """Another engine's image is started, asked or judged as if it were SGLang's."""
     kept = tmp_path / "kept"
-    told = asked(dagger, tmp_path, image, model, LLAMA, f"serve | report | export {kept}")
+    told = asked(dagger, tmp_path, image, LLAMA, mounted(model), f"serve | report | export {kept}")
     found = {one.name: one.verdict for one in load(kept).checks}
     bench = found.pop("bench", None)
     assert found == dict.fromkeys(("readiness", "versions", "smoke"), Verdict.PASSED), told
@@ -75,10 +78,11 @@ def test_its_release_is_kept_with_its_evidence(
 ) -> None:
     """Evidence of another engine's image is missing, or says that this project built it."""
     with docker_registry(tmp_path) as registry:
-        name = f"{registry.address}/team/llama:1"
+        baked = f"with-baked-model $(host | directory {model})"
         config = f"{LLAMA}[registry]\nplain_http = true\n"
-        at = f"--registry tcp://{registry.address}"
-        told = asked(dagger, tmp_path, image, model, config, f"publish {name} | show", at)
+        given = f"--registry tcp://{registry.address}"
+        then = f"{baked} | publish {registry.address}/team/llama:1 | show"
+        told = asked(dagger, tmp_path, image, config, given, then)
     page = told.partition("## Release ")[2]
     assert "| smoke | ✅ PASSED |" in page, told
     assert all(f"| {kind} |" in page for kind in ("sbom", "record", "report", "provenance"))
@@ -87,7 +91,7 @@ def test_its_release_is_kept_with_its_evidence(
 def test_a_wrong_version_fails(dagger: Dagger, tmp_path: Path, image: str, model: Path) -> None:
     """What is installed in another engine's image isn't looked at."""
     config = f'{LLAMA}[versions]\nexpected = {{llama-cpp-python = "0.0.1"}}\n'
-    told = asked(dagger, tmp_path, image, model, config, "serve | versions | verdict")
+    told = asked(dagger, tmp_path, image, config, mounted(model), "serve | versions | verdict")
     assert "FAILED: versions: llama-cpp-python installed: expected 0.0.1" in told
 
 
@@ -95,7 +99,7 @@ def test_what_asks_sglangs_own_endpoints_is_refused(
     dagger: Dagger, tmp_path: Path, image: str, model: Path
 ) -> None:
     """A server of another engine is hurt, and then blamed for what it never promised."""
-    told = asked(dagger, tmp_path, image, model, LLAMA, "serve | health | verdict")
+    told = asked(dagger, tmp_path, image, LLAMA, mounted(model), "serve | health | verdict")
     assert "health is of SGLang's own endpoints" in told
 
 

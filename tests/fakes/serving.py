@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -18,12 +18,13 @@ class JsonHandler(BaseHTTPRequestHandler):
         self.send(status, json.dumps(document).encode())
 
     def send(self, status: int, content: bytes) -> None:
-        """Answer with what is said to be JSON."""
+        """Answer with what is said to be JSON, where the client still wants it."""
         self.send_response(status)
         self.send_header("content-type", "application/json")
         self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
+        with suppress(ConnectionError):
+            self.end_headers()
+            self.wfile.write(content)
 
     def log_message(self, *args: object) -> None:
         """Say nothing."""

@@ -63,6 +63,7 @@ def test_a_good_server_passes(tmp_path: Path) -> None:
     assert check.verdict is Verdict.PASSED, check.cause
     assert [case.name for case in check.cases] == ["POST /sizes", "GET /ready"]
     assert check.facts["operations left out"] == "POST /flush_cache"
+    assert "drawn in part" not in check.facts  # GET /ready forbids nothing
     assert {line["status"] for line in sent(tmp_path)} == {200, 400}
     assert not [path for path, _ in server.asked if path == "/flush_cache"]
 
