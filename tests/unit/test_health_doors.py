@@ -100,15 +100,18 @@ def test_new_connections_are_turned_away_and_made_ones_kept() -> None:
 
 
 async def test_another_uvicorn_still_ends(caplog: pytest.LogCaptureFixture) -> None:
-    """A server of another make never ends because its connections can't be closed."""
+    """A server of another make never starts, or never ends as its connections can't be closed."""
+    started: list[object] = []
 
     class Other:
-        async def startup(self) -> None:
+        async def startup(self, sockets: object = None) -> None:
             """Start nothing."""
+            started.append(sockets)
 
     doors = Doors(Other)
     server: Any = Other()
-    await server.startup()
+    await server.startup(sockets="these")
     with caplog.at_level(logging.ERROR):
         await doors.close()
+    assert started == ["these"]
     assert "connections can't be closed" in caplog.text
