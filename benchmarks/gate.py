@@ -4,7 +4,7 @@
 
 The noise is that of recorded pairs of equal servers (`pairs.jsonl` of a comparison of an image
 with itself, all its pairs), each file by itself. Without a file it is invented
-(`ci.bench.gate.noise.Synthetic`, its sizes in the output): good for telling methods apart, and
+(`ci.gate.noise.Synthetic`, its sizes in the output): good for telling methods apart, and
 no promise for any machine. Every simulated comparison goes through the very code that
 decides a live one. Each rate has the number of runs behind it and Wilson's 95 % interval.
 """
@@ -24,13 +24,13 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.gate_rivals import RIVALS
-from ci.bench.gate.blocks import columns, read_pairs
-from ci.bench.gate.decide import Columns
-from ci.bench.gate.noise import Noise, Synthetic, recorded
-from ci.bench.gate.power import Rates, interval, rates, slowed
-from ci.bench.gate.rule import METRICS, Rule
-from ci.bench.gate.sequential import Schedule
-from ci.bench.gate.signed_rank import Differences
+from ci.gate.blocks import columns, read_pairs
+from ci.gate.decide import Columns
+from ci.gate.noise import Noise, Synthetic, recorded
+from ci.gate.power import Rates, interval, rates, slowed
+from ci.gate.rule import METRICS, Rule
+from ci.gate.sequential import Schedule
+from ci.gate.signed_rank import Differences
 from ci.verdict import Verdict
 
 RULE = Rule()

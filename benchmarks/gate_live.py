@@ -26,16 +26,16 @@ from typing import Any
 import anyio
 
 from ci.bench.configured import bench_options
-from ci.bench.gate.blocks import Block, columns, write_pairs
-from ci.bench.gate.compare import Comparison, Options, compare
-from ci.bench.gate.configured import block_load, block_options
-from ci.bench.gate.decide import Decision, decide
-from ci.bench.gate.loaded import loaded
-from ci.bench.gate.power import interval
-from ci.bench.gate.rule import Rule
-from ci.bench.gate.sequential import Schedule
-from ci.bench.gate.slowed import slowed
-from ci.performance import Side, up
+from ci.gate.blocks import Block, columns, write_pairs
+from ci.gate.compare import Comparison, Options, compare
+from ci.gate.configured import block_load, block_options
+from ci.gate.decide import Decision, decide
+from ci.gate.loaded import loaded
+from ci.gate.power import interval
+from ci.gate.rule import Rule
+from ci.gate.sequential import Schedule
+from ci.gate.slowed import slowed
+from ci.gate.stage import Side, up
 from ci.settings import BenchSettings, GateSettings
 from ci.stages import Stages
 from ci.verdict import Verdict

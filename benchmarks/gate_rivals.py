@@ -10,10 +10,10 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 
-from ci.bench.gate.decide import Columns, holm, verdict
-from ci.bench.gate.rule import Rule
-from ci.bench.gate.sequential import Look
-from ci.bench.gate.signed_rank import Differences
+from ci.gate.decide import Columns, holm, verdict
+from ci.gate.rule import Rule
+from ci.gate.sequential import Look
+from ci.gate.signed_rank import Differences
 from ci.verdict import Verdict
 
 Rival = Callable[[Columns, Rule, int], tuple[Verdict, int]]

@@ -32,14 +32,14 @@ import anyio
 from rich.console import Console
 from rich.table import Table
 
-from ci.checks.readiness import Readiness
+from ci.boot.launch import Launch
+from ci.boot.log import ServerLog, follow
+from ci.boot.port import reserved
+from ci.boot.process import ServerProcess, running
+from ci.boot.readiness import Readiness
 from ci.platform import TINY_MODEL
 from ci.report.console import PlainProgress
 from ci.report.model import Check
-from ci.server.launch import Launch
-from ci.server.log import ServerLog, follow
-from ci.server.port import reserved
-from ci.server.process import ServerProcess, running
 from ci.settings import ReadinessSettings
 from ci.settings.model import SGLANG_VERSION
 from ci.verdict import Verdict

@@ -25,8 +25,8 @@ from subprocess import DEVNULL
 
 import httpx
 
+from ci.boot.launch import launch_script
 from ci.platform import TINY_MODEL
-from ci.server.launch import launch_script
 from ci.smoke import SUITE
 
 

@@ -18,11 +18,11 @@ import time
 import uuid
 from pathlib import Path
 
-from ci.release.access import Access
-from ci.release.layout import OciLayout
-from ci.release.push import push
-from ci.release.reference import Reference
-from ci.release.registry import Registry
+from ci.image.layout import OciLayout
+from ci.image.push import push
+from ci.registry.access import Access
+from ci.registry.client import Registry
+from ci.registry.reference import Reference
 
 
 def tar(compression: str, folder: Path) -> tuple[Path, float]:

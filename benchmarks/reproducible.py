@@ -27,7 +27,7 @@ import time
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from ci.release.layout import OciLayout
+from ci.image.layout import OciLayout
 
 ROOT = Path(__file__).parents[1]
 OURS = ("account", "environment", "project", "launcher", "model")

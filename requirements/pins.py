@@ -17,8 +17,8 @@ import sys
 from pathlib import Path
 
 from ci.errors import MissingArtifact, SglangCiError, UsageError
-from ci.release.bases import bases, pinned, qualified
-from ci.release.registry import Access, Registry
+from ci.image.bases import bases, pinned, qualified
+from ci.registry.client import Access, Registry
 
 DOCKERFILE = Path(__file__).parents[1] / "Dockerfile"
 LOOPBACK = ("localhost", "127.0.0.1")

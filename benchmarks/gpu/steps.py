@@ -13,9 +13,9 @@ from typing import Any
 
 from benchmarks.gpu.plan import LIMITS, Plan
 from benchmarks.gpu.processes import CI, Deadline, Done, StepFailed, call, servers, stop, tail
-from ci.bench.exchange import Foreign, read
+from ci.bench.bench_serving import Foreign, read
 from ci.bench.files import FOREIGN
-from ci.bench.gate import slow_proxy
+from ci.gate import slow_proxy
 from ci.report.model import Check
 from ci.report.write import load
 from ci.verdict import Outcome, Verdict

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ci.bench import records
-from ci.bench.exchange import export
+from ci.bench.bench_serving import export
 from ci.bench.percentiles import CONFIDENCE, rank_value
 from ci.bench.plots import curves, load_point, timeline
 from ci.bench.run import Bench

@@ -13,7 +13,7 @@ from ci.errors import UsageError
 from ci.server.reach import base_url
 
 if TYPE_CHECKING:
-    from ci.resilience import Given
+    from ci.health.stage import Given
 
 MaybeUrl = Annotated[
     str,
@@ -45,7 +45,8 @@ def health(
     report_dir: ReportDir = None,
 ) -> None:
     """Hold what a server says of its health against what is true, fault by fault."""
-    from ci import engines, resilience
+    from ci import engines
+    from ci.health import stage as resilience
 
     given = _given(url, pid, agent)
     at = effective(config, settings, listed("health.faults", fault)).settings
@@ -63,7 +64,8 @@ def drain(
     report_dir: ReportDir = None,
 ) -> None:
     """Send SIGTERM to a server that works, and say what was lost."""
-    from ci import engines, resilience
+    from ci import engines
+    from ci.health import stage as resilience
 
     given = _given(url, pid, agent)
     if url and not (pid or agent):
@@ -74,7 +76,7 @@ def drain(
 
 
 def _given(url: str, pid: int, agent: str) -> Given:
-    from ci.resilience import Given
+    from ci.health.stage import Given
 
     if not url and (pid or agent):
         raise UsageError("--pid and --agent belong to a URL: give it too")

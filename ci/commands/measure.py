@@ -45,9 +45,9 @@ def bench(
     report_dir: ReportDir = None,
 ) -> None:
     """Put a server under load, and say how fast it answered and whether to believe that."""
-    from ci import performance
     from ci.bench.configured import bench_options
-    from ci.serving import engine_of
+    from ci.boot.serving import engine_of
+    from ci.gate import stage as performance
 
     given = listed("bench.concurrency", concurrency) | listed("bench.rate", rate)
     given |= {"bench.requests": str(requests)} if requests is not None else {}
@@ -75,7 +75,7 @@ def compare(
     report_dir: ReportDir = None,
 ) -> None:
     """Say whether a candidate is slower than a baseline, with known rates of error."""
-    from ci import performance
+    from ci.gate import stage as performance
 
     at = effective(config, settings, {}).settings
     first = side("baseline", baseline, baseline_image)

@@ -15,7 +15,7 @@ from ci.server.reach import base_url
 from ci.settings import Effective, load
 
 if TYPE_CHECKING:
-    from ci.performance import Side
+    from ci.gate.stage import Side
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="Configuration file. [default: ./sglang-ci.toml]")
@@ -68,7 +68,7 @@ def side(name: str, text: str, image: str = "") -> Side:
     Raises:
         UsageError: It is neither.
     """
-    from ci.performance import Side
+    from ci.gate.stage import Side
 
     if Path(text).suffix == ".toml":
         return Side(name, image=image, settings=load(Path(text), os.environ).settings)

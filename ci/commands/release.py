@@ -43,9 +43,9 @@ Ref = Annotated[str, typer.Argument(help="The image in its registry, by tag or b
 @app.command()
 def push(layout: Layout, ref: Target, config: ConfigFile = None, settings: Set = None) -> None:
     """Push an image without evidence, and print its reference by digest."""
+    from ci.image.layout import OciLayout
+    from ci.image.push import push as send
     from ci.release import intake
-    from ci.release.layout import OciLayout
-    from ci.release.push import push as send
 
     image, at = OciLayout.open(layout), effective(config, settings, {}).settings
     with begin(ref, at) as session:
@@ -79,9 +79,9 @@ def publish(
     ] = None,
 ) -> None:
     """Push an image that PASSED, attach its evidence, and print its reference by digest."""
+    from ci.image.layout import OciLayout
+    from ci.image.listing import Installed
     from ci.release import intake
-    from ci.release.evidence.listing import Installed
-    from ci.release.layout import OciLayout
     from ci.release.pieces import Publication
     from ci.release.publish import publish as send
 

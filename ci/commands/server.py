@@ -8,12 +8,13 @@ from typing import Annotated
 
 import anyio
 import typer
+from packaging.utils import canonicalize_name
 
-from ci import pipeline, serving
-from ci.checks.versions import canonical
+from ci.boot import serving
 from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed, side
 from ci.commands.outcome import one_stage, reported
 from ci.errors import UsageError
+from ci.graph import host as pipeline
 from ci.report.model import Report, merge
 from ci.report.progress import Progress
 from ci.report.write import load
@@ -84,7 +85,7 @@ def versions(
     url: Url,
     expect: Expect = None,
     inventory: Annotated[
-        Path | None, typer.Option(help="What is installed, as ci/checks/inventory.py printed it.")
+        Path | None, typer.Option(help="What is installed, as ci/image/inventory.py printed it.")
     ] = None,
     label: Annotated[str, typer.Option(help="The version that the image's label claims.")] = "",
     model_path: Annotated[str, typer.Option(help="The model's path, as the server knows it.")] = "",
@@ -149,7 +150,7 @@ def _expected(pairs: list[str] | None) -> dict[str, str]:
         name, equals, version = text.partition("=")
         if not equals:
             raise UsageError(f"--expect {text}: not NAME=VERSION")
-        name = canonical(name)
+        name = canonicalize_name(name)
         key = "image.sglang_version" if name == "sglang" else f"versions.expected.{name}"
         found[key] = version.lstrip("=")
     return found

@@ -13,14 +13,14 @@ from ci.commands.options import ConfigFile, ReportDir, Set, effective
 from ci.commands.outcome import one_stage
 from ci.commands.registry import needs_extra
 from ci.errors import UsageError
-from ci.release.access import Access
+from ci.registry.access import Access
 from ci.report.model import Check, now
 from ci.stages import Stages
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ci.release.size.check import Side
+    from ci.image.size import Side
     from ci.settings import Settings
 
 Listing = Annotated[
@@ -46,7 +46,7 @@ def size(
     report_dir: ReportDir = None,
 ) -> None:
     """Hold an image's size, by layer and package, against budgets and a baseline's."""
-    from ci.release.size.check import check_of
+    from ci.image.size import check_of
 
     at = effective(config, settings, {}).settings
     other = baseline or at.gate.baseline
@@ -73,10 +73,10 @@ def _reader(
     settings: Settings, named: str, platform: str, listing: Path | None
 ) -> Callable[[], Side]:
     """Return what reads an image's size; what is wrong with the arguments is raised at once."""
-    from ci.release.evidence.listing import Installed
-    from ci.release.layout import OciLayout
-    from ci.release.size.check import Side
-    from ci.release.size.image import find, measure
+    from ci.image.layout import OciLayout
+    from ci.image.listing import Installed
+    from ci.image.size import Side
+    from ci.image.weight import find, measure
 
     image, installed = find(named), Installed.load(listing) if listing else None
     access = Access() if isinstance(image, OciLayout) else _access(settings)

@@ -39,8 +39,8 @@ def startup(
     report_dir: ReportDir = None,
 ) -> None:
     """Start a server here again and again, and hold each phase against budgets and a baseline."""
-    from ci import startup as room
-    from ci.checks.startup import earlier
+    from ci.startup import stage as room
+    from ci.startup.phases import earlier
 
     candidate = effective(config, settings, listed("server.flags", flags)).settings
     starts_one = baseline is not None and baseline.suffix == ".toml"

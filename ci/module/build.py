@@ -3,8 +3,8 @@
 import dagger
 from dagger import dag
 
+from ci.image.bases import bases
 from ci.module.inputs import Credentials
-from ci.release.bases import bases
 from ci.settings import Settings
 
 PACKAGE = "/opt/sglang-ci"

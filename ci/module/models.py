@@ -52,6 +52,6 @@ async def _fetched(
     fetcher = with_package(container)
     if token is not None:
         fetcher = fetcher.with_secret_variable("HF_TOKEN", token)
-    argv = ["python3", "-m", "ci.server.fetch", settings.name, settings.revision]
+    argv = ["python3", "-m", "ci.boot.fetch", settings.name, settings.revision]
     folder = await fetcher.with_exec(argv, use_entrypoint=False).stdout()
     return container.with_env_variable("MODEL_PATH", folder.strip().splitlines()[-1])

@@ -11,7 +11,7 @@ from ci.module.inputs import Inputs
 from ci.module.report import Report
 
 TAR = "/release/image.tar"
-LISTING = "ci/release/evidence/installed.py"
+LISTING = "ci/image/installed.py"
 INSTALLED = "/release/installed.json"
 LOCKS = "/release/requirements"
 PROVEN = "/release/report"

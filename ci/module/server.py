@@ -13,7 +13,7 @@ from ci.module.inputs import Inputs
 from ci.module.report import Report
 
 VERSION_LABEL = "org.opencontainers.image.version"
-LISTING = "ci/checks/inventory.py"
+LISTING = "ci/image/inventory.py"
 INVENTORY = "/opt/inventory.json"
 CASES, PROMPTS = "/prober/cases", "/prober/prompts"
 PROOF = ("versions", "smoke")

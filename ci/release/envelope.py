@@ -12,7 +12,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-from ci.release.oci import BUNDLE, canonical
+from ci.registry.oci import BUNDLE, canonical
 
 PAYLOAD = "application/vnd.in-toto+json"
 """Type of the payload: evidence is always an in-toto statement."""

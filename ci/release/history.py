@@ -14,13 +14,13 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ci.errors import BrokenArtifact, MissingArtifact
-from ci.release.oci import Descriptor
-from ci.release.reference import DIGEST
+from ci.registry.oci import Descriptor
+from ci.registry.reference import DIGEST
 from ci.release.store import Found, evidence_of, open_artifact
 
 if TYPE_CHECKING:
+    from ci.registry.client import Registry
     from ci.release.policy import Policy
-    from ci.release.registry import Registry
     from ci.release.signing import Trust
 
 PREVIOUS = "io.sglang-ci.previous"

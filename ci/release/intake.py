@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci.errors import UsageError
+from ci.registry.reference import Reference, render_tag
 from ci.release.evidence import vulnerabilities
 from ci.release.evidence.provenance import Material
 from ci.release.pieces import Desk
-from ci.release.reference import Reference, render_tag
 
 if TYPE_CHECKING:
-    from ci.release.layout import OciLayout
+    from ci.image.layout import OciLayout
     from ci.release.session import Session
     from ci.release.where import Where
     from ci.settings import Settings

@@ -13,9 +13,9 @@ from ci.release.store import Evidence, evidence_of
 from ci.release.verify import verify
 
 if TYPE_CHECKING:
-    from ci.release.oci import Manifest
-    from ci.release.reference import Reference
-    from ci.release.registry import Registry
+    from ci.registry.client import Registry
+    from ci.registry.oci import Manifest
+    from ci.registry.reference import Reference
     from ci.release.signing import Trust
     from ci.report.model import Check
     from ci.settings import Settings

@@ -8,18 +8,18 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ci.registry.oci import digest_of
 from ci.release.evidence import sbom, vulnerabilities
 from ci.release.evidence.provenance import Material, provenance
 from ci.release.evidence.record import record
-from ci.release.oci import digest_of
 from ci.release.signing import NoSigner
 from ci.release.store import Found, Signed, evidence_of, sign
 
 if TYPE_CHECKING:
-    from ci.release.evidence.listing import Installed
-    from ci.release.layout import OciLayout
-    from ci.release.reference import Reference
-    from ci.release.registry import Registry
+    from ci.image.layout import OciLayout
+    from ci.image.listing import Installed
+    from ci.registry.client import Registry
+    from ci.registry.reference import Reference
     from ci.release.signing import Signer, Trust
     from ci.release.where import Where
     from ci.report.model import Report

@@ -19,8 +19,8 @@ from ci.release.history import PREVIOUS, Line, Reader, disagreement
 from ci.release.store import attach, sign
 
 if TYPE_CHECKING:
-    from ci.release.oci import Manifest
-    from ci.release.reference import Reference
+    from ci.registry.oci import Manifest
+    from ci.registry.reference import Reference
     from ci.release.signing import Signer
 
 

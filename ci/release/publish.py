@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ci.errors import RegistryFault, UsageError
+from ci.image.push import Pushed, is_there, push
 from ci.release.pieces import Desk, Piece, Publication, kept, pieces
-from ci.release.push import Pushed, is_there, push
 from ci.release.store import attach
 from ci.report.model import Case, Check
 from ci.verdict import Outcome, Verdict

@@ -9,12 +9,12 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from ci.errors import UsageError
-from ci.release.access import Access
+from ci.registry.access import Access
+from ci.registry.client import Registry
+from ci.registry.reference import Reference
 from ci.release.history import Reader
 from ci.release.judge import Judge
 from ci.release.policy import Policy
-from ci.release.reference import Reference
-from ci.release.registry import Registry
 from ci.release.signing import Signer, Trust, signer_from
 from ci.release.where import Where
 

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from ci.release.oci import canonical
-from ci.release.reference import DIGEST, Reference
+from ci.registry.oci import canonical
+from ci.registry.reference import DIGEST, Reference
 
 STATEMENT = "https://in-toto.io/Statement/v1"
 

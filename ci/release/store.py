@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ci.errors import BrokenArtifact, MissingArtifact
+from ci.registry.oci import BUNDLE, CREATED, Descriptor
 from ci.release import statement as statements
-from ci.release.oci import BUNDLE, CREATED, Descriptor
 
 if TYPE_CHECKING:
-    from ci.release.reference import Reference
-    from ci.release.registry import Registry
+    from ci.registry.client import Registry
+    from ci.registry.reference import Reference
     from ci.release.signing import Signer, Trust
     from ci.release.statement import Statement
 

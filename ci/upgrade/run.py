@@ -10,14 +10,14 @@ from pathlib import Path
 
 import anyio
 
+from ci.boot.model_files import resolve
 from ci.contract.check import cases as contract_cases
 from ci.contract.compare import Compared, compare
 from ci.contract.model import Part
 from ci.contract.run import allowance_of
-from ci.performance import Contest
+from ci.gate.stage import Contest
 from ci.report.model import Case, Check, Report, now
 from ci.report.progress import Progress
-from ci.server.model_files import resolve
 from ci.settings import Settings
 from ci.stages import Stages
 from ci.upgrade import dashboards, flags, greedy, speed

@@ -10,15 +10,15 @@ from pathlib import Path
 
 import anyio
 
+from ci.boot.process import ServerProcess
+from ci.boot.serving import readiness, served
 from ci.contract.introspect import Interface, introspect
 from ci.contract.model import Contract, save
 from ci.contract.record import installed, record
 from ci.errors import SglangCiError
-from ci.pipeline import smoke_options
+from ci.graph.host import smoke_options
 from ci.report.model import Case, Check, now
 from ci.server.exchange import exchanging
-from ci.server.process import ServerProcess
-from ci.serving import readiness, served
 from ci.settings import Settings
 from ci.smoke.run import run_smoke
 from ci.stages import Stages

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ci.contract.page import cell
 from ci.errors import ServerFault, SglangCiError
-from ci.performance import Contest, Gate, Side
+from ci.gate.stage import Contest, Gate, Side
 from ci.report.model import Check, Report
 from ci.settings import Settings
 from ci.stages import Stages

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.release.bases import bases
+from ci.image.bases import bases
 from tests.engine.conftest import ROOT, Dagger, said
 
 pytestmark = pytest.mark.engine

@@ -8,7 +8,7 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ci.release.oci import INDEX, MANIFEST, REFERENCE_NAME, Descriptor, canonical
+from ci.registry.oci import INDEX, MANIFEST, REFERENCE_NAME, Descriptor, canonical
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"

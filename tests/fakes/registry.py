@@ -20,9 +20,9 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from ci.release.access import Access
-from ci.release.oci import digest_of
-from ci.release.reference import Reference
+from ci.registry.access import Access
+from ci.registry.oci import digest_of
+from ci.registry.reference import Reference
 from tests.fakes.registry_api import PASSWORD, USER, Exchange
 
 __all__ = ["PASSWORD", "USER", "FakeRegistry", "Handler", "fake_registry"]

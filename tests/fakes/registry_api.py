@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, quote, urlsplit
 
-from ci.release.oci import INDEX, digest_of
+from ci.registry.oci import INDEX, digest_of
 
 if TYPE_CHECKING:
     from tests.fakes.registry import FakeRegistry, Handler

@@ -16,11 +16,11 @@ import psutil
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from ci.pipeline import served
+from ci.boot.port import members
+from ci.boot.process import ServerProcess
+from ci.graph.host import served
 from ci.report.model import Report
 from ci.report.write import load
-from ci.server.port import members
-from ci.server.process import ServerProcess
 from ci.settings import ReadinessSettings, Settings
 from tests.live.quiet import Quiet
 
@@ -41,7 +41,7 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
 
 
 async def _ready(server: ServerProcess) -> str:
-    from ci.checks.readiness import Readiness
+    from ci.boot.readiness import Readiness
 
     quiet = Quiet()
     check = await Readiness(

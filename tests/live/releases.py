@@ -9,8 +9,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from ci.registry.client import Registry
 from ci.release.judge import Judge
-from ci.release.registry import Registry
 from ci.release.signing import Trust
 from ci.release.store import Found
 from ci.report.model import now

@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from ci.boot.process import ServerProcess
 from ci.cases.compose import CAPABILITIES
 from ci.cases.generate import Asked, generate
 from ci.cases.language import Language
@@ -15,7 +16,6 @@ from ci.cases.model import FILE, read
 from ci.cases.program import Gen, flat
 from ci.cases.replay import replay
 from ci.report.model import Case, Check
-from ci.server.process import ServerProcess
 from ci.smoke.ask import Ask
 from ci.smoke.run import SmokeOptions, run_smoke
 from ci.smoke.transport import open_client

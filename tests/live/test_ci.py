@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from ci.boot.process import ServerProcess
 from ci.platform import TINY_MODEL
-from ci.server.process import ServerProcess
 from ci.verdict import Verdict
 from tests.live.conftest import Command
 

@@ -9,7 +9,9 @@ import anyio
 import pytest
 from anyio.from_thread import start_blocking_portal
 
-from ci.checks.readiness import Readiness
+from ci.boot.process import ServerProcess
+from ci.boot.readiness import Readiness
+from ci.boot.serving import served
 from ci.contract.check import Allowance, cases
 from ci.contract.compare import compare
 from ci.contract.introspect import Interface, introspect
@@ -17,8 +19,6 @@ from ci.contract.model import Contract, Part
 from ci.contract.record import record
 from ci.platform import TINY_MODEL
 from ci.report.model import Case
-from ci.server.process import ServerProcess
-from ci.serving import served
 from ci.settings import ModelSettings, ReadinessSettings, Settings
 from ci.verdict import Outcome
 from tests.live.conftest import Command

@@ -8,9 +8,9 @@ from typing import Any
 import anyio
 import pytest
 
+from ci.boot.process import ServerProcess
 from ci.fuzz.check import Fuzzing
 from ci.report.model import Check
-from ci.server.process import ServerProcess
 from ci.settings import Settings
 from ci.settings.fuzz import FuzzSettings
 from ci.verdict import Verdict

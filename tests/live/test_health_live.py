@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from ci.boot.process import ServerProcess
 from ci.report.model import Check
-from ci.server.process import ServerProcess
 from ci.verdict import Outcome
 from tests.live.conftest import Command
 from tests.readme import readme

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.server.process import ServerProcess
+from ci.boot.process import ServerProcess
 from ci.verdict import Outcome, Verdict
 from tests.live.conftest import Command
 

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from ci.boot.process import ServerProcess
 from ci.platform import TINY_MODEL
 from ci.report.write import load
-from ci.server.process import ServerProcess
 from ci.verdict import Outcome, Verdict
 from tests.readme import ROOT, readme, run
 

@@ -17,11 +17,11 @@ from typing import Any
 import pytest
 
 from ci.errors import RegistryFull, RegistryRefused, RegistryUnreachable, TagTaken
-from ci.release.layout import OciLayout
-from ci.release.oci import BUNDLE, CREATED, MANIFEST, Descriptor
-from ci.release.push import push
-from ci.release.referrers import tag_of
-from ci.release.registry import Registry
+from ci.image.layout import OciLayout
+from ci.image.push import push
+from ci.registry.client import Registry
+from ci.registry.oci import BUNDLE, CREATED, MANIFEST, Descriptor
+from ci.registry.referrers import tag_of
 from tests.fakes.layout import image, write_tar
 from tests.registries import PASSWORD, Running, docker_registry, referrers_registry
 

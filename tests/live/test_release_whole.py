@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import requests
 
+from ci.registry.client import UNCHECKED
+from ci.registry.oci import canonical
 from ci.release import approval
-from ci.release.oci import canonical
-from ci.release.registry import UNCHECKED
 from ci.release.store import attach, sign
 from ci.report.model import now
 from ci.verdict import Verdict

@@ -7,8 +7,8 @@ from pathlib import Path
 import anyio
 import pytest
 
+from ci.boot.process import ServerProcess
 from ci.report.model import Check
-from ci.server.process import ServerProcess
 from ci.smoke.run import SmokeOptions, run_smoke
 from ci.verdict import Outcome, Verdict
 

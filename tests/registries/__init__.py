@@ -23,8 +23,8 @@ from typing import Any
 
 import pytest
 
-from ci.release.access import Access
-from ci.release.reference import Reference
+from ci.registry.access import Access
+from ci.registry.reference import Reference
 from tests.fakes.faulty import closed_port, self_signed
 from tests.fakes.registry import PASSWORD, USER
 

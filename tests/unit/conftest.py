@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from ci import cli
-from ci.checks import readiness
-from ci.release.registry import Registry
-from ci.server import process as processes
-from ci.server.launch import Launch
+from ci.boot import process as processes
+from ci.boot import readiness
+from ci.boot.launch import Launch
+from ci.registry.client import Registry
 from tests.fakes.osv import fake_osv
 from tests.fakes.registry import FakeRegistry, fake_registry
 from tests.unit.commands import Command

@@ -7,10 +7,10 @@ import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from ci.bench.gate.blocks import BlockResult, Pair
-from ci.bench.gate.compare import Options, Watcher
-from ci.bench.gate.decide import Decision
-from ci.bench.gate.sequential import Look, Schedule
+from ci.gate.blocks import BlockResult, Pair
+from ci.gate.compare import Options, Watcher
+from ci.gate.decide import Decision
+from ci.gate.sequential import Look, Schedule
 
 SECONDS = {"ttft": 0.1, "tpot": 0.01, "e2e": 0.5}
 QUICK = Options(schedule=Schedule(pairs=12), seed=1, spares=2)

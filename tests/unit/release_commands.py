@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ci.release.access import Access
-from ci.release.layout import OciLayout
+from ci.image.layout import OciLayout
+from ci.registry.access import Access
 from ci.report.model import now
 from tests.fakes.layout import image, write_tar
 from tests.unit.commands import Command

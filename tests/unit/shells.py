@@ -7,11 +7,11 @@ from pathlib import Path
 
 import anyio
 
+from ci.boot.launch import Launch
+from ci.boot.process import ServerProcess, running
 from ci.errors import (
     SglangCiError,
 )
-from ci.server.launch import Launch
-from ci.server.process import ServerProcess, running
 
 HANG = 30.0
 """Most seconds before anything here counts as hung."""

@@ -6,10 +6,10 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ci.release.evidence.listing import Installed
-from ci.release.oci import MANIFEST, Descriptor, canonical
-from ci.release.size.check import Side
-from ci.release.size.image import ImageSize, Layer
+from ci.image.listing import Installed
+from ci.image.size import Side
+from ci.image.weight import ImageSize, Layer
+from ci.registry.oci import MANIFEST, Descriptor, canonical
 from tests.fakes.layout import CONFIG, LAYER, layout
 
 MB = 1_000_000

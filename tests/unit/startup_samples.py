@@ -7,7 +7,7 @@ import random
 from collections.abc import Mapping
 
 from ci.report.model import Phase
-from ci.startup import Start, Timed
+from ci.startup.stage import Start, Timed
 
 SECONDS = {"process started": 0.2, "port open": 24.0, "serving": 1.1, "first token": 0.1}
 PARTS = {"arguments": 12.0, "scheduler": 11.0, "weights": 0.05}

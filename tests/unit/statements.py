@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
-from ci.release.reference import Reference
+from ci.registry.reference import Reference
 from ci.release.statement import APPROVAL, make
 
 NOW = datetime(2026, 11, 20, 9, 30, tzinfo=UTC)

@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from ci.bench.configured import API_KEY, bench_options
-from ci.bench.gate.configured import block_load, block_options, gate_options
 from ci.bench.prompt_files import FromFile
 from ci.bench.schedule import Closed, Open
 from ci.errors import UsageError
+from ci.gate.configured import block_load, block_options, gate_options
 from ci.settings import BenchSettings, GateSettings
 
 pytestmark = pytest.mark.unit

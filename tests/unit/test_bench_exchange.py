@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ci.bench.exchange import beside, export, read
+from ci.bench.bench_serving import beside, export, read
 from ci.bench.load import Run
 from ci.bench.metrics import summarise
 from ci.bench.records import ErrorKind, Record

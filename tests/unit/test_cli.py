@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ci import pipeline
 from ci.commands import options
 from ci.commands.outcome import EXIT, USAGE
 from ci.errors import LaunchBlocked, ReportUnwritable, ServerExited, SglangCiError, UsageError
+from ci.graph import host as pipeline
 from ci.report.model import Case, Check, now
 from ci.report.write import load
 from ci.verdict import Outcome, Verdict

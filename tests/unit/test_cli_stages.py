@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from ci import pipeline
-from ci.checks.inventory import inventory
+from ci.graph import host as pipeline
+from ci.image.inventory import inventory
 from ci.report.model import Case, Check, Report, now
 from ci.report.write import load
 from ci.settings import Settings

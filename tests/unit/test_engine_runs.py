@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from ci.boot.serving import installed
 from ci.report.model import Report
 from ci.report.write import load
-from ci.serving import installed
 from ci.settings import Settings
 from ci.settings.engine import EngineSettings
 from ci.verdict import Outcome, Verdict

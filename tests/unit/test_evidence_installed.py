@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from ci.errors import UsageError
-from ci.release.evidence import installed as script
-from ci.release.evidence.installed import installed
-from ci.release.evidence.listing import Installed
+from ci.image import installed as script
+from ci.image.installed import installed
+from ci.image.listing import Installed
 
 pytestmark = pytest.mark.unit
 

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from packageurl import PackageURL
 
-from ci.release.evidence.installed import installed
-from ci.release.evidence.listing import Distribution, Installed, Package, System
+from ci.image.installed import installed
+from ci.image.listing import Distribution, Installed, Package, System
 from ci.release.evidence.sbom import bill
 from ci.release.statement import SBOM, make, read
 from tests.unit.statements import DIGEST, IMAGE, NOW

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
+from ci.image.listing import Distribution, Installed, Package
 from ci.release.evidence import audit as audits
 from ci.release.evidence.audit import Known
-from ci.release.evidence.listing import Distribution, Installed, Package
 from ci.release.evidence.sbom import bill
 from ci.release.evidence.vulnerabilities import findings, scan, unsure
 from ci.release.statement import VULNERABILITIES, make, read

@@ -10,12 +10,12 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ci.checks.readiness import Readiness
-from ci.checks.versions import Expected, check_versions
+from ci.boot.readiness import Readiness
 from ci.report.model import Check
 from ci.server.client import ServerClient
 from ci.settings import ReadinessSettings
 from ci.verdict import Verdict
+from ci.versions.stage import Expected, check_versions
 from tests.fakes.faulty import BEHAVIOURS, closed_port, listening, self_signed
 from tests.live.quiet import Quiet
 

@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from ci.bench.gate.alternate import booted
-from ci.bench.gate.compare import compare
 from ci.errors import NotReady
+from ci.gate.alternate import booted
+from ci.gate.compare import compare
 from ci.verdict import Verdict
 from tests.unit.gate_samples import QUICK, Servers
 

@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.bench.gate.blocks import (
+from ci.errors import UsageError
+from ci.gate.blocks import (
     Answer,
     Arm,
     BlockResult,
@@ -22,8 +23,7 @@ from ci.bench.gate.blocks import (
     read_pairs,
     write_pairs,
 )
-from ci.bench.gate.outputs import Agreement
-from ci.errors import UsageError
+from ci.gate.outputs import Agreement
 
 pytestmark = pytest.mark.unit
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.bench.gate.blocks import columns
-from ci.bench.gate.check import check_of
-from ci.bench.gate.compare import Comparison, compare
-from ci.bench.gate.outputs import Agreement
-from ci.bench.gate.power import Need
-from ci.bench.gate.sequential import Schedule
-from ci.bench.gate.words import between, of_runs, percent, rate
+from ci.gate.blocks import columns
+from ci.gate.check import check_of
+from ci.gate.compare import Comparison, compare
+from ci.gate.outputs import Agreement
+from ci.gate.power import Need
+from ci.gate.sequential import Schedule
+from ci.gate.words import between, of_runs, percent, rate
 from ci.report.model import Check, now
 from ci.verdict import Outcome, Verdict
 from tests.unit.gate_samples import QUICK, Servers

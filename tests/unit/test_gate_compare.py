@@ -7,10 +7,10 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from ci.bench.gate.blocks import BlockResult
-from ci.bench.gate.compare import Comparison, compare
-from ci.bench.gate.sequential import Schedule
 from ci.errors import BadAnswer, CheckBroken, UsageError
+from ci.gate.blocks import BlockResult
+from ci.gate.compare import Comparison, compare
+from ci.gate.sequential import Schedule
 from ci.verdict import Verdict
 from tests.unit.gate_samples import QUICK, Diary, Servers
 

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ci.bench.gate.decide import Decision, Finding, decide, holm, verdict
-from ci.bench.gate.rule import Rule
-from ci.bench.gate.sequential import Look
+from ci.gate.decide import Decision, Finding, decide, holm, verdict
+from ci.gate.rule import Rule
+from ci.gate.sequential import Look
 from ci.verdict import Verdict
 
 pytestmark = pytest.mark.unit

@@ -9,14 +9,14 @@ import anyio
 import pytest
 
 from ci.bench.dialects import Sampling
-from ci.bench.gate.compare import compare
-from ci.bench.gate.loaded import loaded
 from ci.bench.lengths import Lengths
 from ci.bench.options import BenchOptions, WarmUp
 from ci.bench.prompts import Synthetic
 from ci.bench.saturation import Bounds
 from ci.bench.schedule import Closed
 from ci.errors import ServerFault
+from ci.gate.compare import compare
+from ci.gate.loaded import loaded
 from ci.verdict import Verdict
 from tests.fakes.faulty import closed_port
 from tests.fakes.timed import Timed, Timing

@@ -14,11 +14,11 @@ from typing import Any
 
 import pytest
 
-from ci.bench.gate.noise import Noise, Synthetic, recorded, residual
-from ci.bench.gate.power import SIZES, interval, need, rates, slowed
-from ci.bench.gate.rule import METRICS, Rule
-from ci.bench.gate.sequential import Schedule
-from ci.bench.gate.signed_rank import Differences
+from ci.gate.noise import Noise, Synthetic, recorded, residual
+from ci.gate.power import SIZES, interval, need, rates, slowed
+from ci.gate.rule import METRICS, Rule
+from ci.gate.sequential import Schedule
+from ci.gate.signed_rank import Differences
 
 pytestmark = pytest.mark.unit
 

@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from ci.bench.gate.requests import block_of
 from ci.bench.records import ErrorKind, Record
 from ci.errors import BadAnswer
+from ci.gate.requests import block_of
 
 pytestmark = pytest.mark.unit
 

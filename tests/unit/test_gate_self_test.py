@@ -8,8 +8,8 @@ from dataclasses import replace
 
 import pytest
 
-from ci.bench.gate import self_test as module
-from ci.bench.gate.self_test import SelfTest, check_of, self_test
+from ci.gate import self_test as module
+from ci.gate.self_test import SelfTest, check_of, self_test
 from ci.report.model import Check, now
 from ci.verdict import Outcome, Verdict
 from tests.unit.gate_samples import QUICK, Servers

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ci.bench.gate.rule import Rule
-from ci.bench.gate.sequential import Look, Schedule
-from ci.bench.gate.signed_rank import tail
 from ci.errors import UsageError
+from ci.gate.rule import Rule
+from ci.gate.sequential import Look, Schedule
+from ci.gate.signed_rank import tail
 
 pytestmark = pytest.mark.unit
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ci.bench.gate.signed_rank import MOST_PAIRS, Differences, critical, tail
+from ci.gate.signed_rank import MOST_PAIRS, Differences, critical, tail
 
 pytestmark = pytest.mark.unit
 

@@ -9,10 +9,10 @@ import sys
 import anyio
 import pytest
 
-from ci.bench.gate import slow_proxy
-from ci.bench.gate.slow_proxy import SlowProxy
-from ci.bench.gate.slowed import slowed
 from ci.errors import CheckBroken
+from ci.gate import slow_proxy
+from ci.gate.slow_proxy import SlowProxy
+from ci.gate.slowed import slowed
 from tests.unit.proxied import Streams, connect, cutting, large, silent, speaking, through
 from tests.unit.virtual_time import run
 

@@ -16,13 +16,13 @@ import httpx
 import psutil
 import pytest
 
+from ci.boot.launch import launch_script
 from ci.errors import ServerExited
 from ci.health import agent as agents
+from ci.health.stage import Given, drain
 from ci.health.targets import AgentTarget
 from ci.report.model import Check
 from ci.report.progress import progress_for
-from ci.resilience import Given, drain
-from ci.server.launch import launch_script
 from ci.settings import Settings
 from ci.settings.health import DrainSettings
 from ci.stages import Stages

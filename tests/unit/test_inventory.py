@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from ci.checks import inventory as inventories
-from ci.checks.inventory import inventory
-from ci.checks.versions import read_inventory
 from ci.errors import UsageError
+from ci.image import inventory as inventories
+from ci.image.inventory import inventory
+from ci.versions.stage import read_inventory
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 

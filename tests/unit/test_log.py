@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ci.boot.log import ENDED, KEPT_LINES, LONGEST_LINE, ServerLog, follow
 from ci.concurrency import one_error
 from ci.errors import UsageError
-from ci.server.log import ENDED, KEPT_LINES, LONGEST_LINE, ServerLog, follow
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 

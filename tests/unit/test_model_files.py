@@ -8,10 +8,10 @@ from pathlib import Path
 import anyio
 import pytest
 
+from ci.boot import model_files
+from ci.boot.model_files import fetch, resolve
 from ci.errors import ModelUnavailable
 from ci.platform import TINY_MODEL
-from ci.server import model_files
-from ci.server.model_files import fetch, resolve
 from ci.settings import ModelSettings
 from tests.fakes.faulty import closed_port, listening, silent
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from ci.errors import UsageError
-from ci.release.bases import bases, pinned, qualified
-from ci.release.oci import INDEX
+from ci.image.bases import bases, pinned, qualified
+from ci.registry.oci import INDEX
 from ci.settings import Settings
 from requirements import pins
 from tests.fakes.registry import FakeRegistry, fake_registry

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from ci.boot import port as ports
+from ci.boot.port import listens, members, reserved
 from ci.errors import LaunchBlocked
-from ci.server import port as ports
-from ci.server.port import listens, members, reserved
 
 pytestmark = pytest.mark.unit
 
@@ -38,7 +38,7 @@ def test_each_run_has_a_port_of_its_own() -> None:
     """Two runs at once start their servers on one port, and one proves the other's."""
     with reserved(HOST, 0) as one, reserved(HOST, 0) as two:
         assert one != two
-        holder = f"from ci.server.port import reserved\nwith reserved({HOST!r}, 0) as p: print(p)"
+        holder = f"from ci.boot.port import reserved\nwith reserved({HOST!r}, 0) as p: print(p)"
         code = f"import tempfile; tempfile.tempdir = {tempfile.gettempdir()!r}\n{holder}"
         other = subprocess.check_output([sys.executable, "-c", code], text=True, timeout=60)
         assert int(other) not in {one, two}

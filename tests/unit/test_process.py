@@ -10,17 +10,17 @@ from pathlib import Path
 
 import pytest
 
+from ci.boot import launch as launching
+from ci.boot import process as processes
+from ci.boot.launch import BLOCKED, REFUSED, Launch, launch_script
+from ci.boot.log import LONGEST_LINE
+from ci.boot.process import fault_of_exit, running
 from ci.errors import (
     CheckBroken,
     LaunchBlocked,
     LaunchRefused,
     ServerExited,
 )
-from ci.server import launch as launching
-from ci.server import process as processes
-from ci.server.launch import BLOCKED, REFUSED, Launch, launch_script
-from ci.server.log import LONGEST_LINE
-from ci.server.process import fault_of_exit, running
 from ci.verdict import Verdict
 from tests.unit.shells import HANG, STUBBORN, Fake, ended, said
 

@@ -7,17 +7,17 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ci.checks.shutdown import check_shutdown
+from ci.boot import process as processes
+from ci.boot.port import members
+from ci.boot.process import (
+    running,
+)
+from ci.boot.shutdown import check_shutdown
 from ci.errors import (
     LaunchBlocked,
     ServerExited,
 )
 from ci.report.model import Case
-from ci.server import process as processes
-from ci.server.port import members
-from ci.server.process import (
-    running,
-)
 from tests.unit.shells import HANG, Fake, said
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]

@@ -11,8 +11,8 @@ from typing import Any
 import anyio
 import pytest
 
-from ci.checks import readiness
-from ci.server.log import ENDED, ServerLog
+from ci.boot import readiness
+from ci.boot.log import ENDED, ServerLog
 from ci.verdict import Verdict
 from tests.fakes.faulty import Behaviour, Connection, closed_port, listening, response
 from tests.fakes.sglang import FakeSglang, Settings

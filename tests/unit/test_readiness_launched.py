@@ -8,12 +8,12 @@ from pathlib import Path
 import anyio
 import pytest
 
+from ci.boot.launch import Launch
+from ci.boot.port import reserved
+from ci.boot.process import ServerProcess, running
 from ci.concurrency import one_error
 from ci.platform import TINY_MODEL
 from ci.report.model import Check
-from ci.server.launch import Launch
-from ci.server.port import reserved
-from ci.server.process import ServerProcess, running
 from ci.settings import ReadinessSettings
 from ci.verdict import Verdict
 from tests.fakes.launched import Plan, install

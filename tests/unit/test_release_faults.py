@@ -23,12 +23,12 @@ from ci.errors import (
     RegistryRefused,
     RegistryUnreachable,
 )
-from ci.release import transport
-from ci.release.access import Access
-from ci.release.failures import retry_after
-from ci.release.oci import MANIFEST, Descriptor
-from ci.release.reference import Reference
-from ci.release.registry import UNCHECKED, Registry
+from ci.registry import transport
+from ci.registry.access import Access
+from ci.registry.client import UNCHECKED, Registry
+from ci.registry.failures import retry_after
+from ci.registry.oci import MANIFEST, Descriptor
+from ci.registry.reference import Reference
 from tests.fakes.faulty import closed_port
 from tests.fakes.registry import (
     PASSWORD,

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from ci.errors import UsageError
+from ci.image.layout import OciLayout
+from ci.registry.reference import Reference
 from ci.release import intake
-from ci.release.layout import OciLayout
-from ci.release.reference import Reference
 from ci.release.where import Where
 from ci.settings import Settings
 from tests.fakes.layout import image, write_folder

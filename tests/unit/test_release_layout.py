@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 
 from ci.errors import BrokenArtifact, SglangCiError, UsageError
-from ci.release.exchange import BLOCK
-from ci.release.layout import OciLayout
-from ci.release.oci import INDEX, MANIFEST, Descriptor, canonical
+from ci.image.layout import OciLayout
+from ci.registry.exchange import BLOCK
+from ci.registry.oci import INDEX, MANIFEST, Descriptor, canonical
 from tests.fakes.layout import blob_path, image, layout, write_folder, write_tar
 
 pytestmark = pytest.mark.unit

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from ci.errors import BrokenArtifact, RegistryBusy, RegistryRefused, UsageError
-from ci.release.access import Access
-from ci.release.exchange import Ask
-from ci.release.login import Login
-from ci.release.oci import MANIFEST, Descriptor
-from ci.release.reference import Reference
-from ci.release.registry import UNCHECKED, Registry
+from ci.registry.access import Access
+from ci.registry.client import UNCHECKED, Registry
+from ci.registry.exchange import Ask
+from ci.registry.login import Login
+from ci.registry.oci import MANIFEST, Descriptor
+from ci.registry.reference import Reference
 from tests.fakes.registry import (
     PASSWORD,
     USER,

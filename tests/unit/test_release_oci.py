@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ci.release.oci import EMPTY, EMPTY_CONTENT, MANIFEST, Descriptor, Manifest, canonical
+from ci.registry.oci import EMPTY, EMPTY_CONTENT, MANIFEST, Descriptor, Manifest, canonical
 
 pytestmark = pytest.mark.unit
 

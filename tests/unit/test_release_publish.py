@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ci.errors import RegistryFault, TagTaken, UsageError
-from ci.release.evidence.listing import Installed
+from ci.image.layout import OciLayout
+from ci.image.listing import Installed
 from ci.release.evidence.provenance import Material
-from ci.release.layout import OciLayout
 from ci.release.pieces import Desk, Publication
 from ci.release.publish import Published, publish
 from ci.release.store import Evidence, evidence_of

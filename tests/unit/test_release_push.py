@@ -18,10 +18,10 @@ from ci.errors import (
     TagTaken,
     UsageError,
 )
-from ci.release.layout import OciLayout
-from ci.release.oci import MANIFEST, Descriptor
-from ci.release.push import push
-from ci.release.registry import Registry
+from ci.image.layout import OciLayout
+from ci.image.push import push
+from ci.registry.client import Registry
+from ci.registry.oci import MANIFEST, Descriptor
 from tests.fakes.layout import blob_path, image, write_tar
 from tests.fakes.registry import (
     FakeRegistry,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from ci.errors import UsageError
-from ci.release.reference import Reference, render_tag
+from ci.registry.reference import Reference, render_tag
 
 pytestmark = pytest.mark.unit
 

@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 
 from ci.errors import BrokenArtifact, RegistryRefused
-from ci.release.oci import BUNDLE, CREATED, EMPTY, INDEX, MANIFEST, Descriptor, canonical
-from ci.release.referrers import listing, tag_of
-from ci.release.registry import Registry
+from ci.registry.client import Registry
+from ci.registry.oci import BUNDLE, CREATED, EMPTY, INDEX, MANIFEST, Descriptor, canonical
+from ci.registry.referrers import listing, tag_of
 from tests.fakes.registry import FakeRegistry, answering, failing, fake_registry, meanwhile
 
 pytestmark = pytest.mark.unit

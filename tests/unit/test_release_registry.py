@@ -9,8 +9,8 @@ from io import BytesIO
 import pytest
 
 from ci.errors import BrokenArtifact, ConflictingWrite, MissingArtifact, RegistryFault, UsageError
-from ci.release.oci import DOCKER_MANIFEST, MANIFEST, Descriptor, canonical
-from ci.release.registry import UNCHECKED, Registry
+from ci.registry.client import UNCHECKED, Registry
+from ci.registry.oci import DOCKER_MANIFEST, MANIFEST, Descriptor, canonical
 from tests.fakes.registry import FakeRegistry, answering, cutting, meanwhile
 
 pytestmark = pytest.mark.unit
@@ -222,8 +222,8 @@ def test_a_manifest_that_is_stored_as_another_is_found(
 
 def test_a_missing_package_is_named(fake: FakeRegistry, monkeypatch: pytest.MonkeyPatch) -> None:
     """Somebody who installed the checks alone gets a traceback."""
-    monkeypatch.delitem(sys.modules, "ci.release.transport", raising=False)
-    monkeypatch.delitem(sys.modules, "ci.release.login", raising=False)
+    monkeypatch.delitem(sys.modules, "ci.registry.transport", raising=False)
+    monkeypatch.delitem(sys.modules, "ci.registry.login", raising=False)
     monkeypatch.setitem(sys.modules, "oras", None)
     with pytest.raises(
         UsageError, match=r"oras isn't installed: pip install 'sglang-ci\[release\]'"

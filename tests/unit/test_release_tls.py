@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ci.errors import RegistryUnreachable, UsageError
-from ci.release.access import Access
-from ci.release.reference import Reference
-from ci.release.registry import Registry
+from ci.registry.access import Access
+from ci.registry.client import Registry
+from ci.registry.reference import Reference
 from tests.fakes.faulty import BEHAVIOURS, answering, listening, self_signed
 from tests.fakes.registry import FakeRegistry, fake_registry
 

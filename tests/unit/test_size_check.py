@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from ci.release.size.check import Side, check_of
-from ci.release.size.growth import layers as matched
-from ci.release.size.image import Layer
+from ci.image.growth import layers as matched
+from ci.image.size import Side, check_of
+from ci.image.weight import Layer
 from ci.report.model import Case, Check, now
 from ci.settings.budgets import BudgetSettings
 from ci.verdict import Outcome, Verdict

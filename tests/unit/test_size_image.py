@@ -10,11 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.errors import BrokenArtifact, UsageError
-from ci.release.access import Access
-from ci.release.layout import OciLayout
-from ci.release.oci import INDEX, MANIFEST, Descriptor, canonical
-from ci.release.size.image import find, measure
-from ci.release.size.words import LONGEST_NAME, change, layer_name, size
+from ci.image.layout import OciLayout
+from ci.image.weight import find, measure
+from ci.image.words import LONGEST_NAME, change, layer_name, size
+from ci.registry.access import Access
+from ci.registry.oci import INDEX, MANIFEST, Descriptor, canonical
 from ci.report.text import clean
 from tests.fakes.layout import CONFIG, write_folder, write_tar
 from tests.fakes.registry import FakeRegistry

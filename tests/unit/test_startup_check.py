@@ -7,13 +7,13 @@ import typing
 import pytest
 from pydantic import ValidationError
 
-from ci.checks.startup import BUDGETED, TOTAL, earlier, seconds_of, timeline
+from ci.boot import log
 from ci.errors import UsageError
 from ci.report.model import Case, Check, Phase, Report, now
-from ci.server import log
 from ci.settings import GateSettings
 from ci.settings.budgets import BudgetSettings
-from ci.startup import Timed, startup_check
+from ci.startup.phases import BUDGETED, TOTAL, earlier, seconds_of, timeline
+from ci.startup.stage import Timed, startup_check
 from ci.verdict import Outcome, Verdict
 from tests.unit.startup_samples import timed
 from tests.unit.waiting import PHASES

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.bench.gate.signed_rank import MOST_PAIRS
-from ci.bench.gate.startup import (
+from ci.errors import UsageError
+from ci.gate.signed_rank import MOST_PAIRS
+from ci.startup.pairs import (
     Slack,
     Starts,
     compared,
@@ -18,7 +19,6 @@ from ci.bench.gate.startup import (
     least_pairs,
     paired_cases,
 )
-from ci.errors import UsageError
 from ci.verdict import Outcome, Verdict
 from tests.unit.startup_samples import timed
 

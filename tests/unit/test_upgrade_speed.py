@@ -11,7 +11,7 @@ import pytest
 
 from ci.contract.check import Allowance
 from ci.errors import ServerFault, UsageError
-from ci.performance import Contest, Gate, Side
+from ci.gate.stage import Contest, Gate, Side
 from ci.report.model import Case, Check, NotRun, Report, now
 from ci.report.progress import progress_for
 from ci.settings import Settings

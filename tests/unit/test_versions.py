@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
 
-from ci.checks.versions import Expected, canonical, check_versions, same
 from ci.report.model import Case, Check
 from ci.server.client import ServerClient
 from ci.verdict import Outcome, Verdict
+from ci.versions.stage import Expected, check_versions, same
 from tests.fakes.sglang import FakeSglang, Settings
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -201,8 +201,3 @@ def test_sameness_is_that_of_pep_440(
     assert same(one, other) == (Version(one) == Version(other))
     padded = ".".join(map(str, [*release, 0])) + local
     assert same(one, padded)
-
-
-def test_names_are_canonical() -> None:
-    """`sgl_kernel` and `sgl-kernel` are two packages."""
-    assert canonical("Flashinfer_Python.x") == "flashinfer-python-x"

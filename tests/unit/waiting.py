@@ -6,7 +6,7 @@ from typing import Any
 
 import anyio
 
-from ci.checks.readiness import Readiness
+from ci.boot.readiness import Readiness
 from ci.report.model import Case, Check
 from ci.settings import ReadinessSettings
 from ci.verdict import Outcome

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ci.errors import UsageError
-from ci.release.reference import DIGEST
+from ci.registry.reference import DIGEST
 from ci.release.where import Where
 
 BUILD_TYPE = "urn:sglang-ci:build:1"

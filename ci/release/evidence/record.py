@@ -15,7 +15,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
 
-from ci.release.reference import DIGEST, Reference
+from ci.registry.reference import DIGEST, Reference
 from ci.release.where import Where
 from ci.report.model import Check, Report
 from ci.verdict import Outcome, Verdict, judge

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from packaging.utils import canonicalize_name
 
-from ci.release.evidence.listing import Distribution, Installed, Package, System
-from ci.release.reference import Reference
+from ci.image.listing import Distribution, Installed, Package, System
+from ci.registry.reference import Reference
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component

@@ -1,1 +1,0 @@
-"""Questions to a server, one file a check."""

@@ -1,0 +1,173 @@
+"""A comparison as a check of the report: one case for the blocks, one for each metric."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from datetime import datetime
+
+from ci.gate.compare import Comparison
+from ci.gate.decide import Finding
+from ci.gate.outputs import Agreement, Divergence
+from ci.gate.rule import Rule
+from ci.gate.words import between, percent, rate
+from ci.report.model import Case, Check, Figure, Plot, Series
+from ci.verdict import Outcome, Verdict
+
+NAME = "compare"
+
+
+def check_of(comparison: Comparison, started: datetime, seconds: float) -> Check:
+    """Return the check that says what `comparison` found.
+
+    Args:
+        comparison: What was found.
+        started: When it began, UTC.
+        seconds: How long it took.
+    """
+    return Check(
+        name=NAME,
+        started=started,
+        seconds=seconds,
+        cases=(_blocks(comparison), *_metrics(comparison), *_answers(comparison)),
+        facts=facts_of(comparison),
+        figures=tuple(_figures(comparison)),
+        plots=tuple(_plots(comparison)),
+    )
+
+
+def _figures(comparison: Comparison) -> Iterator[Figure]:
+    """Yield each metric's ratio, candidate over baseline, with its bounds."""
+    for one in comparison.decision.findings if comparison.decision else ():
+        high = None if math.isinf(one.high) else one.high
+        name = f"{one.metric}, candidate / baseline"
+        yield Figure(name=name, value=one.ratio, better="lower", low=one.low or None, high=high)
+
+
+def _plots(comparison: Comparison) -> Iterator[Plot]:
+    """Yield the pairs in their order: what the decision rests on."""
+    if not comparison.pairs:
+        return
+    series = tuple(
+        Series(
+            name=metric,
+            points=tuple(
+                (pair.index + 1, 100 * math.expm1(pair.difference(metric)))
+                for pair in comparison.pairs
+            ),
+        )
+        for metric in comparison.options.rule.metrics
+    )
+    yield Plot(title="Candidate against baseline", x="pair", y="% of time more", series=series)
+
+
+def facts_of(comparison: Comparison) -> dict[str, str]:
+    """Return what is worth knowing beside the verdicts."""
+    options, rule = comparison.options, comparison.options.rule
+    facts = {
+        "pairs of blocks": str(len(comparison.pairs)),
+        "seed": str(options.seed),
+        "must not pass": f"{rate(rule.slowdown)} slower, with power {rate(rule.power)}",
+        "least effect": rate(rule.least),
+        "false alarms": f"at most {rate(rule.false_alarm)}",
+    }
+    for finding in comparison.decision.findings if comparison.decision else ():
+        facts[f"{finding.metric}, candidate / baseline"] = (
+            f"{finding.ratio:.3f} ({between(finding.low, finding.high)})"
+        )
+    return facts | _outputs(comparison.agreement)
+
+
+def _blocks(comparison: Comparison) -> Case:
+    """Say whether the run was what it should have been."""
+    unusable = len(comparison.broken)
+    message = comparison.cut or (
+        f"unusable pairs that were measured anew: {unusable}" if unusable else ""
+    )
+    return Case(
+        name="blocks",
+        outcome=Outcome.INCONCLUSIVE if comparison.cut else Outcome.PASSED,
+        message=message,
+        details="\n".join(comparison.broken),
+    )
+
+
+def _metrics(comparison: Comparison) -> Iterator[Case]:
+    for finding in comparison.decision.findings if comparison.decision else ():
+        yield Case(
+            name=finding.metric,
+            outcome=Outcome(finding.verdict.value),
+            message=message_of(finding, comparison),
+        )
+
+
+def _answers(comparison: Comparison) -> Iterator[Case]:
+    least, share = comparison.options.identical, comparison.agreement.share
+    if least is None:
+        return
+    name = "answers"
+    if share is None:
+        message = "no answers were kept, so none can be compared"
+        yield Case(name=name, outcome=Outcome.INCONCLUSIVE, message=message)
+        return
+    facts = _outputs(comparison.agreement)
+    yield Case(
+        name=name,
+        outcome=Outcome.PASSED if share >= least else Outcome.FAILED,
+        message=f"{facts['identical answers']} are identical, {rate(least)} are asked for",
+        details=facts.get("first divergence", ""),
+    )
+
+
+def message_of(finding: Finding, comparison: Comparison) -> str:
+    """Return one line on a metric: by how much, how sure, and what would make it surer."""
+    rule, pairs = comparison.options.rule, len(comparison.pairs)
+    seen = f"{percent(finding.ratio - 1)} ({between(finding.low, finding.high)}), {pairs} pairs"
+    if finding.verdict is Verdict.FAILED:
+        return f"slower: {seen}, p = {finding.p_slower:.2g}"
+    if finding.verdict is Verdict.PASSED:
+        said = "faster" if finding.faster else f"not slower by {rate(rule.slowdown)}"
+        return f"{said}: {seen}"
+    return f"unsure: {seen}; {_needed(comparison, rule)}"
+
+
+def _needed(comparison: Comparison, rule: Rule) -> str:
+    need = comparison.need
+    if need is None:
+        return "the run ended before its last look"
+    if need.pairs is None:
+        return (
+            f"on this noise even {need.tried} pairs don't find {rate(rule.slowdown)} with power "
+            f"{rate(rule.power)}: longer blocks or a quieter machine would"
+        )
+    if need.pairs <= len(comparison.pairs):
+        return (
+            f"more pairs may not help: on this noise {need.pairs} tell an equal candidate from one "
+            f"that is {rate(rule.slowdown)} slower, and this one seems to lie between"
+        )
+    return (
+        f"on this noise a run of {need.pairs} pairs finds {rate(rule.slowdown)} with power "
+        f"{rate(rule.power)} ({need.runs} simulated runs)"
+    )
+
+
+def _outputs(agreement: Agreement) -> dict[str, str]:
+    facts = {}
+    if agreement.share is not None:
+        facts["identical answers"] = (
+            f"{agreement.identical} of {agreement.compared} ({rate(agreement.share)})"
+        )
+    if agreement.first:
+        facts["first divergence"] = _divergence(agreement.first)
+    if agreement.unequal:
+        facts["answers not compared"] = (
+            f"{agreement.unequal} pairs: one side kept more than the other"
+        )
+    return facts
+
+
+def _divergence(first: Divergence) -> str:
+    return (
+        f"{first.unit} {first.position + 1} of request {first.request + 1}, prompts of seed "
+        f"{first.seed}: baseline {first.baseline}, candidate {first.candidate}"
+    )

@@ -1,0 +1,143 @@
+"""One look at the differences: is a metric slower, not slower, or can't that be said yet.
+
+A metric FAILED where the exact one-sided test says that it is slower, at the look's level and
+after Holm's correction over the metrics, *and* the estimate exceeds the least effect. It
+PASSED where the same test, turned round, rules out that it is slower by the slow-down that
+must not pass, *and* the estimate doesn't exceed the least effect. Everything else is
+INCONCLUSIVE: absence of evidence is never a pass. Holm (1979) keeps the chance of any false
+FAILED; PASSED needs no correction, since every metric must pass (Berger 1982).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ci.gate.rule import Rule
+from ci.gate.sequential import Look
+from ci.gate.signed_rank import Differences
+from ci.verdict import Verdict, judge
+
+_LARGEST = math.log(sys.float_info.max)
+
+Columns = Mapping[str, Sequence[float]]
+"""Logarithms of candidate over baseline, of each metric, one a pair."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What one look found in one metric.
+
+    Args:
+        metric: Its name.
+        verdict: PASSED, FAILED or INCONCLUSIVE.
+        ratio: Candidate's time over baseline's, by Hodges and Lehmann.
+        low: Bound below which the ratio isn't, at the power of the rule and over all looks.
+        high: Bound above which it isn't, likewise; infinite where nothing is known.
+        p_slower: Holm's p-value of "slower".
+        p_faster: Holm's p-value of "faster".
+        p_bounded: p-value of "slower by less than what must not pass".
+        faster: Whether the candidate is faster, by the very rule that makes one slower.
+    """
+
+    metric: str
+    verdict: Verdict
+    ratio: float
+    low: float
+    high: float
+    p_slower: float
+    p_faster: float
+    p_bounded: float
+    faster: bool
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What one look found."""
+
+    look: Look
+    findings: tuple[Finding, ...]
+
+    @property
+    def verdict(self) -> Verdict:
+        """FAILED if any metric did, PASSED if all did."""
+        return judge(finding.verdict for finding in self.findings)
+
+    @property
+    def ends(self) -> bool:
+        """Whether the comparison is over."""
+        return self.verdict is not Verdict.INCONCLUSIVE
+
+
+def decide(columns: Columns, rule: Rule, look: Look) -> Decision:
+    """Look at the differences of `look.pairs` pairs."""
+    samples = {metric: Differences(columns[metric]) for metric in rule.metrics}
+    verdicts = _verdicts(samples, rule, look)
+    slower = holm({metric: sample.p_above() for metric, sample in samples.items()})
+    faster = holm({metric: sample.p_below() for metric, sample in samples.items()})
+    return Decision(
+        look,
+        tuple(
+            _finding(metric, sample, verdicts[metric], (slower[metric], faster[metric]), rule, look)
+            for metric, sample in samples.items()
+        ),
+    )
+
+
+def verdict(columns: Columns, rule: Rule, look: Look) -> Verdict:
+    """Return the verdict of `decide` alone, for the thousands of looks of a simulation."""
+    samples = {metric: Differences(columns[metric]) for metric in rule.metrics}
+    return judge(_verdicts(samples, rule, look).values())
+
+
+def holm(p_values: Mapping[str, float]) -> dict[str, float]:
+    """Return Holm's p-values: each may be held against the level that all share."""
+    adjusted: dict[str, float] = {}
+    worst = 0.0
+    for rank, metric in enumerate(sorted(p_values, key=p_values.__getitem__)):
+        worst = max(worst, min(1.0, (len(p_values) - rank) * p_values[metric]))
+        adjusted[metric] = worst
+    return {metric: adjusted[metric] for metric in p_values}
+
+
+def _verdicts(samples: Mapping[str, Differences], rule: Rule, look: Look) -> dict[str, Verdict]:
+    slower = holm({metric: sample.p_above() for metric, sample in samples.items()})
+    return {
+        metric: _verdict(sample, slower[metric], rule, look) for metric, sample in samples.items()
+    }
+
+
+def _verdict(sample: Differences, p_slower: float, rule: Rule, look: Look) -> Verdict:
+    if sample.exceeds(rule.threshold):
+        return Verdict.FAILED if p_slower <= look.alarm else Verdict.INCONCLUSIVE
+    bounded = sample.p_below(rule.margin) <= look.miss
+    return Verdict.PASSED if bounded else Verdict.INCONCLUSIVE
+
+
+def _finding(
+    metric: str,
+    sample: Differences,
+    verdict: Verdict,
+    p_values: tuple[float, float],
+    rule: Rule,
+    look: Look,
+) -> Finding:
+    low, high = sample.bounds(look.miss)
+    p_slower, p_faster = p_values
+    return Finding(
+        metric=metric,
+        verdict=verdict,
+        ratio=_ratio(sample.estimate),
+        low=_ratio(low),
+        high=_ratio(high),
+        p_slower=p_slower,
+        p_faster=p_faster,
+        p_bounded=sample.p_below(rule.margin),
+        faster=p_faster <= look.alarm and sample.estimate < -rule.threshold,
+    )
+
+
+def _ratio(logarithm: float) -> float:
+    return math.inf if logarithm > _LARGEST else math.exp(logarithm)

@@ -1,0 +1,270 @@
+"""Measurement as stages of a run: a server under load, and two of them compared.
+
+Whoever is compared is named by a URL, where a server runs, or by a settings file, by which
+one is started on this host. With `[gate] servers = "boots"` each block gets a start of its
+own, for machines on which the two can't both be up.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Self
+
+import anyio
+
+from ci.bench import files
+from ci.bench.configured import bench_options
+from ci.bench.live import Snapshot
+from ci.bench.options import BenchOptions
+from ci.bench.run import bench
+from ci.bench.schedule import Closed
+from ci.bench.words import ms
+from ci.boot.serving import engine_of, ready
+from ci.errors import ServerFault, UsageError
+from ci.gate import check, self_test
+from ci.gate.alternate import booted
+from ci.gate.blocks import Block, BlockResult, Pair, write_pairs
+from ci.gate.compare import Options, Watcher, compare, no_baseline
+from ci.gate.configured import block_load, block_options, gate_options
+from ci.gate.decide import Decision
+from ci.gate.loaded import loaded
+from ci.gate.sequential import Look
+from ci.gate.words import percent
+from ci.report.model import Check, now
+from ci.report.progress import Progress
+from ci.settings import Settings
+from ci.stages import Stages, Work
+
+BOOTS, GPUS = "boots", "gpus"
+"""Values of `[gate] servers`: a start for each block, and a GPU for each server."""
+PAIRS = "pairs.jsonl"
+"""Every pair of blocks of a comparison, beside its report."""
+
+
+async def measure(url: str, options: BenchOptions, stages: Stages) -> Check:
+    """Put the server at `url` under load; the files of what was seen go beside the report."""
+    found = await bench(url, options, stages.case, partial(_show, stages.progress))
+    files.write(found, stages.folder)
+    return found.check
+
+
+def _show(progress: Progress, seen: Snapshot) -> None:
+    asked = f" of {seen.asked}" if seen.asked else ""
+    told = [f"{seen.completed}{asked} requests, {seen.seconds:.0f} s"]
+    told += [f"{seen.failed} failed"] if seen.failed else []
+    for name, low, high in (
+        ("TTFT", seen.ttft_p50, seen.ttft_p99),
+        ("TPOT", seen.tpot_p50, seen.tpot_p99),
+    ):
+        if low is not None and high is not None:
+            told.append(f"{name} p50 {ms(low)}, p99 {ms(high)} ms")
+    if seen.output_throughput is not None:
+        told.append(f"{seen.output_throughput:.0f} tokens/s")
+    progress.live(f"{seen.label}: {', '.join(told)}")
+
+
+@dataclass(frozen=True)
+class Side:
+    """One side of a comparison.
+
+    Args:
+        name: What it is called: `baseline` or `candidate`.
+        url: URL of its server; empty where one is to be started here.
+        image: The image that it runs, where that is known.
+        settings: What starts it.
+    """
+
+    name: str
+    url: str = ""
+    image: str = ""
+    settings: Settings = field(default_factory=Settings)
+
+
+@dataclass(frozen=True)
+class Contest:
+    """How servers are compared.
+
+    Args:
+        options: What the gate is asked.
+        load: The load of one block.
+        asked: How it is sent.
+        servers: `together`, `boots` or `gpus`, as `[gate] servers` says.
+    """
+
+    options: Options
+    load: Closed
+    asked: BenchOptions
+    servers: str
+
+    @classmethod
+    def of(cls, settings: Settings, environ: Mapping[str, str], *sides: Side) -> Self:
+        """Return how the settings want `sides` to be compared.
+
+        Raises:
+            UsageError: The settings can't show anything, or boots are asked of running servers.
+        """
+        at = settings.gate
+        running = next((side.url for side in sides if side.url), "")
+        if at.servers == BOOTS and running:
+            raise UsageError(f'gate.servers is "boots", and {running} runs already: give its file')
+        options = gate_options(at)
+        options.schedule.looks(options.rule)
+        asked = block_options(bench_options(settings.bench, environ, engine_of(settings)))
+        return cls(options, block_load(at), asked, at.servers)
+
+
+@dataclass(frozen=True)
+class Gate:
+    """A baseline, and how candidates are held against it."""
+
+    baseline: Side
+    contest: Contest
+
+    @property
+    def boots(self) -> bool:
+        """Whether each block gets a start of its own, so that no other server may be up."""
+        return self.contest.servers == BOOTS
+
+    async def run(self, candidate: Side, stages: Stages) -> Check:
+        """Say whether `candidate` is slower."""
+        started, begin, sides = now(), anyio.current_time(), (self.baseline, candidate)
+        async with _blocks(self.contest, stages, sides) as (block, names):
+            found = await compare(
+                block, names[0], names[1], self.contest.options, Teller(stages.progress)
+            )
+        write_pairs(stages.folder / PAIRS, found.pairs)
+        told_of = {side.name: side.image or side.url or "started here" for side in sides}
+        judged = check.check_of(found, started, anyio.current_time() - begin)
+        return judged.model_copy(update={"facts": told_of | judged.facts})
+
+
+@dataclass(frozen=True)
+class Measurements:
+    """What a whole run measures beside its checks.
+
+    Args:
+        load: The load that it sends, believed tolerantly; none where None.
+        gate: What it compares with; nothing where None.
+    """
+
+    load: BenchOptions | None
+    gate: Gate | None
+
+    @classmethod
+    def of(cls, settings: Settings, environ: Mapping[str, str], baseline: Side | None) -> Self:
+        """Return what the settings want to be measured.
+
+        Raises:
+            UsageError: They ask for a load or a comparison that can't be.
+        """
+        tolerant = settings.bench.model_copy(update={"tolerant": True})
+        engine = engine_of(settings)
+        load = bench_options(tolerant, environ, engine) if settings.bench.in_ci else None
+        if baseline is None:
+            return cls(load, None)
+        return cls(load, Gate(baseline, Contest.of(settings, environ, baseline)))
+
+    def beside(self, url: str, stages: Stages) -> Iterator[tuple[str, Work]]:
+        """Yield the stages that measure the server at `url`."""
+        if self.load:
+            yield "bench", partial(measure, url, self.load, stages)
+        if self.gate and not self.gate.boots:
+            yield "compare", partial(self.gate.run, Side("candidate", url), stages)
+
+    def alone(self, settings: Settings, stages: Stages) -> Iterator[tuple[str, Work]]:
+        """Yield those that start the settings' server themselves, while no other is up."""
+        if self.gate and self.gate.boots:
+            candidate = Side("candidate", settings=settings)
+            yield "compare", partial(self.gate.run, candidate, stages)
+
+
+async def proof(side: Side, twin: Side | None, contest: Contest, stages: Stages) -> Check:
+    """Hold the gate against servers of which it is known how much slower they are."""
+    started, begin = now(), anyio.current_time()
+    sides, told = (side, twin) if twin else (side,), Teller(stages.progress)
+    async with _blocks(contest, stages, sides) as (block, names):
+        found = await self_test.self_test(
+            block, names[0], contest.options, twin=names[1] if twin else "", watcher=told
+        )
+    write_pairs(stages.folder / PAIRS, found.equal.pairs)
+    return self_test.check_of(found, started, anyio.current_time() - begin)
+
+
+@asynccontextmanager
+async def _blocks(
+    contest: Contest, stages: Stages, sides: tuple[Side, ...]
+) -> AsyncIterator[tuple[Block, tuple[str, ...]]]:
+    """Yield what measures a block, and what it calls each side."""
+    if contest.servers == BOOTS:
+        known = {side.name: side for side in sides}
+        yield booted(partial(_fresh, contest), lambda name: up(known[name], stages)), tuple(known)
+        return
+    async with AsyncExitStack() as stack:
+        urls = []
+        for side in _placed(contest, sides):
+            try:
+                urls.append(await stack.enter_async_context(up(side, stages)))
+            except ServerFault as error:
+                raise (no_baseline(error) if side.name == sides[0].name else error) from error
+        yield await stack.enter_async_context(loaded(contest.asked, contest.load)), tuple(urls)
+
+
+async def _fresh(contest: Contest, url: str, seed: int) -> BlockResult:
+    """Measure a block on a server that was just started."""
+    async with loaded(contest.asked, contest.load) as block:
+        return await block(url, seed)
+
+
+def _placed(contest: Contest, sides: tuple[Side, ...]) -> Iterator[Side]:
+    """Yield the sides, those that are started here on a GPU each where the settings want that."""
+    for number, side in enumerate(sides):
+        if contest.servers != GPUS:
+            yield side
+            continue
+        server = side.settings.server
+        environment = {"CUDA_VISIBLE_DEVICES": str(number)} | server.environment
+        alone = server.model_copy(update={"environment": environment})
+        yield replace(side, settings=side.settings.model_copy(update={"server": alone}))
+
+
+@asynccontextmanager
+async def up(side: Side, stages: Stages) -> AsyncIterator[str]:
+    """Yield the URL of a side, started here and ready where it isn't running anyway.
+
+    Raises:
+        ServerFault: It doesn't become ready, and that is its own fault.
+        CheckBroken: It can't be started here.
+    """
+    if side.url:
+        yield side.url
+        return
+    log = stages.folder / f"{side.name}.log"
+    stages.progress.note(f"starting the {side.name}")
+    async with ready(side.settings, log, stages.progress) as server:
+        yield server.url
+
+
+class Teller(Watcher):
+    """Tells a run's progress what a comparison has seen."""
+
+    def __init__(self, progress: Progress) -> None:
+        """Tell `progress`."""
+        self._progress = progress
+
+    def measured(self, pair: Pair, look: Look) -> None:
+        """Tell how many pairs there are, and what the last one showed."""
+        told = (f"{name} {percent(math.expm1(pair.difference(name)))}" for name in pair.baseline)
+        self._progress.live(f"pair {pair.index + 1} of {look.pairs}: {', '.join(told)}")
+
+    def looked(self, decision: Decision) -> None:
+        """Tell what a look found."""
+        told = (f"{one.metric} {percent(one.ratio - 1)} {one.verdict}" for one in decision.findings)
+        self._progress.note(f"after {decision.look.pairs} pairs: {', '.join(told)}")
+
+    def broke(self, problem: str) -> None:
+        """Tell why a pair is measured anew."""
+        self._progress.note(f"measured anew: {problem}")

@@ -1,0 +1,130 @@
+"""Health and drain as stages of a run: the servers that they hurt, and the ones that they may.
+
+Without a URL each gets servers of its own, started as `ci` would and fresh after each deadly
+fault. With one, the server that runs is asked; its processes are hurt only by `--pid`, or by
+the fault agent of its container, which also starts it anew.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+
+import anyio
+
+from ci.boot.readiness import Readiness
+from ci.boot.serving import ready
+from ci.concurrency import unless
+from ci.errors import ServerExited, ServerFault
+from ci.health.check import Findings, check_health
+from ci.health.drain import Drains, check_drain
+from ci.health.servers import Servers
+from ci.health.targets import AgentTarget, HostTarget, Target
+from ci.report.model import Check
+from ci.server.client import ServerClient
+from ci.settings import Settings
+from ci.stages import Stages
+from ci.verdict import Verdict
+
+POLL = 0.5
+"""Seconds between two looks at whether a server that is started anew still runs."""
+
+
+@dataclass(frozen=True)
+class Given:
+    """The server that a check is given.
+
+    Args:
+        url: Its base URL; empty where the check starts servers itself.
+        pid: Of its parent process on this host; 0 where that isn't known.
+        agent: URL of the fault agent beside it; empty where there is none.
+    """
+
+    url: str = ""
+    pid: int = 0
+    agent: str = ""
+
+    def target(self) -> Target | None:
+        """Return how its processes are reached; None where they aren't."""
+        if self.agent:
+            return AgentTarget(self.url, self.agent)
+        return HostTarget(self.url, self.pid) if self.pid else None
+
+
+async def health(given: Given, settings: Settings, stages: Stages) -> Check:
+    """Hold what a server says of its health against what is true."""
+    if given.url:
+        await _well(given.url)
+    found = Findings(given.url, settings.health, stages.case, stages.progress.note)
+    async with _servers(given, settings, stages) as servers:
+        return await check_health(found, servers, stages.folder)
+
+
+async def drain(given: Given, settings: Settings, stages: Stages) -> Check:
+    """Send SIGTERM to a server that works, and say what was lost."""
+    if given.url:
+        await _well(given.url)
+    found = Drains(settings.drain, stages.case, stages.progress.note)
+    async with _servers(given, settings, stages) as servers:
+        return await check_drain(found, servers)
+
+
+async def _well(url: str) -> None:
+    """Ask for one token: a server that gives none needs no fault.
+
+    Raises:
+        ServerFault: None came.
+    """
+    async with ServerClient(url) as client:
+        await client.first_token()
+
+
+def _servers(given: Given, settings: Settings, stages: Stages) -> Servers:
+    if given.agent:
+        target = AgentTarget(given.url, given.agent)
+        return Servers(partial(_anew, target, settings, stages), target)
+    if given.url:
+        return Servers(None, given.target())
+    return Servers(partial(_fresh, settings, stages))
+
+
+@asynccontextmanager
+async def _anew(
+    target: AgentTarget, settings: Settings, stages: Stages, purpose: str
+) -> AsyncIterator[Target]:
+    """Have the agent start the server anew for `purpose`, and yield it as soon as it is ready.
+
+    Raises:
+        ServerFault: It doesn't become ready, as it did before.
+        CheckBroken: The agent doesn't do it.
+    """
+    stages.progress.note(f"starting the server anew: {purpose}")
+    await target.restart()
+    wait = Readiness(target.url, settings.readiness, stages.progress, lambda _: None)
+    check = await unless(wait.check, partial(_death, target, purpose))
+    if check.verdict is not Verdict.PASSED:
+        raise ServerFault(f"started anew for {purpose!r}: {check.cause}")
+    yield target
+
+
+async def _death(target: Target, purpose: str) -> ServerExited:
+    """Return how a server ended that was to get ready, as soon as it has."""
+    while (state := await target.state()).running:
+        await anyio.sleep(POLL)
+    return ServerExited(state.exit_code, "started anew", f"it was to get ready for {purpose!r}")
+
+
+@asynccontextmanager
+async def _fresh(settings: Settings, stages: Stages, purpose: str) -> AsyncIterator[Target]:
+    """Start a server for `purpose`, and yield it as soon as it is ready.
+
+    Raises:
+        ServerFault: It doesn't become ready, and that is its own fault.
+        CheckBroken: It can't be started here.
+    """
+    log = stages.folder / f"server-{purpose.replace(' ', '-')}.log"
+    stages.progress.note(f"starting a server: {log.name}")
+    async with ready(settings, log, stages.progress) as server:
+        yield HostTarget(server.url, server.pid, lambda: server.exit_code)

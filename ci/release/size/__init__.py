@@ -1,1 +1,0 @@
-"""What an image weighs: in total, by layer and by package, against budgets and a baseline."""

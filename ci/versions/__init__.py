@@ -1,0 +1,1 @@
+"""What a server is, against what is expected of it."""
