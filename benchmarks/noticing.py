@@ -42,6 +42,7 @@ from ci.report.console import PlainProgress
 from ci.report.model import Check
 from ci.settings import ReadinessSettings
 from ci.settings.model import SGLANG_VERSION
+from ci.stages import checked
 from ci.verdict import Verdict
 
 ROOT = Path(__file__).parents[1]
@@ -158,7 +159,8 @@ async def _written(truth: anyio.Path) -> str:
 
 async def _check(url: str, budgets: ReadinessSettings, known: dict[str, Any]) -> Check:
     with open(os.devnull, "w", encoding="utf-8") as nobody:  # noqa: PTH123, ASYNC230
-        return await Readiness(url, budgets, PlainProgress(nobody), lambda _: None, **known).check()
+        way = Readiness(url, budgets, PlainProgress(nobody), **known)
+        return await checked("readiness", way.wait)
 
 
 def figures(seconds: list[float]) -> dict[str, float]:

@@ -30,7 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    *(server.ci, server.serve, server.wait, server.versions, server.smoke),
+    *(server.ci, server.prove, server.serve, server.wait, server.versions, server.smoke),
     *(measure.bench, measure.compare, startup, size, trend, health.health, health.drain, fuzz),
     *(generate_cases, contract.upgrade, server.fetch, server.report),
 ):

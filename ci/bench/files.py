@@ -22,6 +22,7 @@ from ci.bench.saturation import Effort
 from ci.bench.schedule import Closed, Load
 from ci.bench.session import Measured, Warmed
 from ci.errors import ReportUnwritable
+from ci.verdict import judge
 
 SCHEMA_VERSION = "1.0"
 """Version of `bench.json`: the major part changes when readers must change."""
@@ -70,7 +71,7 @@ def document(bench: Bench) -> dict[str, Any]:
         "url": bench.url,
         "api": bench.options.api,
         "prompts": bench.options.prompts.facts(),
-        "verdict": bench.check.verdict,
+        "verdict": judge(case.outcome for case in bench.cases),
         "confidence": CONFIDENCE,
         "warm_ups": [_warmed(one) for one in bench.warmed],
         "loads": [_load(one, records_name(number)) for number, one in enumerate(loads, 1)],

@@ -1,11 +1,9 @@
-"""The whole bench: warm-ups and loads against one server, as a check of the report."""
+"""The whole bench: warm-ups and loads against one server."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime
 
 from ci.bench.cases import load_cases, ramp_case, warm_up_case
 from ci.bench.drawn import figures_of, plots_of
@@ -16,9 +14,8 @@ from ci.bench.records import ErrorKind
 from ci.bench.schedule import Load, Open
 from ci.bench.session import Measured, Session, Warmed, open_session
 from ci.bench.words import facts_of
-from ci.report.model import Case, Check, Phase, now
-
-NAME = "bench"
+from ci.report.model import Case, Phase
+from ci.stages import StageResult, Tell, untold
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,8 @@ class Bench:
     """What a bench found.
 
     Args:
-        check: The verdict on it, for the report.
+        result: What the report tells of it.
+        cases: The cases that were told: whether its figures may be believed.
         url: The server.
         options: What was asked.
         warmed: How each warm-up ended.
@@ -35,7 +33,8 @@ class Bench:
         found: What the ramp found.
     """
 
-    check: Check
+    result: StageResult
+    cases: tuple[Case, ...]
     url: str
     options: BenchOptions
     warmed: tuple[Warmed, ...]
@@ -44,14 +43,10 @@ class Bench:
     found: Found | None = None
 
 
-def _ignore(case: Case) -> None:
-    """Take in a case that nobody waits for."""
-
-
 async def bench(
     url: str,
     options: BenchOptions,
-    tell: Callable[[Case], None] = _ignore,
+    tell: Tell = untold,
     watch: Watch | None = None,
 ) -> Bench:
     """Put the server at `url` under load, and say what that showed and whether to believe it.
@@ -82,8 +77,7 @@ class _Work:
 
     url: str
     options: BenchOptions
-    tell: Callable[[Case], None]
-    started: datetime = field(default_factory=now)
+    tell: Tell
     begun: float = field(default_factory=time.monotonic)
     cases: list[Case] = field(default_factory=list)
     phases: list[Phase] = field(default_factory=list)
@@ -139,18 +133,15 @@ class _Work:
 
     def result(self) -> Bench:
         """Return what was found."""
-        check = Check(
-            name=NAME,
-            started=self.started,
-            seconds=time.monotonic() - self.begun,
-            cases=tuple(self.cases),
+        result = StageResult(
             phases=tuple(self.phases),
             facts=self._facts(),
             figures=tuple(figures_of(self.loads)),
             plots=tuple(plots_of(self.loads, self.steps)),
         )
         return Bench(
-            check,
+            result,
+            tuple(self.cases),
             self.url,
             self.options,
             tuple(self.warmed),

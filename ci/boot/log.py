@@ -13,7 +13,7 @@ from pathlib import Path
 
 import anyio
 
-from ci.errors import UsageError
+from ci.errors import SglangCiError, UsageError
 from ci.report.model import Phase
 
 KEPT_LINES = 4000
@@ -64,6 +64,7 @@ class ServerLog:
     def __init__(self, start: float) -> None:
         self.start = start
         self.ended = anyio.Event()
+        self.fault: SglangCiError | None = None
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._seen: dict[str, float] = {}
 

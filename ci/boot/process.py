@@ -179,7 +179,12 @@ def _command(process: psutil.Process) -> list[str]:
 
 
 def fault_of_exit(exit_code: int | None, phase: str, log: ServerLog) -> SglangCiError:
-    """Return the error for a server that ended by itself with `exit_code`."""
+    """Return the error for a server that ended by itself with `exit_code`.
+
+    Where its log can't be read any more nothing is known of its end, and that is the error.
+    """
+    if log.fault:
+        return log.fault
     cause = log.explain()
     if exit_code in REFUSED:
         return LaunchRefused(cause, exit_code)

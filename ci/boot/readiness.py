@@ -32,11 +32,12 @@ from ci.errors import (
     Unreachable,
     Unresponsive,
 )
-from ci.report.model import Case, Check, Figure, Phase, now
+from ci.report.model import Case, Figure, Phase
 from ci.report.progress import Progress
 from ci.server.client import ServerClient
 from ci.server.reach import obstacle
 from ci.settings import ReadinessSettings
+from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
 
 NAME = "readiness"
@@ -74,7 +75,6 @@ class Readiness:
         url: The server's base URL.
         budgets: Most seconds of each phase.
         progress: Is told when a phase starts and ends.
-        on_case: Is told each case as soon as it is known.
         process: The server's process, where it runs on this host.
         log: Its log, where it can be read.
         engine: What it is a server of.
@@ -83,7 +83,6 @@ class Readiness:
     url: str
     budgets: ReadinessSettings
     progress: Progress
-    on_case: Callable[[Case], None]
     process: ServerProcess | None = None
     log: ServerLog | None = None
     engine: Profile = SGLANG
@@ -91,10 +90,9 @@ class Readiness:
     _generation: bool = field(default=True, init=False)
     _answered: bool = field(default=False, init=False)
 
-    async def check(self) -> Check:
-        """Wait for each phase in turn, and return what was seen."""
-        started, begin = now(), anyio.current_time()
-        cases: list[Case] = []
+    async def wait(self, tell: Tell) -> StageResult:
+        """Wait for each phase in turn; each is a case, and the first that fails is the last."""
+        begin, error = anyio.current_time(), None
         phases: list[Phase] = []
         for name, budget, probe in self._phases():
             at = anyio.current_time()
@@ -103,21 +101,15 @@ class Readiness:
             seconds = anyio.current_time() - at
             self.progress.phase_ended(name, seconds)
             phases.append(Phase(name=name, start=at - begin, seconds=seconds, budget=budget))
-            cases.append(_case(name, seconds, error))
-            self.on_case(cases[-1])
+            tell(_case(name, seconds, error))
             if error is not None:
                 break
         inner = self.log.phases() if self.log is not None else ()
-        passed = cases[-1].outcome is Outcome.PASSED
-        return Check(
-            name=NAME,
-            started=started,
-            seconds=anyio.current_time() - begin,
-            cases=tuple(cases),
+        return StageResult(
             phases=(*phases, *inner),
             facts={"url": self.url},
-            figures=tuple(map(_figure, (*phases, *inner))) if passed else (),
-            log=self.log.tail() if self.log and not passed else "",
+            figures=() if error else tuple(map(_figure, (*phases, *inner))),
+            log=self.log.tail() if self.log and error else "",
         )
 
     def _phases(self) -> list[tuple[str, float, Callable[[], Awaitable[None]]]]:

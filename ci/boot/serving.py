@@ -6,7 +6,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from subprocess import DEVNULL
@@ -19,14 +19,14 @@ from ci.boot.launch import Launch
 from ci.boot.model_files import Model, resolve
 from ci.boot.port import reserved
 from ci.boot.process import ServerProcess, command, running
-from ci.boot.readiness import Readiness
+from ci.boot.readiness import NAME, Readiness
 from ci.engines.command import command_of
 from ci.engines.profile import Profile, Start
 from ci.errors import CheckBroken, InfrastructureFault, ServerFault
 from ci.image import inventory
-from ci.report.model import Case, Check
 from ci.report.progress import Progress
 from ci.settings import Settings
+from ci.stages import checked
 from ci.verdict import Verdict
 
 
@@ -133,27 +133,10 @@ async def serve(settings: Settings) -> None:
         os.execvpe(argv[0], argv, launch.environ())  # noqa: S606
 
 
-def _untold(case: Case) -> None:
-    """Take in a case of a server's readiness, which is none of what it is started for."""
-
-
-async def readiness(
-    server: ServerProcess,
-    settings: Settings,
-    progress: Progress,
-    tell: Callable[[Case], None] = _untold,
-) -> Check:
-    """Wait for the first token of a server of this host, phase by phase.
-
-    Args:
-        server: The server.
-        settings: They hold the budget of each phase.
-        progress: Is told of the phases.
-        tell: Is told of each case as soon as it is known.
-    """
+def readiness(server: ServerProcess, settings: Settings, progress: Progress) -> Readiness:
+    """Return the way of a server of this host to its first token; `progress` is told of it."""
     budgets, engine = settings.readiness, engine_of(settings)
-    seen = Readiness(server.url, budgets, progress, tell, server, server.log, engine)
-    return await seen.check()
+    return Readiness(server.url, budgets, progress, server, server.log, engine)
 
 
 @asynccontextmanager
@@ -167,7 +150,7 @@ async def ready(
         CheckBroken: It can't be started here.
     """
     async with served(settings, output) as server:
-        check = await readiness(server, settings, progress)
+        check = await checked(NAME, readiness(server, settings, progress).wait)
         if check.verdict is Verdict.FAILED:
             raise ServerFault(check.cause, details=check.log)
         if check.verdict is not Verdict.PASSED:

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from ci.boot.process import ServerProcess, signal_name
-from ci.report.model import Case, Check, now
+from ci.report.model import Case
+from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
 
 NAME = "shutdown"
 
 
 async def check_shutdown(
-    server: ServerProcess,
-    grace: float,
-    on_case: Callable[[Case], None],
-    clean: tuple[int, ...] = (0,),
-) -> Check:
-    """Send SIGTERM to an idle server, and return how it ended.
+    server: ServerProcess, grace: float, tell: Tell, *, clean: tuple[int, ...] = (0,)
+) -> StageResult:
+    """Send SIGTERM to an idle server, and judge how it ended.
 
     Args:
         server: The running server.
         grace: Most seconds between SIGTERM and SIGKILL.
-        on_case: Is told each case as soon as it is known.
+        tell: Is told each case.
         clean: Exit codes of a good end.
     """
-    started = now()
     stopped = await server.stop(grace)
     how = f"it ended with {stopped.exit_code}"
     if stopped.exit_code < 0:
@@ -36,8 +31,8 @@ async def check_shutdown(
         _case("leaves no process", not stopped.orphans, f"left: {'; '.join(stopped.orphans)}"),
     )
     for case in cases:
-        on_case(case)
-    return Check(name=NAME, started=started, seconds=stopped.seconds, cases=cases)
+        tell(case)
+    return StageResult()
 
 
 def _case(name: str, good: bool, message: str) -> Case:  # noqa: FBT001

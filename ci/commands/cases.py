@@ -13,8 +13,7 @@ from ci.commands.outcome import one_stage
 from ci.commands.server import Url
 
 if TYPE_CHECKING:
-    from ci.report.model import Check
-    from ci.stages import Stages
+    from ci.stages import StageResult, Stages, Tell
 
 Topics = Annotated[
     list[str] | None, typer.Option("--topic", help="A topic of prompts; may be repeated.")
@@ -41,15 +40,15 @@ def generate_cases(
 ) -> None:
     """Write smoke cases with SGLang's frontend language, tried on a running server."""
     from ci import engines
-    from ci.cases import generate
+    from ci.cases import stage
     from ci.cases.language import Language
 
     at = effective(config, settings, {}).settings
     engines.only_sglang(at.engine.profile, "generate-cases")
-    asked = generate.Asked(out, seed, count, tuple(topic or ()), tuple(capability or ()), record)
+    asked = stage.Asked(out, seed, count, tuple(topic or ()), tuple(capability or ()), record)
     language = Language(url, python, at.smoke.timeout, at.smoke.budget)
 
-    async def generated(stages: Stages) -> Check:
-        return await generate.generate(language, asked, stages.case)
+    async def generated(_: Stages, tell: Tell) -> StageResult:
+        return await stage.generate(language, asked, tell)
 
-    one_stage(at, report_dir, generate.NAME, generated)
+    one_stage(at, report_dir, stage.NAME, generated)

@@ -14,9 +14,8 @@ from ci.commands.outcome import one_stage, reported
 from ci.commands.server import Flags, Url
 
 if TYPE_CHECKING:
-    from ci.report.model import Check
     from ci.settings import Settings
-    from ci.stages import Stages
+    from ci.stages import StageResult, Stages, Tell
     from ci.upgrade.environments import Installer
 
 app = typer.Typer(
@@ -45,12 +44,12 @@ def record(
 ) -> None:
     """Record what a running server gives others to rely on."""
     from ci import engines
-    from ci.contract import run
+    from ci.contract import stage
     from ci.contract.model import save
 
     at = effective(config, settings, {}).settings
     engines.only_sglang(at.engine.profile, "contract")
-    found = anyio.run(run.Asked(url, installed).contract, at.contract.timeout)
+    found = anyio.run(stage.Asked(url, installed).contract, at.contract.timeout)
     save(found, out)
     for name, part in found.parts.items():
         typer.echo(f"{name}: {part.unknown or part.absent or f'{len(part.items)} items'}")
@@ -67,16 +66,16 @@ def compare(
 ) -> None:
     """Hold a candidate's contract against a baseline's; --installed is the candidate's."""
     from ci import engines
-    from ci.contract import run
+    from ci.contract import stage
 
     at = effective(config, settings, {}).settings
     engines.only_sglang(at.engine.profile, "contract")
-    sides = (run.Asked(baseline), run.Asked(candidate, installed))
+    sides = (stage.Asked(baseline), stage.Asked(candidate, installed))
 
-    async def compared(stages: Stages) -> Check:
-        return await run.check_contract(sides, at.contract, stages.folder, stages.case)
+    async def compared(stages: Stages, tell: Tell) -> StageResult:
+        return await stage.check_contract(sides, at.contract, stages.folder, tell)
 
-    one_stage(at, report_dir, run.NAME, compared)
+    one_stage(at, report_dir, stage.NAME, compared)
 
 
 def upgrade(

@@ -13,8 +13,7 @@ from ci.commands.server import Url
 from ci.errors import UsageError
 
 if TYPE_CHECKING:
-    from ci.report.model import Check
-    from ci.stages import Stages
+    from ci.stages import StageResult, Stages, Tell
 
 Operation = Annotated[
     list[str] | None,
@@ -31,15 +30,14 @@ def fuzz(
 ) -> None:
     """Ask every operation with requests drawn from the server's own schema."""
     from ci import engines
-    from ci.fuzz.check import NAME, Fuzzing
+    from ci.fuzz.stage import NAME, Fuzzing
 
     if find_spec("schemathesis") is None:
         raise UsageError("fuzz needs Schemathesis: install sglang-ci[fuzz]")
     at = effective(config, settings, listed("fuzz.include", operation)).settings
     engines.only_sglang(at.engine.profile, "fuzz")
 
-    async def work(stages: Stages) -> Check:
-        run = Fuzzing(url, at.fuzz, stages.case, stages.progress.note)
-        return await run.check(stages.folder)
+    async def work(stages: Stages, tell: Tell) -> StageResult:
+        return await Fuzzing(url, at.fuzz, tell, stages.progress.note).run(stages.folder)
 
     one_stage(at, report_dir, NAME, work)

@@ -46,12 +46,12 @@ def health(
 ) -> None:
     """Hold what a server says of its health against what is true, fault by fault."""
     from ci import engines
-    from ci.health import stage as resilience
+    from ci.health import stage
 
     given = _given(url, pid, agent)
     at = effective(config, settings, listed("health.faults", fault)).settings
     engines.only_sglang(at.engine.profile, "health")
-    one_stage(at, report_dir, "health", partial(resilience.health, given, at))
+    one_stage(at, report_dir, stage.HEALTH, partial(stage.health, given, at))
 
 
 def drain(
@@ -65,14 +65,14 @@ def drain(
 ) -> None:
     """Send SIGTERM to a server that works, and say what was lost."""
     from ci import engines
-    from ci.health import stage as resilience
+    from ci.health import stage
 
     given = _given(url, pid, agent)
     if url and not (pid or agent):
         raise UsageError("drain ends the server: name its process with --pid, or no URL")
     at = effective(config, settings, listed("drain.scenarios", scenario)).settings
     engines.only_sglang(at.engine.profile, "drain")
-    one_stage(at, report_dir, "drain", partial(resilience.drain, given, at))
+    one_stage(at, report_dir, stage.DRAIN, partial(stage.drain, given, at))
 
 
 def _given(url: str, pid: int, agent: str) -> Given:

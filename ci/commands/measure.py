@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import os
 from functools import partial
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed, side
 from ci.commands.outcome import one_stage
-from ci.commands.server import Url
+from ci.commands.server import BaselineImage, Prompts, Url, one_question
 from ci.errors import UsageError
 
 Concurrency = Annotated[
@@ -37,24 +36,24 @@ def bench(
     concurrency: Concurrency = None,
     rate: Rates = None,
     requests: Annotated[int | None, typer.Option(help="Requests of each load.")] = None,
-    prompts: Annotated[
-        Path | None, typer.Option(help="A file of prompts, JSONL or ShareGPT.")
-    ] = None,
+    prompts: Prompts = None,
     config: ConfigFile = None,
     settings: Set = None,
     report_dir: ReportDir = None,
 ) -> None:
     """Put a server under load, and say how fast it answered and whether to believe that."""
     from ci.bench.configured import bench_options
+    from ci.bench.stage import NAME
     from ci.boot.serving import engine_of
-    from ci.gate import stage as performance
+    from ci.graph.running import Running
+    from ci.graph.seen import Asked
 
     given = listed("bench.concurrency", concurrency) | listed("bench.rate", rate)
     given |= {"bench.requests": str(requests)} if requests is not None else {}
     given |= {"bench.prompts": str(prompts)} if prompts else {}
     at = effective(config, settings, given).settings
     options = bench_options(at.bench, os.environ, engine_of(at))
-    one_stage(at, report_dir, "bench", partial(performance.measure, url, options))
+    one_question(Running(url, Asked(at, load=options)), NAME, report_dir)
 
 
 def compare(
@@ -67,28 +66,24 @@ def compare(
         ),
     ] = "",
     self_test: SelfTest = False,  # noqa: FBT002
-    baseline_image: Annotated[
-        str, typer.Option(help="The image that the baseline runs, for the report.")
-    ] = "",
+    baseline_image: BaselineImage = "",
     config: ConfigFile = None,
     settings: Set = None,
     report_dir: ReportDir = None,
 ) -> None:
     """Say whether a candidate is slower than a baseline, with known rates of error."""
-    from ci.gate import stage as performance
+    from ci.gate.stage import BOOTS, NAME, SELF_TEST, Contest, Gate, proof
 
     at = effective(config, settings, {}).settings
     first = side("baseline", baseline, baseline_image)
     second = side("candidate", candidate) if candidate else None
-    contest = performance.Contest.of(at, os.environ, first, *((second,) if second else ()))
+    contest = Contest.of(at, os.environ, first, *((second,) if second else ()))
     if self_test:
-        if contest.servers == performance.BOOTS:
+        if contest.servers == BOOTS:
             raise UsageError('--self-test needs servers that stay up: gate.servers is "boots"')
-        proof = partial(performance.proof, first, second, contest)
-        one_stage(at, report_dir, "compare self-test", proof)
+        one_stage(at, report_dir, SELF_TEST, partial(proof, first, second, contest))
     if second is None:
         raise UsageError(
             "compare needs a candidate beside the baseline, or --self-test for the gate itself"
         )
-    gate = performance.Gate(first, contest)
-    one_stage(at, report_dir, "compare", partial(gate.run, second))
+    one_stage(at, report_dir, NAME, partial(Gate(first, contest).run, second))

@@ -42,13 +42,22 @@ def effective(
     Raises:
         SettingsError: A key or value that isn't allowed.
     """
-    flags = {}
-    for text in assignments or ():
-        key, equals, value = text.partition("=")
+    return load(config, os.environ, pairs("--set", "KEY=VALUE", assignments) | dict(overrides))
+
+
+def pairs(option: str, form: str, texts: Sequence[str] | None) -> dict[str, str]:
+    """Return what an option of the form NAME=VALUE says, which may be repeated.
+
+    Raises:
+        UsageError: A text has no `=`.
+    """
+    found = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
         if not equals:
-            raise UsageError(f"--set {text}: not KEY=VALUE")
-        flags[key] = value
-    return load(config, os.environ, flags | dict(overrides))
+            raise UsageError(f"{option} {text}: not {form}")
+        found[name] = value
+    return found
 
 
 def listed(key: str, values: Sequence[str | Path | float] | None) -> dict[str, str]:

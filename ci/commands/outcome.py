@@ -13,11 +13,11 @@ import anyio
 import typer
 
 from ci.errors import SglangCiError
-from ci.report.model import Check, Report, merge
+from ci.report.model import Report, merge
 from ci.report.progress import Progress, progress_for
 from ci.report.write import ReportFolder
 from ci.settings import Settings
-from ci.stages import Stages
+from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Verdict
 
 EXIT = {Verdict.PASSED: 0, Verdict.FAILED: 1, Verdict.INCONCLUSIVE: 3, Verdict.ERROR: 4}
@@ -50,7 +50,7 @@ def one_stage(
     settings: Settings,
     report_dir: Path | None,
     name: str,
-    work: Callable[[Stages], Awaitable[Check]],
+    work: Callable[[Stages, Tell], Awaitable[StageResult]],
     before: Report | None = None,
 ) -> None:
     """Run one stage, `work`, into a report, and exit as it says.

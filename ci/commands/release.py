@@ -11,16 +11,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from anyio import current_time, to_thread
+from anyio import to_thread
 
 from ci.commands import environments
 from ci.commands.options import ConfigFile, ReportDir, Set, effective
 from ci.commands.outcome import EXIT, one_stage
 from ci.commands.registry import Environment, needs_extra, opened
 from ci.commands.registry import session as begin
-from ci.report.model import Check, Report, now
+from ci.report.model import Check, Report
 from ci.report.write import load
-from ci.stages import Stages
+from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
@@ -142,10 +142,13 @@ def verify(
     with begin(ref, at) as session:
         target = session.target
 
-        async def judged(_: Stages) -> Check:
-            return await to_thread.run_sync(
+        async def judged(_: Stages, tell: Tell) -> StageResult:
+            check = await to_thread.run_sync(
                 lambda: session.judge(target).check(environment), abandon_on_cancel=True
             )
+            for case in check.cases:
+                tell(case)
+            return StageResult(facts=check.facts)
 
         one_stage(at, report_dir, f"policy {environment}", judged)
 
@@ -215,10 +218,8 @@ def _into_report(
 ) -> None:
     """Publish as one stage more of the report that proves the image, and exit as it says."""
 
-    async def publication(_: Stages) -> Check:
-        started, begun = now(), current_time()
-        done = await to_thread.run_sync(published)
-        return done.check(started, current_time() - begun)
+    async def publication(_: Stages, tell: Tell) -> StageResult:
+        return (await to_thread.run_sync(published)).result(tell)
 
     one_stage(settings, folder, "publish", publication, before=proven)
 

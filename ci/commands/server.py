@@ -1,7 +1,8 @@
-"""Subcommands that prove a server: the whole run, and each of its stages alone."""
+"""Subcommands that prove a server: all questions in order, and some of them alone."""
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -10,16 +11,20 @@ import anyio
 import typer
 from packaging.utils import canonicalize_name
 
-from ci.boot import serving
-from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed, side
-from ci.commands.outcome import one_stage, reported
-from ci.errors import UsageError
-from ci.graph import host as pipeline
+from ci.boot import model_files, readiness, serving
+from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed, pairs, side
+from ci.commands.outcome import reported
+from ci.graph.host import prove_here
+from ci.graph.questions import QUESTIONS
+from ci.graph.running import Running
+from ci.graph.seen import Asked
 from ci.report.model import Report, merge
 from ci.report.progress import Progress
 from ci.report.write import load
 from ci.server.reach import base_url
 from ci.settings import Settings
+from ci.smoke.run import NAME as SMOKE
+from ci.versions.stage import NAME as VERSIONS
 
 Url = Annotated[str, typer.Argument(help="The server's base URL.", parser=base_url)]
 Expect = Annotated[
@@ -33,6 +38,28 @@ Flags = Annotated[list[str] | None, typer.Argument(help="Further flags of SGLang
 ModelOption = Annotated[
     str, typer.Option(help="A model folder, or organisation/name@revision of a hub.")
 ]
+Log = Annotated[Path | None, typer.Option(help="The server's growing log, where it can be read.")]
+Inventory = Annotated[
+    Path | None, typer.Option(help="What is installed, as ci/image/inventory.py printed it.")
+]
+Label = Annotated[str, typer.Option(help="The version that the image's label claims.")]
+ModelPath = Annotated[str, typer.Option(help="The model's path, as the server knows it.")]
+Facts = Annotated[
+    list[str] | None,
+    typer.Option("--fact", metavar="NAME=TEXT", help="A fact for the head of the report."),
+]
+Prompts = Annotated[
+    Path | None, typer.Option(help="A file of prompts for the load, JSONL or ShareGPT.")
+]
+Baseline = Annotated[
+    str,
+    typer.Option(
+        metavar="URL|FILE", help="Compare with this server, or with one of other settings."
+    ),
+]
+BaselineImage = Annotated[
+    str, typer.Option(help="The image that the baseline runs, for the report.")
+]
 
 
 def ci(
@@ -41,19 +68,14 @@ def ci(
     settings: Set = None,
     model: ModelOption = "",
     smoke: SmokeDirs = None,
-    baseline: Annotated[
-        str,
-        typer.Option(
-            metavar="URL|FILE", help="Compare with this server, or with one of other settings."
-        ),
-    ] = "",
+    baseline: Baseline = "",
     report_dir: ReportDir = None,
 ) -> None:
     """Start a real server on this host, prove it, stop it, and leave a report."""
     overrides = _model(model) | listed("smoke.directories", smoke) | listed("server.flags", flags)
     at = effective(config, settings, overrides).settings
     against = side("baseline", baseline) if baseline else None
-    reported(at, report_dir, partial(pipeline.prove, at, against))
+    reported(at, report_dir, partial(prove_here, at, against))
 
 
 def serve(
@@ -67,36 +89,64 @@ def serve(
     anyio.run(serving.serve, effective(config, settings, overrides).settings)
 
 
+def prove(
+    url: Url,
+    log: Log = None,
+    inventory: Inventory = None,
+    label: Label = "",
+    model_path: ModelPath = "",
+    fact: Facts = None,
+    smoke: SmokeDirs = None,
+    prompts: Prompts = None,
+    baseline: Baseline = "",
+    baseline_image: BaselineImage = "",
+    config: ConfigFile = None,
+    settings: Set = None,
+    report_dir: ReportDir = None,
+) -> None:
+    """Ask a server that runs already every question, in order, and leave a report."""
+    overrides = listed("smoke.directories", smoke)
+    overrides |= {"bench.prompts": str(prompts)} if prompts else {}
+    at = effective(config, settings, overrides).settings
+    against = side("baseline", baseline, baseline_image) if baseline else None
+    running = Running(
+        url=url,
+        asked=Asked.of(at, os.environ, against),
+        log=log,
+        inventory=inventory,
+        label=label,
+        model_path=model_path,
+        facts={"engine": "a server that ran already"} | pairs("--fact", "NAME=TEXT", fact),
+    )
+    reported(at, report_dir, running.prove)
+
+
 def wait(
     url: Url,
-    log: Annotated[
-        Path | None, typer.Option(help="The server's growing log, where it can be read.")
-    ] = None,
+    log: Log = None,
     config: ConfigFile = None,
     settings: Set = None,
     report_dir: ReportDir = None,
 ) -> None:
     """Wait until a server has given its first token, phase by phase."""
     at = effective(config, settings, {}).settings
-    one_stage(at, report_dir, "readiness", partial(pipeline.wait, url, at, log))
+    one_question(Running(url, Asked(at), log=log), readiness.NAME, report_dir)
 
 
 def versions(
     url: Url,
     expect: Expect = None,
-    inventory: Annotated[
-        Path | None, typer.Option(help="What is installed, as ci/image/inventory.py printed it.")
-    ] = None,
-    label: Annotated[str, typer.Option(help="The version that the image's label claims.")] = "",
-    model_path: Annotated[str, typer.Option(help="The model's path, as the server knows it.")] = "",
+    inventory: Inventory = None,
+    label: Label = "",
+    model_path: ModelPath = "",
     config: ConfigFile = None,
     settings: Set = None,
     report_dir: ReportDir = None,
 ) -> None:
-    """Hold what a server is against what is expected."""
+    """Compare the server's versions with the expected ones."""
     at = effective(config, settings, _expected(expect)).settings
-    found = pipeline.Facts(inventory=inventory, label=label, model_path=model_path)
-    one_stage(at, report_dir, "versions", partial(pipeline.versions, url, at, found))
+    running = Running(url, Asked(at), inventory=inventory, label=label, model_path=model_path)
+    one_question(running, VERSIONS, report_dir)
 
 
 def smoke(
@@ -111,7 +161,7 @@ def smoke(
     chosen = {"smoke.select": select} if select else {}
     overrides = chosen | listed("smoke.directories", directories)
     at = effective(config, settings, overrides).settings
-    one_stage(at, report_dir, "smoke", partial(pipeline.smoke, url, at))
+    one_question(Running(url, Asked(at)), SMOKE, report_dir)
 
 
 def fetch(
@@ -119,7 +169,7 @@ def fetch(
     revision: Annotated[str, typer.Option(help="Its pinned revision: a commit or tag.")],
 ) -> None:
     """Fetch a hub model into the local cache, and print its folder."""
-    typer.echo(anyio.run(pipeline.fetch, name, revision))
+    typer.echo(anyio.run(model_files.fetch, name, revision))
 
 
 def report(
@@ -135,6 +185,13 @@ def report(
     reported(Settings(), report_dir, merged)
 
 
+def one_question(running: Running, name: str, report_dir: Path | None) -> None:
+    """Put one question to a server that runs already, and exit as the answer says."""
+    questions = [question for question in QUESTIONS if question.name == name]
+    ask = partial(running.prove, questions=questions)
+    reported(running.asked.settings, report_dir, ask)
+
+
 def _model(text: str) -> dict[str, str]:
     name, at, revision = text.partition("@")
     if not text:
@@ -144,13 +201,10 @@ def _model(text: str) -> dict[str, str]:
     return {"model.path": text, "model.name": "", "model.revision": ""}
 
 
-def _expected(pairs: list[str] | None) -> dict[str, str]:
+def _expected(texts: list[str] | None) -> dict[str, str]:
     found = {}
-    for text in pairs or ():
-        name, equals, version = text.partition("=")
-        if not equals:
-            raise UsageError(f"--expect {text}: not NAME=VERSION")
-        name = canonicalize_name(name)
+    for text, version in pairs("--expect", "NAME=VERSION", texts).items():
+        name = canonicalize_name(text)
         key = "image.sglang_version" if name == "sglang" else f"versions.expected.{name}"
         found[key] = version.lstrip("=")
     return found

@@ -7,15 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from anyio import current_time, to_thread
+from anyio import to_thread
 
 from ci.commands.options import ConfigFile, ReportDir, Set, effective
 from ci.commands.outcome import one_stage
 from ci.commands.registry import needs_extra
 from ci.errors import UsageError
 from ci.registry.access import Access
-from ci.report.model import Check, now
-from ci.stages import Stages
+from ci.stages import StageResult, Stages, Tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -46,7 +45,7 @@ def size(
     report_dir: ReportDir = None,
 ) -> None:
     """Hold an image's size, by layer and package, against budgets and a baseline's."""
-    from ci.image.size import check_of
+    from ci.image.size import NAME, weigh
 
     at = effective(config, settings, {}).settings
     other = baseline or at.gate.baseline
@@ -55,18 +54,14 @@ def size(
     read = _reader(at, image, platform, installed)
     read_other = _reader(at, other, platform, baseline_installed) if other else None
 
-    async def weighed(stages: Stages) -> Check:
-        started, begin = now(), current_time()
+    async def weighed(_: Stages, tell: Tell) -> StageResult:
         candidate = await to_thread.run_sync(read, abandon_on_cancel=True)
         other_side = None
         if read_other:
             other_side = await to_thread.run_sync(read_other, abandon_on_cancel=True)
-        check = check_of(candidate, other_side, at.budgets, started, current_time() - begin)
-        for case in check.cases:
-            stages.case(case)
-        return check
+        return weigh(candidate, other_side, at.budgets, tell)
 
-    one_stage(at, report_dir, "size", weighed)
+    one_stage(at, report_dir, NAME, weighed)
 
 
 def _reader(

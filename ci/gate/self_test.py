@@ -10,19 +10,18 @@ first of them measured is run through the gate a thousand times by simulation.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from datetime import datetime
 
 from ci.gate.blocks import Block, BlockResult, columns
-from ci.gate.check import facts_of, message_of
 from ci.gate.compare import Comparison, Options, Watcher, compare
 from ci.gate.noise import recorded
 from ci.gate.power import Need, Rates, interval, need, rates
+from ci.gate.result import facts_of, message_of
 from ci.gate.slowed import slowed
 from ci.gate.words import of_runs, rate
-from ci.report.model import Case, Check
+from ci.report.model import Case
+from ci.stages import StageResult, Tell
 from ci.verdict import Outcome, Verdict
 
-NAME = "compare self-test"
 RUNS = 1000
 """Simulated comparisons behind each rate."""
 
@@ -107,11 +106,11 @@ def _simulated(
     return alarms, found, need(seen, options.rule)
 
 
-def check_of(test: SelfTest, started: datetime, seconds: float) -> Check:
-    """Return the check that says whether the gate can be trusted on this machine."""
-    cases = (_equal(test), _slower(test), _power(test))
-    facts = facts_of(test.equal) | _rates(test)
-    return Check(name=NAME, started=started, seconds=seconds, cases=cases, facts=facts)
+def result_of(test: SelfTest, tell: Tell) -> StageResult:
+    """Tell whether the gate can be trusted on this machine."""
+    for case in (_equal(test), _slower(test), _power(test)):
+        tell(case)
+    return StageResult(facts=facts_of(test.equal) | _rates(test))
 
 
 def _equal(test: SelfTest) -> Case:

@@ -1,4 +1,4 @@
-"""Measurement as stages of a run: a server under load, and two of them compared.
+"""A comparison of two servers as a stage of a run.
 
 Whoever is compared is named by a URL, where a server runs, or by a settings file, by which
 one is started on this host. With `[gate] servers = "boots"` each block gets a start of its
@@ -14,57 +14,30 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
 
-import anyio
-
-from ci.bench import files
 from ci.bench.configured import bench_options
-from ci.bench.live import Snapshot
 from ci.bench.options import BenchOptions
-from ci.bench.run import bench
 from ci.bench.schedule import Closed
-from ci.bench.words import ms
 from ci.boot.serving import engine_of, ready
 from ci.errors import ServerFault, UsageError
-from ci.gate import check, self_test
+from ci.gate import self_test
 from ci.gate.alternate import booted
 from ci.gate.blocks import Block, BlockResult, Pair, write_pairs
 from ci.gate.compare import Options, Watcher, compare, no_baseline
 from ci.gate.configured import block_load, block_options, gate_options
 from ci.gate.decide import Decision
 from ci.gate.loaded import loaded
+from ci.gate.result import result_of
 from ci.gate.sequential import Look
 from ci.gate.words import percent
-from ci.report.model import Check, now
 from ci.report.progress import Progress
 from ci.settings import Settings
-from ci.stages import Stages, Work
+from ci.stages import StageResult, Stages, Tell
 
+NAME, SELF_TEST = "compare", "compare self-test"
 BOOTS, GPUS = "boots", "gpus"
 """Values of `[gate] servers`: a start for each block, and a GPU for each server."""
 PAIRS = "pairs.jsonl"
 """Every pair of blocks of a comparison, beside its report."""
-
-
-async def measure(url: str, options: BenchOptions, stages: Stages) -> Check:
-    """Put the server at `url` under load; the files of what was seen go beside the report."""
-    found = await bench(url, options, stages.case, partial(_show, stages.progress))
-    files.write(found, stages.folder)
-    return found.check
-
-
-def _show(progress: Progress, seen: Snapshot) -> None:
-    asked = f" of {seen.asked}" if seen.asked else ""
-    told = [f"{seen.completed}{asked} requests, {seen.seconds:.0f} s"]
-    told += [f"{seen.failed} failed"] if seen.failed else []
-    for name, low, high in (
-        ("TTFT", seen.ttft_p50, seen.ttft_p99),
-        ("TPOT", seen.tpot_p50, seen.tpot_p99),
-    ):
-        if low is not None and high is not None:
-            told.append(f"{name} p50 {ms(low)}, p99 {ms(high)} ms")
-    if seen.output_throughput is not None:
-        told.append(f"{seen.output_throughput:.0f} tokens/s")
-    progress.live(f"{seen.label}: {', '.join(told)}")
 
 
 @dataclass(frozen=True)
@@ -129,69 +102,30 @@ class Gate:
         """Whether each block gets a start of its own, so that no other server may be up."""
         return self.contest.servers == BOOTS
 
-    async def run(self, candidate: Side, stages: Stages) -> Check:
+    async def run(self, candidate: Side, stages: Stages, tell: Tell) -> StageResult:
         """Say whether `candidate` is slower."""
-        started, begin, sides = now(), anyio.current_time(), (self.baseline, candidate)
+        sides = (self.baseline, candidate)
         async with _blocks(self.contest, stages, sides) as (block, names):
             found = await compare(
                 block, names[0], names[1], self.contest.options, Teller(stages.progress)
             )
         write_pairs(stages.folder / PAIRS, found.pairs)
         told_of = {side.name: side.image or side.url or "started here" for side in sides}
-        judged = check.check_of(found, started, anyio.current_time() - begin)
-        return judged.model_copy(update={"facts": told_of | judged.facts})
+        result = result_of(found, tell)
+        return replace(result, facts=told_of | result.facts)
 
 
-@dataclass(frozen=True)
-class Measurements:
-    """What a whole run measures beside its checks.
-
-    Args:
-        load: The load that it sends, believed tolerantly; none where None.
-        gate: What it compares with; nothing where None.
-    """
-
-    load: BenchOptions | None
-    gate: Gate | None
-
-    @classmethod
-    def of(cls, settings: Settings, environ: Mapping[str, str], baseline: Side | None) -> Self:
-        """Return what the settings want to be measured.
-
-        Raises:
-            UsageError: They ask for a load or a comparison that can't be.
-        """
-        tolerant = settings.bench.model_copy(update={"tolerant": True})
-        engine = engine_of(settings)
-        load = bench_options(tolerant, environ, engine) if settings.bench.in_ci else None
-        if baseline is None:
-            return cls(load, None)
-        return cls(load, Gate(baseline, Contest.of(settings, environ, baseline)))
-
-    def beside(self, url: str, stages: Stages) -> Iterator[tuple[str, Work]]:
-        """Yield the stages that measure the server at `url`."""
-        if self.load:
-            yield "bench", partial(measure, url, self.load, stages)
-        if self.gate and not self.gate.boots:
-            yield "compare", partial(self.gate.run, Side("candidate", url), stages)
-
-    def alone(self, settings: Settings, stages: Stages) -> Iterator[tuple[str, Work]]:
-        """Yield those that start the settings' server themselves, while no other is up."""
-        if self.gate and self.gate.boots:
-            candidate = Side("candidate", settings=settings)
-            yield "compare", partial(self.gate.run, candidate, stages)
-
-
-async def proof(side: Side, twin: Side | None, contest: Contest, stages: Stages) -> Check:
-    """Hold the gate against servers of which it is known how much slower they are."""
-    started, begin = now(), anyio.current_time()
+async def proof(
+    side: Side, twin: Side | None, contest: Contest, stages: Stages, tell: Tell
+) -> StageResult:
+    """Try the gate on servers of which it is known how much slower they are."""
     sides, told = (side, twin) if twin else (side,), Teller(stages.progress)
     async with _blocks(contest, stages, sides) as (block, names):
         found = await self_test.self_test(
             block, names[0], contest.options, twin=names[1] if twin else "", watcher=told
         )
     write_pairs(stages.folder / PAIRS, found.equal.pairs)
-    return self_test.check_of(found, started, anyio.current_time() - begin)
+    return self_test.result_of(found, tell)
 
 
 @asynccontextmanager

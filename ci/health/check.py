@@ -1,4 +1,4 @@
-"""The check `health`: does to a server what happens to servers, and holds its word against it."""
+"""Does to a server what happens to servers, and compares what it says with what is true."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from ci.health.advice import advise, compose, kubernetes
 from ci.health.experiments import DEADLY, FAULTS, HARMLESS, Observation, observe
 from ci.health.judge import judge, skipped
 from ci.health.servers import Servers
-from ci.report.model import Case, Check, Phase, now
+from ci.report.model import Case, Phase
+from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
 
 if TYPE_CHECKING:
     from ci.settings.health import HealthSettings
 
-NAME = "health"
 UNREACHABLE = "needs the server's processes: run it without a URL, or with --pid on its host"
 SPENT = "an earlier fault has ended the server that was given"
 
@@ -32,16 +32,15 @@ class Findings:
     Args:
         url: The server's base URL, where it was given.
         settings: The budgets.
-        on_case: Is told each case as soon as it is known.
+        tell: Is told each case as soon as it is known.
         note: Is told what is done next.
     """
 
     url: str
     settings: HealthSettings
-    on_case: Callable[[Case], None]
+    tell: Tell
     note: Callable[[str], None]
     seen: list[Observation] = field(default_factory=list)
-    cases: list[Case] = field(default_factory=list)
 
     async def work(self, servers: Servers) -> None:
         """Bring about each fault that can be, and judge what was seen."""
@@ -50,14 +49,14 @@ class Findings:
             self.note(fault)
             target = await servers.get(fault)
             if target is None and (fault not in HARMLESS or spent):
-                self._tell(skipped(fault, SPENT if spent else UNREACHABLE))
+                self.tell(skipped(fault, SPENT if spent else UNREACHABLE))
                 continue
             url = target.url if target else self.url
             seen = await observe(fault, url, target, self.settings)
             self.seen.append(seen)
             cases = list(judge(seen, self.settings))
             for case in cases:
-                self._tell(case)
+                self.tell(case)
             if fault in DEADLY or any(_lasting(case) for case in cases):
                 spent = True
                 await servers.spend()
@@ -66,25 +65,17 @@ class Findings:
         """Yield the faults that the settings want, in the order in which they are done."""
         return (fault for fault in FAULTS if fault in (self.settings.faults or FAULTS))
 
-    def _tell(self, case: Case) -> None:
-        self.cases.append(case)
-        self.on_case(case)
-
 
 def _lasting(case: Case) -> bool:
     return case.name.endswith(": recovers") and case.outcome is Outcome.FAILED
 
 
-async def check_health(found: Findings, servers: Servers, folder: Path) -> Check:
-    """Hurt servers, and return whether they tell the truth; its files go to `folder`."""
-    started, begin = now(), anyio.current_time()
+async def check_health(found: Findings, servers: Servers, folder: Path) -> StageResult:
+    """Hurt servers, and judge whether they tell the truth; its files go to `folder`."""
+    begin = anyio.current_time()
     await found.work(servers)
     facts = table.rows(found.seen, found.settings.timeout) | _written(found, folder)
-    return Check(
-        name=NAME,
-        started=started,
-        seconds=anyio.current_time() - begin,
-        cases=tuple(found.cases),
+    return StageResult(
         phases=tuple(
             Phase(name=one.fault, start=one.begun - begin, seconds=one.ended - one.begun)
             for one in found.seen

@@ -1,4 +1,4 @@
-"""The check `drain`: SIGTERM comes while a server works, and nothing that it accepted is lost."""
+"""SIGTERM comes while a server works, and nothing that it accepted may be lost."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from ci.health.experiments import Exit, exit_of, gone
 from ci.health.judge import case, skipped, unsure
 from ci.health.servers import Servers
 from ci.health.streams import End, Stream, client_for, read, request
-from ci.report.model import Case, Check, Phase, now
+from ci.report.model import Case, Phase
+from ci.stages import StageResult, Tell
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
     from ci.health.targets import Target
     from ci.settings.health import DrainSettings
 
-NAME = "drain"
 SCENARIOS = ("streams", "long streams", "hung scheduler")
 ACCEPTED_SECONDS = 30.0
 """Most seconds until every stream is accepted."""
@@ -186,15 +186,14 @@ class Drains:
 
     Args:
         settings: The budgets.
-        on_case: Is told each case as soon as it is known.
+        tell: Is told each case as soon as it is known.
         note: Is told what is done next.
     """
 
     settings: DrainSettings
-    on_case: Callable[[Case], None]
+    tell: Tell
     note: Callable[[str], None]
     seen: list[Drain] = field(default_factory=list)
-    cases: list[Case] = field(default_factory=list)
 
     async def work(self, servers: Servers) -> None:
         """Run each scenario that can be, on a server of its own."""
@@ -204,27 +203,19 @@ class Drains:
             self.note(scenario)
             target = await servers.get(scenario)
             if target is None:
-                self._tell(skipped(scenario, SPENT if self.seen else UNREACHABLE))
+                self.tell(skipped(scenario, SPENT if self.seen else UNREACHABLE))
                 continue
             self.seen.append(await watch(scenario, target, self.settings))
             for one in judge(self.seen[-1], self.settings):
-                self._tell(one)
+                self.tell(one)
             await servers.spend()
 
-    def _tell(self, one: Case) -> None:
-        self.cases.append(one)
-        self.on_case(one)
 
-
-async def check_drain(found: Drains, servers: Servers) -> Check:
-    """End servers that work, and return whether anything was lost."""
-    started, begin = now(), anyio.current_time()
+async def check_drain(found: Drains, servers: Servers) -> StageResult:
+    """End servers that work, and judge whether anything was lost."""
+    begin = anyio.current_time()
     await found.work(servers)
-    return Check(
-        name=NAME,
-        started=started,
-        seconds=anyio.current_time() - begin,
-        cases=tuple(found.cases),
+    return StageResult(
         phases=tuple(
             Phase(name=one.scenario, start=one.begun - begin, seconds=one.ended - one.begun)
             for one in found.seen

@@ -14,6 +14,7 @@ from functools import partial
 
 import anyio
 
+from ci.boot.readiness import NAME as READINESS
 from ci.boot.readiness import Readiness
 from ci.boot.serving import ready
 from ci.concurrency import unless
@@ -22,12 +23,12 @@ from ci.health.check import Findings, check_health
 from ci.health.drain import Drains, check_drain
 from ci.health.servers import Servers
 from ci.health.targets import AgentTarget, HostTarget, Target
-from ci.report.model import Check
 from ci.server.client import ServerClient
 from ci.settings import Settings
-from ci.stages import Stages
+from ci.stages import StageResult, Stages, Tell, checked
 from ci.verdict import Verdict
 
+HEALTH, DRAIN = "health", "drain"
 POLL = 0.5
 """Seconds between two looks at whether a server that is started anew still runs."""
 
@@ -53,20 +54,20 @@ class Given:
         return HostTarget(self.url, self.pid) if self.pid else None
 
 
-async def health(given: Given, settings: Settings, stages: Stages) -> Check:
-    """Hold what a server says of its health against what is true."""
+async def health(given: Given, settings: Settings, stages: Stages, tell: Tell) -> StageResult:
+    """Compare what a server says of its health with what is true."""
     if given.url:
         await _well(given.url)
-    found = Findings(given.url, settings.health, stages.case, stages.progress.note)
+    found = Findings(given.url, settings.health, tell, stages.progress.note)
     async with _servers(given, settings, stages) as servers:
         return await check_health(found, servers, stages.folder)
 
 
-async def drain(given: Given, settings: Settings, stages: Stages) -> Check:
+async def drain(given: Given, settings: Settings, stages: Stages, tell: Tell) -> StageResult:
     """Send SIGTERM to a server that works, and say what was lost."""
     if given.url:
         await _well(given.url)
-    found = Drains(settings.drain, stages.case, stages.progress.note)
+    found = Drains(settings.drain, tell, stages.progress.note)
     async with _servers(given, settings, stages) as servers:
         return await check_drain(found, servers)
 
@@ -102,8 +103,8 @@ async def _anew(
     """
     stages.progress.note(f"starting the server anew: {purpose}")
     await target.restart()
-    wait = Readiness(target.url, settings.readiness, stages.progress, lambda _: None)
-    check = await unless(wait.check, partial(_death, target, purpose))
+    ready = Readiness(target.url, settings.readiness, stages.progress)
+    check = await unless(partial(checked, READINESS, ready.wait), partial(_death, target, purpose))
     if check.verdict is not Verdict.PASSED:
         raise ServerFault(f"started anew for {purpose!r}: {check.cause}")
     yield target

@@ -1,18 +1,18 @@
-"""An image's size as a check of the report: in total, by layer and by package."""
+"""An image's size as a stage of a run: in total, by layer and by package."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 
 from ci.image import growth
 from ci.image.growth import Limit, Package, Part
 from ci.image.listing import Installed
 from ci.image.weight import ImageSize
 from ci.image.words import change, size
-from ci.report.model import Case, Check, Figure
+from ci.report.model import Case, Figure
 from ci.settings.budgets import BudgetSettings
+from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
 
 NAME = "size"
@@ -41,38 +41,27 @@ class Side:
         return growth.debian_packages(self.installed) if self.installed else ()
 
 
-def check_of(
-    candidate: Side,
-    baseline: Side | None,
-    budgets: BudgetSettings,
-    started: datetime,
-    seconds: float,
-) -> Check:
-    """Return the check that holds an image against its budget and a baseline.
+def weigh(
+    candidate: Side, baseline: Side | None, budgets: BudgetSettings, tell: Tell
+) -> StageResult:
+    """Compare an image with its budget and a baseline.
 
     Args:
         candidate: The image.
         baseline: The image beside which it is held; None where there is none.
         budgets: What it may weigh, and by how much it may have grown.
-        started: When it was read, UTC.
-        seconds: How long that took.
+        tell: Is told each case.
     """
     old = baseline.image if baseline else None
-    cases = (
+    for case in (
         _image(candidate.image),
         _budget(candidate.image.total, budgets.image_bytes),
         _total(candidate.image, old, Limit(budgets.image_growth, budgets.size_floor)),
         *_layers(candidate.image, old, Limit(budgets.layer_growth, budgets.size_floor)),
         *_packages(candidate, baseline, Limit(budgets.package_growth, budgets.size_floor)),
-    )
-    return Check(
-        name=NAME,
-        started=started,
-        seconds=seconds,
-        cases=cases,
-        facts=_facts(candidate, baseline),
-        figures=tuple(_figures(candidate)),
-    )
+    ):
+        tell(case)
+    return StageResult(facts=_facts(candidate, baseline), figures=tuple(_figures(candidate)))
 
 
 def _image(image: ImageSize) -> Case:

@@ -51,11 +51,19 @@ def pulled(reference: str, at: Credentials) -> dagger.Container:
 
 def listed(image: dagger.Container, script: str) -> dagger.File:
     """Return what a script of this package's source prints in `image`, by its own interpreter."""
-    ran, found = "/tmp/listed.py", "/tmp/listed.json"  # noqa: S108
-    return (
-        image.with_mounted_file(ran, dag.current_module().source().file(script))
-        .with_exec(["python3", ran], redirect_stdout=found, use_entrypoint=False)
-        .file(found)
+    found = "/tmp/listed.json"  # noqa: S108
+    return _ran(image, script, redirect_stdout=found).file(found)
+
+
+async def printed(image: dagger.Container, script: str) -> str:
+    """Return the line that a script of this package's source prints in `image`."""
+    return (await _ran(image, script).stdout()).strip()
+
+
+def _ran(image: dagger.Container, script: str, redirect_stdout: str = "") -> dagger.Container:
+    ran = "/tmp/ran.py"  # noqa: S108
+    return image.with_mounted_file(ran, dag.current_module().source().file(script)).with_exec(
+        ["python3", ran], redirect_stdout=redirect_stdout, use_entrypoint=False
     )
 
 

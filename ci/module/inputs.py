@@ -42,6 +42,7 @@ class Inputs:
     smoke_cases: dagger.Directory | None = None
     prompts: dagger.File | None = None
     hub_token: dagger.Secret | None = None
+    revision: str = ""
 
     async def settings(self) -> Settings:
         """Read the user's `sglang-ci.toml`; defaults where there is none.
@@ -78,4 +79,5 @@ class Inputs:
             smoke_cases=self.smoke_cases,
             prompts=self.prompts,
             hub_token=self.hub_token,
+            revision=self.revision,
         )

@@ -142,6 +142,7 @@ class SglangCi:
             smoke_cases=self.smoke_cases,
             prompts=self.prompts,
             hub_token=self.hub_token,
+            revision=self.revision,
             origin=Origin(actor=self.actor, build_url=self.build_url),
             credentials=Credentials(
                 username=self.username,

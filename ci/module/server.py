@@ -8,17 +8,15 @@ from dagger import Doc, field, function, object_type
 from ci import engines
 from ci.engines import only_sglang
 from ci.module import faults, prober
-from ci.module.build import LOCK, listed
+from ci.module.build import LOCK, listed, printed
 from ci.module.inputs import Inputs
 from ci.module.report import Report
 
 VERSION_LABEL = "org.opencontainers.image.version"
 LISTING = "ci/image/inventory.py"
+DEVICE = "ci/boot/device.py"
 INVENTORY = "/opt/inventory.json"
 CASES, PROMPTS = "/prober/cases", "/prober/prompts"
-PROOF = ("versions", "smoke")
-TOLERANT = ("--set", "bench.tolerant=true")
-"""A load beside other questions is short, and its machine may do other work."""
 
 
 @object_type
@@ -48,22 +46,28 @@ class Server:
 
     @function(cache="session")
     async def versions(self) -> Report:
-        """Hold what is installed and what runs against what is expected."""
-        return await self._found(await self._versions(await self._ready()), "versions")
+        """Compare what is installed and what runs with what is expected."""
+        asked, known = await self._known(await self._ready())
+        asked = prober.ask(asked, "versions", await prober.url(self.service), *known)
+        return await self._found(asked, "versions")
 
     @function(cache="session")
     async def smoke(self) -> Report:
         """Run the smoke suite and the user's own cases against the server."""
-        return await self._found(await self._smoke(await self._ready()), "smoke")
+        asked, url = await self._ready(), await prober.url(self.service)
+        cases = ["--smoke", CASES] if self.inputs.smoke_cases is not None else []
+        return await self._found(prober.ask(asked, "smoke", url, *cases), "smoke")
 
     @function(cache="session")
     async def bench(self) -> Report:
         """Put the server under the load of the settings, and say how fast it answered."""
-        return await self._found(await self._bench(await self._ready()), "bench")
+        asked, url = await self._ready(), await prober.url(self.service)
+        prompts = ["--prompts", PROMPTS] if self.inputs.prompts is not None else []
+        return await self._found(prober.ask(asked, "bench", url, *prompts), "bench")
 
     @function(cache="session")
     async def health(self) -> Report:
-        """Hurt a server of its own, and hold what it says of its health against what is true."""
+        """Hurt a server of its own, and compare what it says of its health with what is true."""
         return await self._hurt("health")
 
     @function(cache="session")
@@ -89,21 +93,25 @@ class Server:
 
     async def proven(self, baseline: "Server | None") -> Report:
         """Ask every question, that of being slower than `baseline` too, and stop the servers."""
-        asked, stages = await self._ready(), ["wait"]
-        if (await self._found(asked, "wait")).passed:
-            asked, stages = await self._smoke(await self._versions(asked)), [*stages, *PROOF]
-            good = [(await self._found(asked, stage)).passed for stage in PROOF]
-            if all(good) and (await self.inputs.settings()).bench.in_ci:
-                asked, stages = await self._bench(asked, *TOLERANT), [*stages, "bench"]
-            if all(good) and baseline is not None:
-                asked, stages = await self._compare(asked, baseline), [*stages, "compare"]
-        asked = prober.ask(asked, "report", *(f"/report/{stage}" for stage in stages))
-        return await self._ended(await self._found(asked, "report"), baseline)
+        against = await baseline.up() if baseline is not None else []
+        await self.service.start()
+        asked, known = await self._known(self._beside(self.run))
+        arguments = [*self._log(), *known, *await self._facts(), *self._files(), *against]
+        asked = prober.ask(asked, "prove", await prober.url(self.service), *arguments)
+        return await self._ended(await self._found(asked, "prove"), baseline)
 
     async def compared(self, baseline: "Server") -> Report:
         """Say whether this server is slower than `baseline`, and stop both."""
-        asked = await self._compare(await self._ready(), baseline)
+        _, url, *image = await baseline.up()
+        asked = await self._ready()
+        asked = prober.ask(asked, "compare", url, await prober.url(self.service), *image)
         return await self._ended(await self._found(asked, "compare"), baseline)
+
+    async def up(self) -> list[str]:
+        """Start this server as a baseline, wait for it, and return the options that name it."""
+        await (await self._ready()).sync()
+        image = ["--baseline-image", self.reference] if self.reference else []
+        return ["--baseline", await prober.url(self.service), *image]
 
     async def _ended(self, report: Report, baseline: "Server | None") -> Report:
         """Stop the servers; return `report`."""
@@ -122,7 +130,7 @@ class Server:
         container = prober.logged(self.mounted, await self.inputs.settings(), run)
         victim = await (await faults.service(container, self.arguments)).start()
         url, agent = await prober.url(victim), await faults.agent(victim)
-        asked = await self._waiting(run, url)
+        asked = prober.ask(self._beside(run), "wait", url, *self._log())
         report = await self._found(asked, "wait")
         if report.passed:
             report = await self._found(prober.ask(asked, stage, url, "--agent", agent), stage)
@@ -130,18 +138,29 @@ class Server:
         return report
 
     async def _ready(self, lock: str = LOCK) -> dagger.Container:
-        """Start the server; return a prober that waits for it, with the user's files in it."""
+        """Start the server; return a prober that waited for it, with the user's files in it."""
         await self.service.start()
-        return await self._waiting(self.run, await prober.url(self.service), lock)
+        url = await prober.url(self.service)
+        return prober.ask(self._beside(self.run, lock), "wait", url, *self._log())
 
-    async def _waiting(self, run: str, url: str, lock: str = LOCK) -> dagger.Container:
+    def _beside(self, run: str, lock: str = LOCK) -> dagger.Container:
+        """Return a prober of the server of `run`, with the user's files in it."""
         container = prober.with_config(prober.beside(run, lock), self.inputs.config)
         if self.inputs.smoke_cases is not None:
             container = container.with_mounted_directory(CASES, self.inputs.smoke_cases)
-        log = ["--log", prober.LOG_FILE] if engines.profile(self.engine).native else []
-        return prober.ask(container, "wait", url, *log)
+        if self.inputs.prompts is not None:
+            container = container.with_mounted_file(PROMPTS, self.inputs.prompts)
+        return container
 
-    async def _versions(self, container: dagger.Container) -> dagger.Container:
+    def _log(self) -> list[str]:
+        return ["--log", prober.LOG_FILE] if engines.profile(self.engine).native else []
+
+    def _files(self) -> list[str]:
+        cases = ["--smoke", CASES] if self.inputs.smoke_cases is not None else []
+        return [*cases, *(["--prompts", PROMPTS] if self.inputs.prompts is not None else [])]
+
+    async def _known(self, container: dagger.Container) -> tuple[dagger.Container, list[str]]:
+        """Return a prober that has the image's listing, and the options that say what is known."""
         engine = engines.profile(self.engine)
         arguments = ["--model-path", self.model_path] if engine.tells_model else []
         if engine.native and (label := await self.image.label(VERSION_LABEL)):
@@ -149,22 +168,15 @@ class Server:
         if engine.native or engine.package:
             container = container.with_mounted_file(INVENTORY, listed(self.image, LISTING))
             arguments += ["--inventory", INVENTORY]
-        return prober.ask(container, "versions", await prober.url(self.service), *arguments)
+        return container, arguments
 
-    async def _smoke(self, container: dagger.Container) -> dagger.Container:
-        cases = ["--smoke", CASES] if self.inputs.smoke_cases is not None else []
-        return prober.ask(container, "smoke", await prober.url(self.service), *cases)
-
-    async def _bench(self, container: dagger.Container, *more: str) -> dagger.Container:
-        arguments = list(more)
-        if self.inputs.prompts is not None:
-            container = container.with_mounted_file(PROMPTS, self.inputs.prompts)
-            arguments += ["--prompts", PROMPTS]
-        return prober.ask(container, "bench", await prober.url(self.service), *arguments)
-
-    async def _compare(self, container: dagger.Container, baseline: "Server") -> dagger.Container:
-        """Start `baseline` beside this server; one that doesn't get ready is told by the check."""
-        await (await baseline._ready()).sync()  # noqa: SLF001 - of our own class
-        urls = [await prober.url(server.service) for server in (baseline, self)]
-        image = ["--baseline-image", baseline.reference] if baseline.reference else []
-        return prober.ask(container, "compare", *urls, *image)
+    async def _facts(self) -> list[str]:
+        """Return the options that say for the head of the report what runs, and where."""
+        told = {"engine": "containers", "image": self.reference, "project": self.inputs.revision}
+        if engines.profile(self.engine).native:
+            told["device"] = await printed(
+                self.mounted.with_env_variable("RUN_ID", self.run), DEVICE
+            )
+        return [
+            part for name, text in told.items() if text for part in ("--fact", f"{name}={text}")
+        ]

@@ -15,12 +15,11 @@ from ci.errors import RegistryFault, UsageError
 from ci.image.push import Pushed, is_there, push
 from ci.release.pieces import Desk, Piece, Publication, kept, pieces
 from ci.release.store import attach
-from ci.report.model import Case, Check
+from ci.report.model import Case
+from ci.stages import StageResult, Tell
 from ci.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from ci.report.model import Report
 
 
@@ -31,17 +30,14 @@ class Published:
     pushed: Pushed
     evidence: Mapping[str, str]
 
-    def check(self, started: datetime, seconds: float) -> Check:
-        """Return it as a check of a report: a case for the image, and for each piece."""
+    def result(self, tell: Tell) -> StageResult:
+        """Tell a case for the image, and for each piece; return the rest for the report."""
         done, pushed = Outcome.PASSED, self.pushed
-        image = Case(name="image", outcome=done, seconds=pushed.seconds)
-        pieces = (Case(name=f"{kind} attached", outcome=done) for kind in self.evidence)
-        return Check(
-            name="publish",
-            started=started,
-            seconds=seconds,
-            cases=(image, *pieces),
-            facts={"reference": str(pushed.reference), "uploaded": f"{pushed.bytes_sent} bytes"},
+        tell(Case(name="image", outcome=done, seconds=pushed.seconds))
+        for kind in self.evidence:
+            tell(Case(name=f"{kind} attached", outcome=done))
+        return StageResult(
+            facts={"reference": str(pushed.reference), "uploaded": f"{pushed.bytes_sent} bytes"}
         )
 
 

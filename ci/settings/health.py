@@ -27,6 +27,9 @@ Amount = Annotated[int, Field(ge=1, le=4096), NoBool]
 class HealthSettings(Section):
     """[health]: what a server's own word on its health has to be worth."""
 
+    in_ci: bool = Field(
+        default=False, description="Whether `ci` asks too, by loads that hurt nobody: a minute."
+    )
     probe: ProbeName = Field(
         "request", description="The probe that must tell the truth: the others are only shown."
     )

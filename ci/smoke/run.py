@@ -12,8 +12,7 @@ import signal
 import subprocess
 import sys
 import tempfile
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,10 +22,10 @@ import anyio
 from anyio.abc import Process
 
 from ci.concurrency import one_error, pipe
-from ci.report.model import Case, Check, now
 from ci.settings.engine import SGLANG
 from ci.smoke import SUITE
 from ci.smoke.tape import Tape, aftermath
+from ci.stages import StageResult, Tell, untold
 
 NAME = "smoke"
 """Name of the check."""
@@ -57,33 +56,20 @@ class SmokeOptions:
     engine: str = SGLANG
 
 
-def _ignore(_: Case) -> None:
-    """Do nothing with a case."""
+async def run_smoke(url: str, options: SmokeOptions, tell: Tell = untold) -> StageResult:
+    """Run smoke cases against the server at `url`; `tell` gets each as it ends.
 
-
-async def run_smoke(
-    url: str, options: SmokeOptions, on_case: Callable[[Case], None] = _ignore
-) -> Check:
-    """Run smoke cases against the server at `url`; `on_case` gets each as it ends.
-
-    The check has a case "suite", ERROR, where pytest ended otherwise than it should or spent
+    There is a case "suite", ERROR, where pytest ended otherwise than it should or spent
     the budget: results that are missing are never taken for passed ones.
     """
-    started, clock = now(), time.monotonic()
-    tape = Tape(on_case)
+    tape = Tape(tell)
     code: int | None = None
     with tempfile.TemporaryFile() as output:
         with anyio.move_on_after(options.budget):
             code = await _pytest(url, options, tape, output)
         if problem := aftermath(tape, code, _text(output), options.budget):
             tape.add(problem)
-    return Check(
-        name=NAME,
-        started=started,
-        seconds=time.monotonic() - clock,
-        cases=tuple(tape.cases),
-        facts={"url": url, "cases collected": str(tape.collected)},
-    )
+    return StageResult(facts={"url": url, "cases collected": str(tape.collected)})
 
 
 async def _pytest(url: str, options: SmokeOptions, tape: Tape, output: IO[bytes]) -> int:

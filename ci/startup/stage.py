@@ -10,19 +10,17 @@ from __future__ import annotations
 import json
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
+from dataclasses import dataclass, field, replace
 from itertools import chain, islice
 
-import anyio
-
+from ci.boot.readiness import NAME as READINESS
 from ci.boot.serving import readiness, served
 from ci.errors import CheckBroken, ServerFault
 from ci.gate.blocks import Arm, plans
-from ci.report.model import Case, Check, Figure, Phase, now
+from ci.report.model import Case, Check, Figure, Phase
 from ci.settings import GateSettings, Settings
 from ci.settings.budgets import BudgetSettings
-from ci.stages import Stages
+from ci.stages import StageResult, Stages, Tell, checked
 from ci.startup import phases as alone
 from ci.startup.pairs import Slack, Starts, compared, least_pairs, paired_cases
 from ci.verdict import Outcome, Verdict
@@ -84,48 +82,37 @@ class Question:
     seed: int = field(default_factory=lambda: secrets.randbelow(_SEEDS))
 
 
-async def startup(question: Question, stages: Stages) -> Check:
+async def startup(question: Question, stages: Stages, tell: Tell) -> StageResult:
     """Time starts of a server on this host, and judge them.
 
     Raises:
         ServerFault: The candidate doesn't start.
         CheckBroken: The baseline doesn't, or this host can't start either.
     """
-    started, begin = now(), anyio.current_time()
     timed = await _Timing(question, stages).measure()
-    at = question.candidate
-    check = startup_check(timed, at.budgets, at.gate, started, anyio.current_time() - begin)
-    facts = check.facts | ({"seed": str(question.seed)} if question.baseline else {})
-    for case in check.cases:
-        stages.case(case)
-    return check.model_copy(update={"facts": facts})
+    result = result_of(timed, question.candidate.budgets, question.candidate.gate, tell)
+    seed = {"seed": str(question.seed)} if question.baseline else {}
+    return replace(result, facts=result.facts | seed)
 
 
-def startup_check(
-    timed: Timed, budgets: BudgetSettings, gate: GateSettings, started: datetime, seconds: float
-) -> Check:
-    """Return the check that holds timed starts against budgets and a baseline.
+def result_of(timed: Timed, budgets: BudgetSettings, gate: GateSettings, tell: Tell) -> StageResult:
+    """Compare timed starts with budgets and a baseline.
 
     Args:
         timed: The starts.
         budgets: What each phase may take, and by how much it may have grown.
         gate: How often the answer may be wrong.
-        started: When the first start began, UTC.
-        seconds: How long all of them took.
+        tell: Is told each case.
     """
     seen, slack = timed.seen, _slack(budgets, gate)
-    cases = (
+    for case in (
         _starts(timed),
         *alone.budget_cases(seen, len(timed.candidate), budgets),
         *_beside(timed, seen, budgets, slack),
-    )
-    phases = alone.timeline(timed.candidate, budgets)
-    return Check(
-        name=alone.NAME,
-        started=started,
-        seconds=seconds,
-        cases=cases,
-        phases=phases,
+    ):
+        tell(case)
+    return StageResult(
+        phases=alone.timeline(timed.candidate, budgets),
         facts=_facts(timed, slack),
         figures=tuple(_figure(name, median) for name, median in seen.items()),
     )
@@ -205,7 +192,7 @@ class _Timing:
         progress, name = self._stages.progress, f"{arm} {len(self._starts[arm]) + 1}/{asked.starts}"
         progress.note(f"start of {name}")
         async with served(settings, self._stages.folder / f"{arm}.log") as server:
-            found = await readiness(server, settings, progress)
+            found = await checked(READINESS, readiness(server, settings, progress).wait)
         if found.verdict is not Verdict.PASSED:
             raise _fault(arm, f"start of {name}: {found.cause}", found)
         self._starts[arm].append(found.phases)

@@ -8,18 +8,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import anyio
-
 from ci.boot.model_files import resolve
 from ci.contract.check import cases as contract_cases
 from ci.contract.compare import Compared, compare
 from ci.contract.model import Part
-from ci.contract.run import allowance_of
+from ci.contract.stage import allowance_of
 from ci.gate.stage import Contest
-from ci.report.model import Case, Check, Report, now
+from ci.report.model import Case, Report
 from ci.report.progress import Progress
 from ci.settings import Settings
-from ci.stages import Stages
+from ci.stages import StageResult, Stages, Tell
 from ci.upgrade import dashboards, flags, greedy, speed
 from ci.upgrade.dashboards import Board
 from ci.upgrade.environments import Installer
@@ -57,10 +55,11 @@ class Upgrade:
             for side in (old, new):
                 await side.explore(self.settings, self.installer, stages)
             for name, cases in (await self._questions(old, new)).items():
-                await stages.run(name, partial(_judged, name, cases, stages))
+                await stages.run(name, partial(_judged, cases))
             await self._race(old, new, stages)
 
-        report = await stages.report(work, facts=self._facts())
+        stages.facts |= self._facts()
+        report = await stages.report(work)
         plain = _without(report, self.installer.folder)
         findings = Findings(plain, old, new, self._compared(old, new))
         text = page(findings, allowance_of(self.settings.contract))
@@ -123,8 +122,7 @@ def _nothing() -> Case:
     return Case(name="contract", outcome=Outcome.INCONCLUSIVE, message=why)
 
 
-async def _judged(name: str, cases: Iterable[Case], stages: Stages) -> Check:
-    begin, found = anyio.current_time(), tuple(cases)
-    for case in found:
-        stages.case(case)
-    return Check(name=name, started=now(), seconds=anyio.current_time() - begin, cases=found)
+async def _judged(cases: Iterable[Case], tell: Tell) -> StageResult:
+    for case in cases:
+        tell(case)
+    return StageResult()

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-
-import anyio
 
 from ci.boot.process import ServerProcess
 from ci.boot.serving import readiness, served
@@ -16,12 +14,11 @@ from ci.contract.introspect import Interface, introspect
 from ci.contract.model import Contract, save
 from ci.contract.record import installed, record
 from ci.errors import SglangCiError
-from ci.graph.host import smoke_options
-from ci.report.model import Case, Check, now
+from ci.report.model import Case
 from ci.server.exchange import exchanging
 from ci.settings import Settings
-from ci.smoke.run import run_smoke
-from ci.stages import Stages
+from ci.smoke.stage import smoke
+from ci.stages import StageResult, Stages, Tell, Work
 from ci.upgrade import greedy
 from ci.upgrade.environments import Environment, Installer
 from ci.verdict import Outcome, Verdict
@@ -29,7 +26,6 @@ from ci.verdict import Outcome, Verdict
 DEPRECATED = "deprecat"
 PYTHON_WARNING = re.compile(r"\.py:\d+: \w*Warning")
 """What a library tells SGLang's developers, and no user can change."""
-Stage = Callable[[], Awaitable[Check]]
 
 
 class Unbootable(SglangCiError):
@@ -62,13 +58,12 @@ class Side:
         """Install the version, boot it, and ask it; each is a stage of the run."""
         made: list[tuple[Environment, Interface]] = []
 
-        async def install() -> Check:
+        async def install(tell: Tell) -> StageResult:
             environment = await installer.make(self.version)
             made.append((environment, await introspect(environment.python)))
             flags = len(made[0][1].get("flags", ()))
-            return _check(self._stage("install"), f"{flags} launch flags", begin)
+            return self._done("install", f"{flags} launch flags", tell)
 
-        begin = anyio.current_time()
         await stages.run(self._stage("install"), install)
         if not made:
             return
@@ -87,40 +82,42 @@ class Side:
     async def _ask(
         self, server: ServerProcess, settings: Settings, interface: Interface, stages: Stages
     ) -> None:
-        ready = partial(readiness, server, settings, stages.progress, stages.case)
-        check = await stages.run(self._stage("boot"), partial(self._mild, "boot", ready))
+        ready = readiness(server, settings, stages.progress)
+        check = await stages.run(self._stage("boot"), partial(self._mild, ready.wait))
         if any(case.outcome is not Outcome.PASSED for case in check.cases):
             return
         self.settings = settings
         died = partial(server.died, "asked")
         work = partial(self._record, server.url, settings, interface)
         await stages.run(self._stage("record"), work, death=died)
-        smoke = partial(run_smoke, server.url, smoke_options(settings))
-        await stages.run(self._stage("smoke"), partial(self._mild, "smoke", smoke), death=died)
+        suite = partial(smoke, server.url, settings)
+        await stages.run(self._stage("smoke"), partial(self._mild, suite), death=died)
 
-    async def _record(self, url: str, settings: Settings, interface: Interface) -> Check:
-        begin, seconds = anyio.current_time(), settings.contract.timeout
+    async def _record(
+        self, url: str, settings: Settings, interface: Interface, tell: Tell
+    ) -> StageResult:
+        seconds = settings.contract.timeout
         found = await record(url, interface, seconds=seconds)
         self.contract = found.model_copy(update={"source": self.version})
         async with exchanging(url, seconds=seconds) as exchange:
             self.outputs = [await greedy.outputs(exchange) for _ in range(2)]
         items = sum(len(part.items) for part in found.parts.values())
-        return _check(self._stage("record"), f"{items} items", begin)
+        return self._done("record", f"{items} items", tell)
 
-    async def _mild(self, name: str, work: Stage) -> Check:
+    async def _mild(self, work: Work, tell: Tell) -> StageResult:
         """Do a stage; what fails in the old version already is INCONCLUSIVE for the upgrade."""
-        check = (await work()).model_copy(update={"name": self._stage(name)})
-        if not self.baseline or check.verdict is not Verdict.FAILED:
-            return check
-        cases = tuple(
-            case.model_copy(
-                update={"outcome": Outcome.INCONCLUSIVE, "message": f"old version: {case.message}"}
-            )
-            if case.outcome is Outcome.FAILED
-            else case
-            for case in check.cases
-        )
-        return check.model_copy(update={"cases": cases})
+
+        def tell_mildly(case: Case) -> None:
+            if self.baseline and case.outcome is Outcome.FAILED:
+                told = f"old version: {case.message}"
+                case = case.model_copy(update={"outcome": Outcome.INCONCLUSIVE, "message": told})
+            tell(case)
+
+        return await work(tell_mildly)
+
+    def _done(self, name: str, message: str, tell: Tell) -> StageResult:
+        tell(Case(name=self._stage(name), outcome=Outcome.PASSED, message=message))
+        return StageResult()
 
     def _own(self, error: SglangCiError) -> SglangCiError:
         return Unbootable(str(error), details=error.details) if self.baseline else error
@@ -143,8 +140,3 @@ def _warnings(log: Path) -> Iterator[str]:
     lines = (line.partition("] ")[2] or line for line in text.splitlines())
     found = (line.strip() for line in lines if DEPRECATED in line.lower())
     yield from dict.fromkeys(line for line in found if not PYTHON_WARNING.search(line))
-
-
-def _check(name: str, message: str, begin: float) -> Check:
-    case = Case(name=name, outcome=Outcome.PASSED, message=message)
-    return Check(name=name, started=now(), seconds=anyio.current_time() - begin, cases=(case,))

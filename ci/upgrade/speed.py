@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from ci.contract.page import cell
 from ci.errors import ServerFault, SglangCiError
 from ci.gate.stage import Contest, Gate, Side
-from ci.report.model import Check, Report
+from ci.report.model import Report
 from ci.settings import Settings
-from ci.stages import Stages
+from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Verdict
 
 NAME = "performance"
@@ -55,7 +55,7 @@ class Race:
     settings: tuple[Settings, Settings]
     contest: Contest
 
-    async def run(self, stages: Stages) -> Check:
+    async def run(self, stages: Stages, tell: Tell) -> StageResult:
         """Say whether the new version is slower.
 
         Raises:
@@ -69,7 +69,7 @@ class Race:
             )
         )
         try:
-            check = await Gate(old, self.contest).run(new, stages)
+            return await Gate(old, self.contest).run(new, stages, tell)
         except ServerFault as error:
             if self.contest.servers != TOGETHER:
                 raise
@@ -77,7 +77,6 @@ class Race:
             raise Crowded(
                 f"with both servers up: {error}; {hint}", details=error.details
             ) from error
-        return check.model_copy(update={"name": NAME})
 
 
 def section(report: Report) -> Iterator[str]:

@@ -7,19 +7,19 @@ count, spelling doesn't (`1.0` is `1.0.0`, `2.0rc1` is `2.0-RC1`).
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import anyio
 from packaging.utils import canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from ci.engines.profile import Described, Profile
 from ci.engines.sglang import PROFILE as SGLANG
 from ci.errors import SglangCiError, UsageError
-from ci.report.model import Case, Check, now
+from ci.report.model import Case
 from ci.server.client import ServerClient
+from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
 
 NAME = "versions"
@@ -82,13 +82,9 @@ def same(one: str, other: str) -> bool:
 
 
 async def check_versions(
-    client: ServerClient,
-    expected: Expected,
-    on_case: Callable[[Case], None],
-    engine: Profile = SGLANG,
-) -> Check:
-    """Ask the server what it is, and hold that and what is installed against `expected`."""
-    started, begin = now(), anyio.current_time()
+    client: ServerClient, expected: Expected, tell: Tell, *, engine: Profile = SGLANG
+) -> StageResult:
+    """Ask the server what it is, and compare that and what is installed with `expected`."""
     package = engine.package or engine.name
     shown = {*SHOWN, canonicalize_name(package)}
     cases = [*_installed(expected, package)]
@@ -103,9 +99,8 @@ async def check_versions(
         cases += _model(expected, found)
         facts |= {f"running {package}": found.version, "served": ", ".join(found.names)}
     for case in cases:
-        on_case(case)
-    seconds = anyio.current_time() - begin
-    return Check(name=NAME, started=started, seconds=seconds, cases=tuple(cases), facts=facts)
+        tell(case)
+    return StageResult(facts=facts)
 
 
 def _installed(expected: Expected, package: str) -> Iterator[Case]:

@@ -18,10 +18,11 @@ from anyio.from_thread import start_blocking_portal
 
 from ci.boot.port import members
 from ci.boot.process import ServerProcess
-from ci.graph.host import served
+from ci.boot.serving import served
 from ci.report.model import Report
 from ci.report.write import load
 from ci.settings import ReadinessSettings, Settings
+from ci.stages import checked
 from tests.live.quiet import Quiet
 
 HANG = 300.0
@@ -43,11 +44,8 @@ def live_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProc
 async def _ready(server: ServerProcess) -> str:
     from ci.boot.readiness import Readiness
 
-    quiet = Quiet()
-    check = await Readiness(
-        server.url, ReadinessSettings(), quiet, quiet.case, server, server.log
-    ).check()
-    return check.cause
+    way = Readiness(server.url, ReadinessSettings(), Quiet(), server, server.log)
+    return (await checked("readiness", way.wait)).cause
 
 
 @dataclass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -10,15 +11,16 @@ import pytest
 
 from ci.boot.process import ServerProcess
 from ci.cases.compose import CAPABILITIES
-from ci.cases.generate import Asked, generate
 from ci.cases.language import Language
 from ci.cases.model import FILE, read
 from ci.cases.program import Gen, flat
 from ci.cases.replay import replay
-from ci.report.model import Case, Check
+from ci.cases.stage import Asked, generate
+from ci.report.model import Check
 from ci.smoke.ask import Ask
 from ci.smoke.run import SmokeOptions, run_smoke
 from ci.smoke.transport import open_client
+from ci.stages import checked
 from ci.verdict import Outcome, Verdict
 from tests.fakes.meddling import meddling
 
@@ -36,14 +38,15 @@ FAILS = {
 
 def generated(url: str, out: Path, count: int, topics: tuple[str, ...] = ()) -> Check:
     """Generate cases with SGLang's language."""
-    seen: list[Case] = []
     language = Language(url, sys.executable, 60, 300)
-    return anyio.run(generate, language, Asked(out, 7, count, topics), seen.append)
+    ask = partial(generate, language, Asked(out, 7, count, topics))
+    return anyio.run(checked, "generate-cases", ask)
 
 
 def failing(url: str, out: Path) -> set[str]:
     """Return the capabilities of the cases that fail as smoke cases."""
-    check = anyio.run(run_smoke, url, SmokeOptions(directories=(out,), builtin=False))
+    ask = partial(run_smoke, url, SmokeOptions(directories=(out,), builtin=False))
+    check = anyio.run(checked, "smoke", ask)
     known = {case.name: case.capability for case in read(out / FILE).cases}
     bad = [case for case in check.cases if case.outcome is not Outcome.PASSED]
     return {known.get(case.name.partition("[")[2].rstrip("]"), case.message) for case in bad}

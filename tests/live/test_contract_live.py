@@ -20,6 +20,7 @@ from ci.contract.record import record
 from ci.platform import TINY_MODEL
 from ci.report.model import Case
 from ci.settings import ModelSettings, ReadinessSettings, Settings
+from ci.stages import checked
 from ci.verdict import Outcome
 from tests.live.conftest import Command
 from tests.live.quiet import Quiet
@@ -90,10 +91,8 @@ def test_a_server_without_metrics_fails(first: Contract, tmp_path: Path) -> None
     with start_blocking_portal() as portal:
         serving = served(settings, None)
         with portal.wrap_async_context_manager(serving) as server:
-            quiet = Quiet()
-            budgets = ReadinessSettings()
-            ready = Readiness(server.url, budgets, quiet, quiet.case, server, server.log)
-            assert portal.call(ready.check).cause == ""
+            ready = Readiness(server.url, ReadinessSettings(), Quiet(), server, server.log)
+            assert portal.call(checked, "readiness", ready.wait).cause == ""
             found = failed(first, portal.call(record, server.url))
     told = {case.name: case.outcome for case in found}
     assert told["metrics all"] is Outcome.FAILED

@@ -9,10 +9,11 @@ import anyio
 import pytest
 
 from ci.boot.process import ServerProcess
-from ci.fuzz.check import Fuzzing
+from ci.fuzz.stage import Fuzzing
 from ci.report.model import Check
 from ci.settings import Settings
 from ci.settings.fuzz import FuzzSettings
+from ci.stages import StageResult, Tell, checked
 from ci.verdict import Verdict
 
 pytestmark = pytest.mark.live
@@ -23,8 +24,11 @@ pytest.importorskip("schemathesis")
 def fuzzed(url: str, folder: Path, *operations: str, **told: Any) -> Check:
     """Return what a short run against a server found."""
     settings = FuzzSettings(**({"examples": 5, "include": operations} | told))
-    run = Fuzzing(url, settings, lambda _: None, lambda _: None)
-    return anyio.run(run.check, folder)
+
+    async def ask(tell: Tell) -> StageResult:
+        return await Fuzzing(url, settings, tell, lambda _: None).run(folder)
+
+    return anyio.run(checked, "fuzz", ask)
 
 
 def test_operations_of_a_real_server(live_server: ServerProcess, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -10,6 +11,7 @@ import pytest
 from ci.boot.process import ServerProcess
 from ci.report.model import Check
 from ci.smoke.run import SmokeOptions, run_smoke
+from ci.stages import checked
 from ci.verdict import Outcome, Verdict
 
 pytestmark = pytest.mark.live
@@ -17,7 +19,7 @@ pytestmark = pytest.mark.live
 
 def smoke(server: ServerProcess, options: SmokeOptions) -> Check:
     """Run smoke cases against the server."""
-    return anyio.run(run_smoke, server.url, options)
+    return anyio.run(checked, "smoke", partial(run_smoke, server.url, options))
 
 
 @pytest.mark.parametrize("time", ["first", "again"])

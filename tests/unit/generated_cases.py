@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import anyio
 
-from ci.cases.generate import Asked, generate
 from ci.cases.language import Tried
 from ci.cases.model import GeneratedCase
 from ci.cases.observed import Observed, Run, Score
 from ci.cases.program import Gen, Say, Select
 from ci.cases.properties import AnyProperty
 from ci.cases.replay import replay
-from ci.report.model import Case, Check
+from ci.cases.stage import Asked, generate
+from ci.report.model import Check
 from ci.smoke.ask import Ask
 from ci.smoke.transport import open_client
+from ci.stages import checked
 
 GOOD = Observed("AB-12", "stop", "", 40, 6, 20)
 
@@ -51,11 +53,7 @@ def generated(
     topics = tuple(value for key, value in only.items() if key == "topic")
     capabilities = tuple(value for key, value in only.items() if key == "capability")
     asked = Asked(out, seed, count, topics, capabilities, record)
-    return anyio.run(generate, OverHttp(url), asked, _ignore)
-
-
-def _ignore(_: Case) -> None:
-    """Do nothing with a case."""
+    return anyio.run(checked, "generate-cases", partial(generate, OverHttp(url), asked))
 
 
 def case(*properties: AnyProperty, regex: str = "[A-Z]{2}-[0-9]{2}") -> GeneratedCase:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import anyio
 
 from ci.report.model import Case, Check
 from ci.smoke.run import SmokeOptions, run_smoke
+from ci.stages import checked
 from ci.verdict import Outcome
 
 NOWHERE = "http://127.0.0.1:1"
@@ -24,7 +26,7 @@ def run(url: str, options: SmokeOptions, seen: list[Case] | None = None) -> Chec
 
     async def bounded() -> Check:
         with anyio.fail_after(HANG_LIMIT):
-            return await run_smoke(url, options, heard.append)
+            return await checked("smoke", partial(run_smoke, url, options), heard.append)
 
     return anyio.run(bounded)
 

@@ -24,9 +24,10 @@ from ci.bench.schedule import Closed, Open
 from ci.bench.scrape import Metrics, scrape
 from ci.engines.metrics import MetricNames
 from ci.errors import Unreachable, UsageError
-from ci.report.model import Case
+from ci.report.model import Case, Check
 from ci.verdict import Outcome, Verdict
 from tests.fakes.timed import Timed, Timing
+from tests.unit.judged import check_of, replay
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -58,6 +59,11 @@ def changed(**values: object) -> BenchOptions:
     return BenchOptions(**(vars(FAST) | values))
 
 
+def check(found: Bench) -> Check:
+    """Return the check of a bench."""
+    return check_of("bench", replay(found.cases, found.result))
+
+
 async def run(server: Timed, fault: str = "", **values: object) -> Bench:
     """Run a bench."""
     headers = {"x-fault": fault} if fault else {}
@@ -67,7 +73,7 @@ async def run(server: Timed, fault: str = "", **values: object) -> Bench:
 
 def outcomes(found: Bench) -> dict[str, Outcome]:
     """Return the outcome of each case."""
-    return {case.name: case.outcome for case in found.check.cases}
+    return {case.name: case.outcome for case in check(found).cases}
 
 
 @pytest.mark.parametrize("api", ["generate", "chat"])
@@ -75,7 +81,7 @@ async def test_a_good_run_passes(server: Timed, api: str) -> None:
     """Nothing is ever believed."""
     prompts = Synthetic(output=Lengths("fixed", 5), as_text=api == "chat")
     found = await run(server, api=api, prompts=prompts)
-    assert found.check.verdict is Verdict.PASSED, found.check.cause
+    assert check(found).verdict is Verdict.PASSED, check(found).cause
     assert outcomes(found) == {
         "warm-up reaches a steady state": Outcome.SKIPPED,
         "every request succeeds": Outcome.PASSED,
@@ -107,18 +113,18 @@ FAULTS = {
 async def test_a_bad_run_is_inconclusive_and_says_why(server: Timed, fault: str) -> None:
     """The figures of a broken run are believed."""
     found = await run(server, fault)
-    assert found.check.verdict is Verdict.INCONCLUSIVE
+    assert check(found).verdict is Verdict.INCONCLUSIVE
     assert outcomes(found)[FAULTS[fault]] is Outcome.INCONCLUSIVE
-    assert FAULTS[fault] in found.check.cause
-    assert all(case.message for case in found.check.cases)
+    assert FAULTS[fault] in check(found).cause
+    assert all(case.message for case in check(found).cases)
 
 
 async def test_a_run_in_which_all_fails_has_no_figure(server: Timed) -> None:
     """A dead server has a latency of 0 ms."""
     found = await run(server, "cut")
-    assert "stream cut: 24 (of 24 requests)" in found.check.cause
+    assert "stream cut: 24 (of 24 requests)" in check(found).cause
     assert outcomes(found)["every latency is measured"] is Outcome.INCONCLUSIVE
-    assert not {"TTFT", "TPOT", "request throughput"} & set(found.check.facts)
+    assert not {"TTFT", "TPOT", "request throughput"} & set(check(found).facts)
 
 
 async def test_a_server_that_counts_late_is_waited_for(
@@ -133,23 +139,23 @@ async def test_a_server_that_counts_late_is_waited_for(
 
     monkeypatch.setattr("ci.bench.session.scrape", late)
     found = await run(server)
-    assert found.check.verdict is Verdict.PASSED, found.check.cause
+    assert check(found).verdict is Verdict.PASSED, check(found).cause
     assert len(pages) == 3
 
 
 async def test_a_saturated_client_is_inconclusive(server: Timed) -> None:
     """The client's own limit is the server's figure."""
     found = await run(server, bounds=Bounds(cpu_share=0.0, lag=1e9, delay=1e9))
-    assert found.check.verdict is Verdict.INCONCLUSIVE
-    assert found.check.cause.startswith("the client keeps up: ")
+    assert check(found).verdict is Verdict.INCONCLUSIVE
+    assert check(found).cause.startswith("the client keeps up: ")
 
 
 async def test_a_run_at_its_time_limit_is_inconclusive(server: Timed) -> None:
     """A run that was ended early counts as whole."""
     found = await run(server, "mute", limit=0.3)
-    assert found.check.verdict is Verdict.INCONCLUSIVE
-    assert "abandoned at the run's time limit: 4 (of 4 requests)" in found.check.cause
-    case = next(case for case in found.check.cases if case.name == "as many requests as asked")
+    assert check(found).verdict is Verdict.INCONCLUSIVE
+    assert "abandoned at the run's time limit: 4 (of 4 requests)" in check(found).cause
+    case = next(case for case in check(found).cases if case.name == "as many requests as asked")
     assert case.message == "4 of 24 requests were sent; the time limit ended the load"
 
 
@@ -161,7 +167,7 @@ async def test_a_warm_up_ends_when_the_server_is_steady() -> None:
     assert warmed.steady, warmed.drifts
     assert 32 <= len(warmed.run.records) < 400
     assert outcomes(found)["warm-up reaches a steady state"] is Outcome.PASSED
-    assert found.check.phases[0].name == "warm-up, concurrency 4"
+    assert check(found).phases[0].name == "warm-up, concurrency 4"
 
 
 @pytest.mark.parametrize(
@@ -172,7 +178,7 @@ async def test_a_warm_up_without_evidence_is_inconclusive(
 ) -> None:
     """A server counts as warm because a count of requests was reached."""
     found = await run(server, fault, warm_up=WarmUp(drift=1e-9, requests=32, seconds=60))
-    case = found.check.cases[0]
+    case = check(found).cases[0]
     assert (case.name, case.outcome) == ("warm-up reaches a steady state", Outcome.INCONCLUSIVE)
     assert words in case.message
 
@@ -180,13 +186,13 @@ async def test_a_warm_up_without_evidence_is_inconclusive(
 async def test_every_load_has_its_own_prompts_and_cases(server: Timed) -> None:
     """A second load hits the cache of the first, or hides its verdict."""
     found = await run(server, loads=(Closed(2, 8), Open(200, 8)), slo=Slo(ttft=60))
-    assert found.check.verdict is Verdict.PASSED, found.check.cause
+    assert check(found).verdict is Verdict.PASSED, check(found).cause
     assert len({load.workload for load in found.loads}) == 2
     names = list(outcomes(found))
-    assert len(set(names)) == len(found.check.cases)
+    assert len(set(names)) == len(check(found).cases)
     assert "concurrency 2: every request succeeds" in names
     assert "200 requests/s: every request succeeds" in names
-    facts = found.check.facts
+    facts = check(found).facts
     assert "200 requests/s: delay against the schedule" in facts
     assert facts["concurrency 2: goodput"].endswith("requests/s, 100.0% within ttft <= 60000 ms")
 
@@ -208,8 +214,8 @@ async def test_a_ramp_finds_the_rate_that_a_server_bears() -> None:
     tried = {step.rate: step for step in found.found.steps}
     if found.found.best:
         assert tried[found.found.best].met
-        assert f"{found.found.best:g} requests/s" in found.check.facts
-    assert found.check.cases[-1].name == "the highest rate that meets the SLOs is found"
+        assert f"{found.found.best:g} requests/s" in check(found).facts
+    assert check(found).cases[-1].name == "the highest rate that meets the SLOs is found"
 
 
 async def test_cases_and_snapshots_are_told_at_once(server: Timed) -> None:
@@ -217,7 +223,7 @@ async def test_cases_and_snapshots_are_told_at_once(server: Timed) -> None:
     cases: list[Case] = []
     shown: list[Snapshot] = []
     found = await bench(server.url, FAST, cases.append, shown.append)
-    assert tuple(cases) == found.check.cases
+    assert tuple(cases) == check(found).cases
     last = shown[-1]
     assert (last.label, last.asked, last.completed, last.failed) == ("concurrency 4", 24, 24, 0)
     assert last.ttft_p50

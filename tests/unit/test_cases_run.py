@@ -11,8 +11,8 @@ import pytest
 from ci.cases.compose import CAPABILITIES
 from ci.cases.coverage import Coverage
 from ci.cases.folder import source_name
-from ci.cases.generate import Asked
 from ci.cases.model import FILE, read
+from ci.cases.stage import Asked
 from ci.errors import NotSglang, Unreachable, UsageError
 from ci.report.model import Case
 from ci.verdict import Outcome, Verdict

@@ -12,16 +12,17 @@ import pytest
 from ci.commands import options
 from ci.commands.outcome import EXIT, USAGE
 from ci.errors import LaunchBlocked, ReportUnwritable, ServerExited, SglangCiError, UsageError
-from ci.graph import host as pipeline
-from ci.report.model import Case, Check, now
+from ci.report.model import Case
 from ci.report.write import load
+from ci.stages import StageResult, Tell
 from ci.verdict import Outcome, Verdict
+from ci.versions import stage
 from tests.unit.commands import Command
 
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
-COMMANDS = ["ci", "serve", "wait", "versions", "smoke", "fetch", "report", "config"]
+COMMANDS = ["ci", "prove", "serve", "wait", "versions", "smoke", "fetch", "report", "config"]
 URL = "http://127.0.0.1:1"
 
 
@@ -29,19 +30,21 @@ def stage_returns(monkeypatch: pytest.MonkeyPatch, *outcomes: Outcome) -> None:
     """Let the stage `versions` find cases with these outcomes."""
     cases = tuple(Case(name=str(at), outcome=one) for at, one in enumerate(outcomes))
 
-    async def found(*_: object) -> Check:
-        return Check(name="versions", started=now(), seconds=0, cases=cases)
+    async def found(_: object, __: object, tell: Tell, **___: object) -> StageResult:
+        for case in cases:
+            tell(case)
+        return StageResult()
 
-    monkeypatch.setattr(pipeline, "versions", found)
+    monkeypatch.setattr(stage, "check_versions", found)
 
 
 def stage_raises(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     """Let the stage `versions` raise."""
 
-    async def broken(*_: object) -> Check:
+    async def broken(*_: object, **__: object) -> StageResult:
         raise error
 
-    monkeypatch.setattr(pipeline, "versions", broken)
+    monkeypatch.setattr(stage, "check_versions", broken)
 
 
 @pytest.mark.parametrize(

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 
-from ci.graph import host as pipeline
+from ci.commands import server as server_commands
 from ci.image.inventory import inventory
 from ci.report.model import Case, Check, Report, now
 from ci.report.write import load
 from ci.settings import Settings
+from ci.stages import StageResult
 from ci.verdict import Outcome
+from ci.versions import stage
+from ci.versions.stage import Expected
 from tests.fakes.faulty import BEHAVIOURS, closed_port, listening
 from tests.fakes.sglang import FakeSglang
 from tests.fakes.sglang import Settings as Fake
@@ -36,7 +39,7 @@ def proven(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         check = Check(name="x", started=now(), seconds=0, cases=(case,))
         return Report(started=now(), finished=now(), checks=(check,))
 
-    monkeypatch.setattr(pipeline, "prove", prove)
+    monkeypatch.setattr(server_commands, "prove_here", prove)
     return seen
 
 
@@ -77,16 +80,16 @@ def test_what_is_expected_is_held_against_the_server(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A version that was asked for is not compared."""
-    seen: list[Settings] = []
+    seen: list[Expected] = []
 
-    async def versions(_: str, settings: Settings, *__: object) -> Check:
-        seen.append(settings)
-        return Check(name="versions", started=now(), seconds=0)
+    async def versions(_: object, expected: Expected, *__: object, **___: object) -> StageResult:
+        seen.append(expected)
+        return StageResult()
 
-    monkeypatch.setattr(pipeline, "versions", versions)
+    monkeypatch.setattr(stage, "check_versions", versions)
     pairs = ("sglang=0.5.14", "ruamel.yaml==1.0", "sgl_kernel=0.4.5", "torch=2.1+cpu")
     command("versions", URL, *(part for pair in pairs for part in ("--expect", pair)))
-    assert seen[0].expected_versions() == {
+    assert seen[0].versions == {
         "sglang": "0.5.14",
         "ruamel-yaml": "1.0",
         "sgl-kernel": "0.4.5",

@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ci.contract import run
+from ci.contract import stage
 from ci.contract.introspect import flags_part
 from ci.contract.model import save
 from ci.errors import UsageError
@@ -43,7 +43,9 @@ def test_compare_says_its_verdict(command: Command, tmp_path: Path, sides: tuple
     assert command("contract", "compare", sides[0], sides[0], "--report-dir", "same") == 0
     assert command("contract", "compare", *sides, "--report-dir", "apart") == 1
     assert load(tmp_path / "apart").verdict is Verdict.FAILED
-    assert "`--tensor-parallel-size` default | 1 | 2" in (tmp_path / "apart" / run.PAGE).read_text()
+    assert (
+        "`--tensor-parallel-size` default | 1 | 2" in (tmp_path / "apart" / stage.PAGE).read_text()
+    )
     (tmp_path / "ours.toml").write_text(f"[contract]\nallow = {ALLOW}\n")
     asked = ("contract", "compare", *sides, "--config", "ours.toml", "--report-dir", "accepted")
     assert command(*asked) == 0
@@ -53,7 +55,7 @@ def test_what_is_neither_server_nor_recording(command: Command, sides: tuple[str
     """A typing error is a traceback, or a verdict on nothing."""
     assert command("contract", "record", "http://127.0.0.1:1", "--out", "x.json") == 1
     assert command("contract", "compare", sides[0], "missing.json") == 4
-    asked = run.Asked(sides[0], "python3")
+    asked = stage.Asked(sides[0], "python3")
     with pytest.raises(UsageError, match="recorded already"):
         anyio.run(asked.contract, 1.0)
 

@@ -14,6 +14,7 @@ from ci.boot.readiness import Readiness
 from ci.report.model import Check
 from ci.server.client import ServerClient
 from ci.settings import ReadinessSettings
+from ci.stages import checked
 from ci.verdict import Verdict
 from ci.versions.stage import Expected, check_versions
 from tests.fakes.faulty import BEHAVIOURS, closed_port, listening, self_signed
@@ -59,14 +60,15 @@ SLOW = {
 async def start_up(url: str, budgets: ReadinessSettings = BUDGETS) -> Check:
     """Return what the readiness check finds at `url`."""
     with anyio.fail_after(HANG):
-        return await Readiness(url, budgets, Quiet(), lambda _: None).check()
+        return await checked("readiness", Readiness(url, budgets, Quiet()).wait)
 
 
 async def held_against(url: str) -> Check:
     """Return what the versions check finds at `url`."""
     with anyio.fail_after(HANG):
         async with ServerClient(url, timeout=0.5) as client:
-            return await check_versions(client, Expected({"sglang": "1.0"}), lambda _: None)
+            ask = partial(check_versions, client, Expected({"sglang": "1.0"}))
+            return await checked("versions", ask)
 
 
 def test_every_behaviour_is_tried() -> None:

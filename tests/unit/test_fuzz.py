@@ -16,14 +16,15 @@ import pytest
 from ci.errors import ServerFault, UsageError
 from ci.fuzz.answers import Sender, Sent
 from ci.fuzz.bodies import completed, limited, narrowed
-from ci.fuzz.check import ALIVE, SENT, Fuzzing
 from ci.fuzz.drawn import Drawn, Kind
 from ci.fuzz.known import Known, packaged
 from ci.fuzz.operations import choose
+from ci.fuzz.stage import ALIVE, SENT, Fuzzing
 from ci.report.model import Case, Check
 from ci.report.write import load
 from ci.server.exchange import exchanging
 from ci.settings.fuzz import CHANGING, FuzzSettings, KnownDefect
+from ci.stages import StageResult, Tell, checked
 from ci.verdict import Outcome, Verdict
 from tests.fakes.described import Described, described
 from tests.unit.commands import Command
@@ -42,8 +43,11 @@ TOO_LARGE: dict[str, Any] = {
 def fuzzed(server: Described, folder: Path, **told: Any) -> Check:
     """Return what a short run against a server found."""
     settings = FuzzSettings(**({"examples": 12, "timeout": 1.0, "packaged": False} | told))
-    run = Fuzzing(server.url, settings, Mock(), Mock())
-    return anyio.run(run.check, folder)
+
+    async def ask(tell: Tell) -> StageResult:
+        return await Fuzzing(server.url, settings, tell, Mock()).run(folder)
+
+    return anyio.run(checked, "fuzz", ask)
 
 
 def sent(folder: Path) -> list[dict[str, Any]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 
 import pytest
 
 from ci.gate import self_test as module
-from ci.gate.self_test import SelfTest, check_of, self_test
-from ci.report.model import Check, now
+from ci.gate.self_test import SelfTest, result_of, self_test
+from ci.report.model import Check
 from ci.verdict import Outcome, Verdict
 from tests.unit.gate_samples import QUICK, Servers
+from tests.unit.judged import check_of
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -49,7 +51,7 @@ def outcomes(check: Check) -> list[Outcome]:
 
 def checked(test: SelfTest) -> Check:
     """Return the check of a self-test."""
-    return check_of(test, now(), 1.0)
+    return check_of("compare self-test", partial(result_of, test))
 
 
 async def test_a_gate_that_works(proxies: Proxies) -> None:

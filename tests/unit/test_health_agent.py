@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -25,7 +26,7 @@ from ci.report.model import Check
 from ci.report.progress import progress_for
 from ci.settings import Settings
 from ci.settings.health import DrainSettings
-from ci.stages import Stages
+from ci.stages import Stages, checked
 from ci.verdict import Outcome
 from tests.fakes.launched import STUBBORN, Plan, install
 from tests.unit.launching import free_port
@@ -80,7 +81,7 @@ async def drained(given: Given, folder: Path) -> Check:
     """Return what the check `drain` finds."""
     with anyio.fail_after(HANG):
         stages = Stages(progress_for(io.StringIO(), {}), folder)
-        return await drain(given, Settings(drain=QUICK), stages)
+        return await checked("drain", partial(drain, given, Settings(drain=QUICK), stages))
 
 
 def stubborn(folder: Path) -> int:

@@ -21,6 +21,7 @@ from ci.report.model import Case, Check
 from ci.settings.health import DrainSettings, HealthSettings
 from ci.verdict import Outcome, Verdict
 from tests.fakes.sglang import FakeSglang
+from tests.unit.judged import check_of, replay
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -76,7 +77,8 @@ async def judged(
     found = Findings(url, settings, told.append, lambda _: None)
     with anyio.fail_after(60):
         async with Servers(None, target) as servers:
-            return await check_health(found, servers, folder), told
+            result = await check_health(found, servers, folder)
+            return check_of("health", replay(told, result)), told
 
 
 def outcomes(check: Check) -> dict[str, Outcome]:
@@ -135,10 +137,12 @@ async def test_fresh_servers_for_deadly_faults(server: FakeSglang, tmp_path: Pat
 
     kills = ("scheduler killed", "detokenizer killed")
     settings = FAST.model_copy(update={"faults": kills})
-    found = Findings("", settings, lambda _: None, lambda _: None)
+    told: list[Case] = []
+    found = Findings("", settings, told.append, lambda _: None)
     with anyio.fail_after(60):
         async with Servers(fresh) as servers:
-            check = await check_health(found, servers, tmp_path)
+            result = await check_health(found, servers, tmp_path)
+    check = check_of("health", replay(told, result))
     assert opened == [kills[0], "ended", kills[1], "ended"]
     assert check.verdict is Verdict.PASSED, check.cause
 
@@ -179,20 +183,23 @@ async def test_drain_of_a_server_that_accepts_on(server: FakeSglang) -> None:
         return State(running=True, exit_code=None, processes=())
 
     target.state = runs_on  # type: ignore[method-assign]
-    found = Drains(only, lambda _: None, lambda _: None)
+    told: list[Case] = []
+    found = Drains(only, told.append, lambda _: None)
     with anyio.fail_after(60):
         async with Servers(None, target) as servers:
-            check = await check_drain(found, servers)
-    told = outcomes(check)
-    assert told["streams: new requests are refused"] is Outcome.FAILED
-    assert told["streams: exits in time"] is Outcome.FAILED
+            result = await check_drain(found, servers)
+    judged = outcomes(check_of("drain", replay(told, result)))
+    assert judged["streams: new requests are refused"] is Outcome.FAILED
+    assert judged["streams: exits in time"] is Outcome.FAILED
     assert target.sent == [("parent", signal.SIGTERM)]
 
 
 async def test_drain_needs_a_process() -> None:
     """A server that was not asked to end is said to end well."""
-    found = Drains(DrainSettings(), lambda _: None, lambda _: None)
+    told: list[Case] = []
+    found = Drains(DrainSettings(), told.append, lambda _: None)
     async with Servers(None) as servers:
-        check = await check_drain(found, servers)
+        result = await check_drain(found, servers)
+    check = check_of("drain", replay(told, result))
     assert check.verdict is Verdict.ERROR
     assert set(outcomes(check).values()) == {Outcome.SKIPPED}

@@ -55,7 +55,8 @@ def name_of(file: Path) -> str:
 
 def room_of(module: str) -> str:
     """Return the room of a module of the package; empty for the package itself."""
-    return module.partition(".")[2].partition(".")[0]
+    room = module.partition(".")[2].partition(".")[0]
+    return "" if room.startswith("__") else room
 
 
 def imports(file: Path, *, lazy: bool) -> Iterator[tuple[int, str]]:

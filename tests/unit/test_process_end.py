@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -18,6 +19,7 @@ from ci.errors import (
     ServerExited,
 )
 from ci.report.model import Case
+from ci.stages import checked
 from tests.unit.shells import HANG, Fake, said
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -51,7 +53,7 @@ async def test_a_deaf_server_is_killed(shell: Fake) -> None:
     async with running(shell('exec "$PYTHON" "$FAKE/stubborn.py"')) as server:
         await said(server, "here")
         cases: list[Case] = []
-        check = await check_shutdown(server, 0.2, cases.append)
+        check = await checked("shutdown", partial(check_shutdown, server, 0.2), cases.append)
     assert [case.outcome for case in check.cases] == ["FAILED", "FAILED", "PASSED"]
     assert check.cause == "ends in time: SIGKILL was needed after 0.2 s (and 1 more)"
     assert cases == list(check.cases)
@@ -67,7 +69,7 @@ async def test_children_that_survive_are_named_and_killed(
     script = f"{grandchild} trap 'exit 0' TERM; while :; do sleep 0.05; done"
     async with running(shell(script)) as server:
         await said(server, "here")
-        check = await check_shutdown(server, HANG, lambda _: None)
+        check = await checked("shutdown", partial(check_shutdown, server, HANG))
     assert check.cases[0].outcome == check.cases[1].outcome == "PASSED"
     assert check.cases[2].outcome == "FAILED"
     assert "stubborn.py" in check.cases[2].message

@@ -40,7 +40,7 @@ def test_two_whole_runs_at_once(tmp_path: Path) -> None:
         names = [check.name for check in report.checks]
         assert names == ["readiness", "versions", "smoke", "shutdown"]
         assert {check.verdict for check in report.checks} == {Verdict.PASSED}
-        assert {stage.stage for stage in report.not_run} == {"image", "publish", "compare"}
+        assert {stage.stage for stage in report.not_run} == {"image", "publish", "bench", "compare"}
         assert "server_args=" in log.read_text()
         gone(run)
     assert len({run.report().checks[0].facts["url"] for run in (one, two)}) == 2

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from ci.image.growth import layers as matched
-from ci.image.size import Side, check_of
+from ci.image.size import Side, weigh
 from ci.image.weight import Layer
-from ci.report.model import Case, Check, now
+from ci.report.model import Case, Check
 from ci.settings.budgets import BudgetSettings
 from ci.verdict import Outcome, Verdict
+from tests.unit.judged import check_of
 from tests.unit.size_samples import MB, layers, listing, side
 
 pytestmark = pytest.mark.unit
@@ -20,7 +23,7 @@ BASE = {"base": 100, "torch": 2000, "app": 50}
 def held(candidate: Side, baseline: Side | None = None, **budgets: float) -> Check:
     """Return the check of an image beside another one."""
     settings = BudgetSettings.model_validate(budgets)
-    return check_of(candidate, baseline, settings, now(), 1.0)
+    return check_of("size", partial(weigh, candidate, baseline, settings))
 
 
 def cases(check: Check) -> dict[str, Case]:

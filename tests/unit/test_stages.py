@@ -11,8 +11,8 @@ import pytest
 from ci import stages as stages_module
 from ci.concurrency import one_error, unless
 from ci.errors import BadAnswer, LaunchBlocked, ServerExited, SglangCiError
-from ci.report.model import Case, Check, NotRun, Report, now
-from ci.stages import Stages
+from ci.report.model import Case, NotRun, Report
+from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Outcome, Verdict
 from tests.live.quiet import Quiet
 from tests.unit.commands import HANG
@@ -22,16 +22,17 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 CASE = Case(name="seen before", outcome=Outcome.PASSED)
 
 
-def good() -> Check:
-    """Return a check that passed."""
-    return Check(name="good", started=now(), seconds=0, cases=(CASE,))
+async def good(tell: Tell) -> StageResult:
+    """Tell a case that passed."""
+    tell(CASE)
+    return StageResult()
 
 
 async def one_stage(stages: Stages, error: BaseException) -> Report:
     """Report a run of one stage, which finds one case and then raises `error`."""
 
-    async def work() -> Check:
-        stages.case(CASE)
+    async def work(tell: Tell) -> StageResult:
+        tell(CASE)
         raise error
 
     async def run() -> None:
@@ -69,9 +70,9 @@ async def test_a_death_ends_its_stage() -> None:
     """A server dies while it is asked, and the stage waits for its answer."""
     stages = Stages(Quiet())
 
-    async def forever() -> Check:
+    async def forever(_: Tell) -> StageResult:
         await anyio.sleep(HANG)
-        return good()
+        return StageResult()
 
     with anyio.fail_after(HANG / 2):
         check = await stages.run("odd", forever, death=died)
@@ -90,12 +91,17 @@ DEATH = "runs to its end: server exited with -9 in phase 'odd': SIGKILL"
 async def test_a_death_explains_the_failure_that_was_seen_before_it() -> None:
     """A killed server reads as one that refuses connections, without its exit code."""
     refused = Case(name="asked", outcome=Outcome.FAILED, message="connection refused")
-    failed = good().model_copy(update={"cases": (CASE, refused)})
-    check = await Stages(Quiet()).run("odd", lambda: _return(failed), death=died)
+
+    async def failed(tell: Tell) -> StageResult:
+        tell(CASE)
+        tell(refused)
+        return StageResult()
+
+    check = await Stages(Quiet()).run("odd", failed, death=died)
     assert check.cause.startswith(DEATH)
-    assert check.cases[1:] == failed.cases
-    passed = await Stages(Quiet()).run("odd", lambda: _return(good()), death=died)
-    assert passed == good().model_copy(update={"started": passed.started})
+    assert check.cases[1:] == (CASE, refused)
+    passed = await Stages(Quiet()).run("odd", good, death=died)
+    assert passed.cases == (CASE,)
 
 
 async def test_a_failure_of_a_living_server_stays_what_it_is(
@@ -108,9 +114,12 @@ async def test_a_failure_of_a_living_server_stays_what_it_is(
         await anyio.sleep(HANG)
         return LaunchBlocked("x", 68)
 
-    failed = good().model_copy(update={"cases": ()})
+    async def failed(_: Tell) -> StageResult:
+        return StageResult(facts={"seen": "nothing"})
+
     with anyio.fail_after(HANG / 2):
-        assert await Stages(Quiet()).run("odd", lambda: _return(failed), death=never) == failed
+        check = await Stages(Quiet()).run("odd", failed, death=never)
+    assert (check.cases, check.facts) == ((), {"seen": "nothing"})
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -118,17 +127,17 @@ async def test_a_signal_cancels_the_stage_and_closes_what_is_open(number: signal
     """Ctrl-C leaves a server running, loses what was found, or reads as a verdict."""
     stages, closed = Stages(Quiet()), list[str]()
 
-    async def interrupted() -> Check:
-        stages.case(CASE)
+    async def interrupted(tell: Tell) -> StageResult:
+        tell(CASE)
         os.kill(os.getpid(), number)
         await anyio.sleep(HANG)
-        return good()
+        return StageResult()
 
     async def work() -> None:
         try:
-            await stages.run("first", lambda: _return(good()))
+            await stages.run("first", good)
             await stages.run("second", interrupted)
-            await stages.run("third", lambda: _return(good()))
+            await stages.run("third", good)
         finally:
             closed.append("server")
 
@@ -136,14 +145,10 @@ async def test_a_signal_cancels_the_stage_and_closes_what_is_open(number: signal
         report = await stages.report(work, not_run=(NotRun(stage="image", needs="x"),))
     assert closed == ["server"]
     assert report.interrupted == number.name
-    assert [check.name for check in report.checks] == ["good", "second"]
+    assert [check.name for check in report.checks] == ["first", "second"]
     assert report.checks[1].cases[1:] == (CASE,)
     assert report.checks[1].cause == f"runs to its end: interrupted by {number.name}"
     assert (report.verdict, report.not_run[0].stage) == (Verdict.ERROR, "image")
-
-
-async def _return(check: Check) -> Check:
-    return check
 
 
 async def test_signals_are_watched_before_the_work_begins() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing
+from functools import partial
 
 import pytest
 from pydantic import ValidationError
@@ -13,8 +14,9 @@ from ci.report.model import Case, Check, Phase, Report, now
 from ci.settings import GateSettings
 from ci.settings.budgets import BudgetSettings
 from ci.startup.phases import BUDGETED, TOTAL, earlier, seconds_of, timeline
-from ci.startup.stage import Timed, startup_check
+from ci.startup.stage import Timed, result_of
 from ci.verdict import Outcome, Verdict
+from tests.unit.judged import check_of
 from tests.unit.startup_samples import timed
 from tests.unit.waiting import PHASES
 
@@ -26,7 +28,7 @@ LEFT = "not compared: within 0.5 s, or not in every start"
 def held(starts: Timed, **budgets: float) -> Check:
     """Return the check of some starts."""
     settings = BudgetSettings.model_validate(budgets)
-    check = startup_check(starts, settings, GateSettings(), now(), 1.0)
+    check = check_of("startup", partial(result_of, starts, settings, GateSettings()))
     assert len({case.name for case in check.cases}) == len(check.cases)
     assert all(len(case.message.splitlines()) == 1 for case in check.cases)
     return check

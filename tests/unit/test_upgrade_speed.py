@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -15,7 +16,7 @@ from ci.gate.stage import Contest, Gate, Side
 from ci.report.model import Case, Check, NotRun, Report, now
 from ci.report.progress import progress_for
 from ci.settings import Settings
-from ci.stages import Stages
+from ci.stages import StageResult, Stages, Tell, checked
 from ci.upgrade import speed
 from ci.upgrade.environments import Installer
 from ci.upgrade.page import PAGE, Findings, page
@@ -50,11 +51,13 @@ def seen(monkeypatch: pytest.MonkeyPatch, found: Check | Exception) -> list[Side
     """Let the gate find something; return the sides that it is asked of."""
     asked: list[Side] = []
 
-    async def run(gate: Gate, candidate: Side, _: Stages) -> Check:
+    async def run(gate: Gate, candidate: Side, _: Stages, tell: Tell) -> StageResult:
         asked.extend((gate.baseline, candidate))
         if isinstance(found, Exception):
             raise found
-        return found
+        for case in found.cases:
+            tell(case)
+        return StageResult(facts=found.facts)
 
     monkeypatch.setattr(Gate, "run", run)
     return asked
@@ -79,8 +82,8 @@ def test_each_version_is_started_as_itself(monkeypatch: pytest.MonkeyPatch, tmp_
     """The old version runs against itself, or the wrong one is called slow."""
     asked = seen(monkeypatch, SLOWER)
     ours = race()
-    check = anyio.run(ours.run, stages(tmp_path))
-    assert (check.name, check.verdict) == ("performance", Verdict.FAILED)
+    check = anyio.run(checked, speed.NAME, partial(ours.run, stages(tmp_path)))
+    assert check.verdict is Verdict.FAILED
     assert [(side.name, side.image) for side in asked] == [
         ("baseline", "SGLang 1.0"),
         ("candidate", "SGLang 1.1"),
@@ -96,8 +99,9 @@ def test_a_crowded_machine_is_no_fault_of_the_version(
 ) -> None:
     """Two servers that don't fit on one GPU fail every upgrade."""
     seen(monkeypatch, ServerFault("out of memory"))
+    work = partial(race(servers=servers).run, stages(tmp_path))
     with pytest.raises(ServerFault if blamed else speed.Crowded, match="out of memory") as raised:
-        anyio.run(race(servers=servers).run, stages(tmp_path))
+        anyio.run(checked, speed.NAME, work)
     assert raised.value.verdict is (Verdict.FAILED if blamed else Verdict.INCONCLUSIVE)
 
 

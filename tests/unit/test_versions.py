@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import httpx
@@ -12,6 +13,7 @@ from packaging.version import Version
 
 from ci.report.model import Case, Check
 from ci.server.client import ServerClient
+from ci.stages import checked
 from ci.verdict import Outcome, Verdict
 from ci.versions.stage import Expected, check_versions, same
 from tests.fakes.sglang import FakeSglang, Settings
@@ -26,7 +28,8 @@ async def check(expected: Expected, running: str = "0.5.23") -> Check:
     told: list[Case] = []
     with FakeSglang(Settings(version=running, model="org/name")) as server:
         async with ServerClient(server.url) as client:
-            found = await check_versions(client, expected, told.append)
+            ask = partial(check_versions, client, expected)
+            found = await checked("versions", ask, told.append)
     assert tuple(told) == found.cases
     return found
 
@@ -144,7 +147,8 @@ async def test_a_server_that_does_not_say_fails(answer: httpx.Response) -> None:
     """A server that doesn't tell its version passes, or breaks the check."""
     transport = httpx.MockTransport(lambda _: answer)
     async with ServerClient("http://h", transport=transport) as client:
-        found = await check_versions(client, Expected({"sglang": "1"}, INSTALLED), lambda _: None)
+        ask = partial(check_versions, client, Expected({"sglang": "1"}, INSTALLED))
+        found = await checked("versions", ask)
     assert found.verdict is Verdict.FAILED
     assert "http://h/server_info: " in found.cases[-1].message
 
@@ -159,7 +163,8 @@ async def test_a_version_of_another_type_fails(odd: object) -> None:
     }
     transport = httpx.MockTransport(lambda ask: httpx.Response(200, json=answers[ask.url.path]))
     async with ServerClient("http://h", transport=transport) as client:
-        found = await check_versions(client, Expected({"sglang": "0.5.23"}), lambda _: None)
+        ask = partial(check_versions, client, Expected({"sglang": "0.5.23"}))
+        found = await checked("versions", ask)
     assert found.verdict is Verdict.FAILED
 
 

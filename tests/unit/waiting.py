@@ -9,6 +9,7 @@ import anyio
 from ci.boot.readiness import Readiness
 from ci.report.model import Case, Check
 from ci.settings import ReadinessSettings
+from ci.stages import checked
 from ci.verdict import Outcome
 from tests.live.quiet import Quiet
 
@@ -29,7 +30,8 @@ async def check(url: str, at: ReadinessSettings | None = None, **known: Any) -> 
     """Wait for the server at `url`, and hold what every such check must show."""
     told: list[Case] = []
     with anyio.fail_after(HANG):
-        found = await Readiness(url, at or budgets(), Quiet(), told.append, **known).check()
+        way = Readiness(url, at or budgets(), Quiet(), **known)
+        found = await checked("readiness", way.wait, told.append)
     assert tuple(told) == found.cases
     outer = [phase for phase in found.phases if not phase.within]
     assert [phase.name for phase in outer] == [case.name for case in found.cases]

@@ -1,4 +1,4 @@
-"""Asks every operation with requests that nobody wrote, and makes a check of the answers."""
+"""Asks every operation with requests that nobody wrote, and judges the answers."""
 
 from __future__ import annotations
 
@@ -16,10 +16,11 @@ from ci.fuzz.answers import Sender, Sent
 from ci.fuzz.drawn import Drawn, Kind, Stopped, Wanted, drawing
 from ci.fuzz.known import Known, defect_of, packaged
 from ci.fuzz.operations import Operations, choose, schema_of
-from ci.report.model import Case, Check, now
+from ci.report.model import Case
 from ci.server.client import ServerClient
 from ci.server.exchange import exchanging
 from ci.settings.fuzz import FuzzSettings, KnownDefect
+from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
 
 NAME = "fuzz"
@@ -54,27 +55,25 @@ class Fuzzing:
     Args:
         url: The server's base URL.
         settings: How much is asked.
-        tell: Is told of each case as soon as it is known.
+        tell: Is told each case as soon as it is known.
         note: Is told what is going on.
     """
 
     url: str
     settings: FuzzSettings
-    tell: Callable[[Case], None]
+    tell: Tell
     note: Callable[[str], None]
-    cases: list[Case] = field(default_factory=list)
     sent: Counter[str] = field(default_factory=Counter)
     last: list[Drawn] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
-    async def check(self, folder: Path) -> Check:
+    async def run(self, folder: Path) -> StageResult:
         """Ask, and leave every request that was sent in `folder`.
 
         Raises:
             UsageError: No operation is named.
             ServerFault: The server gives no schema.
         """
-        started, begin = now(), anyio.current_time()
         async with (
             ServerClient(self.url) as client,
             exchanging(self.url, seconds=self.settings.timeout) as exchange,
@@ -89,16 +88,7 @@ class Fuzzing:
             with (folder / SENT).open("w", encoding="utf-8") as lines:
                 run = _Run(self, client, Sender(exchange), known, lines)
                 await run.all(document, operations)
-        facts = self._facts(version, operations, known)
-        seconds = anyio.current_time() - begin
-        return Check(
-            name=NAME, started=started, seconds=seconds, cases=tuple(self.cases), facts=facts
-        )
-
-    def case(self, case: Case) -> None:
-        """Keep a case, and tell it."""
-        self.cases.append(case)
-        self.tell(case)
+        return StageResult(facts=self._facts(version, operations, known))
 
     def _named(self) -> str:
         return " or ".join(self.settings.include)
@@ -149,7 +139,7 @@ class _Run:
                 return
         if budget.cancelled_caught:
             told = f"the budget of {at.budget:g} s was spent before {', '.join(waiting)}"
-            self.of.case(Case(name="budget", outcome=Outcome.INCONCLUSIVE, message=told))
+            self.of.tell(Case(name="budget", outcome=Outcome.INCONCLUSIVE, message=told))
 
     async def _send(self, drawn: Drawn, asked: Asked) -> None:
         if self.known.withheld(drawn):
@@ -182,7 +172,7 @@ class _Run:
             return False
         self.of.problems += [f"{asked.operation}, {problem}" for problem in asked.problems]
         for case in _cases(asked, self.of.url, self.known.expired):
-            self.of.case(case)
+            self.of.tell(case)
         await self._alive()
         return True
 
@@ -198,7 +188,7 @@ class _Run:
             before = "\n".join(one.curl(self.of.url) for one in reversed(self.of.last))
             told = f"not after {self.of.last[-1].operation if self.of.last else 'nothing'}: {error}"
             case = Case(name=ALIVE, outcome=Outcome.FAILED, message=told, details=before)
-            self.of.case(case)
+            self.of.tell(case)
             raise _Dead from error
 
 

@@ -1,13 +1,10 @@
-"""Compares two servers' contracts, each recorded before or asked now, as a check."""
+"""Compares two servers' contracts, each recorded before or asked now, as a stage of a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-
-import anyio
 
 from ci.contract.check import Allowance, cases
 from ci.contract.compare import Compared, compare
@@ -17,8 +14,8 @@ from ci.contract.page import page, side
 from ci.contract.record import record
 from ci.contract.rules import Kind
 from ci.errors import UsageError
-from ci.report.model import Case, Check, now
 from ci.settings.contract import ContractSettings
+from ci.stages import StageResult, Tell
 
 NAME = "contract"
 PAGE = "contract.md"
@@ -66,34 +63,25 @@ async def installation(text: str) -> Interface | None:
 
 
 async def check_contract(
-    sides: tuple[Asked, Asked],
-    settings: ContractSettings,
-    folder: Path,
-    on_case: Callable[[Case], None],
-) -> Check:
-    """Hold a candidate's contract against a baseline's.
+    sides: tuple[Asked, Asked], settings: ContractSettings, folder: Path, tell: Tell
+) -> StageResult:
+    """Compare a candidate's contract with a baseline's.
 
     Args:
         sides: Baseline and candidate.
         settings: What is accepted, and how long a request may take.
         folder: Folder that gets the page and both recordings.
-        on_case: Who is told of each case.
+        tell: Is told each case.
     """
-    started, begin = now(), anyio.current_time()
     baseline, candidate = [await each.contract(settings.timeout) for each in sides]
     compared, allowance = compare(baseline, candidate), allowance_of(settings)
-    found = tuple(cases(compared, allowance))
-    for case in found:
-        on_case(case)
+    for case in cases(compared, allowance):
+        tell(case)
     save(baseline, folder / "contract-baseline.json")
     save(candidate, folder / "contract-candidate.json")
     text = page(baseline, candidate, compared, allowance)
     (folder / PAGE).write_text(text, encoding="utf-8")
-    return Check(
-        name=NAME,
-        started=started,
-        seconds=anyio.current_time() - begin,
-        cases=found,
+    return StageResult(
         facts={"baseline": side(baseline), "candidate": side(candidate), "page": PAGE}
         | facts(compared, allowance),
     )

@@ -1,8 +1,8 @@
-"""Generates cases against a server: composes, tries, sifts and writes them, as a check."""
+"""Generates cases against a server: composes, tries, sifts and writes them, as a stage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -18,10 +18,11 @@ from ci.cases.model import CaseFile, GeneratedCase, Provenance
 from ci.cases.sift import Sifted, Why, sift
 from ci.cases.topics import TOPICS
 from ci.errors import UsageError
-from ci.report.model import Case, Check, Figure, now
+from ci.report.model import Case, Figure
 from ci.server.client import fault_of
 from ci.smoke.server import Server, discover
 from ci.smoke.transport import open_client
+from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
 
 NAME = "generate-cases"
@@ -81,18 +82,17 @@ class Interpreter(Protocol):
         """Return a version, and what each program showed."""
 
 
-async def generate(language: Interpreter, asked: Asked, on_case: Callable[[Case], None]) -> Check:
+async def generate(language: Interpreter, asked: Asked, tell: Tell) -> StageResult:
     """Generate cases against a server, and write them.
 
     Args:
         language: What runs programs against the server.
         asked: What is asked for.
-        on_case: Who is told of each case of the check.
+        tell: Is told each case.
 
     Raises:
         SglangCiError: It is no SGLang server, doesn't answer, or the programs can't be run.
     """
-    started, begin = now(), anyio.current_time()
     server = await anyio.to_thread.run_sync(_discovered, language.url)
     versions: list[str] = []
 
@@ -109,16 +109,10 @@ async def generate(language: Interpreter, asked: Asked, on_case: Callable[[Case]
         CaseFile(provenance=provenance, cases=tuple(sifted.kept)),
         coverage(sifted, provenance),
     )
-    found = tuple(_cases(asked, sifted))
-    for case in found:
-        on_case(case)
-    return Check(
-        name=NAME,
-        started=started,
-        seconds=anyio.current_time() - begin,
-        cases=found,
-        facts=_facts(language.url, asked, provenance),
-        figures=tuple(_figures(sifted)),
+    for case in _cases(asked, sifted):
+        tell(case)
+    return StageResult(
+        facts=_facts(language.url, asked, provenance), figures=tuple(_figures(sifted))
     )
 
 

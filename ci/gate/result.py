@@ -1,35 +1,25 @@
-"""A comparison as a check of the report: one case for the blocks, one for each metric."""
+"""What the report tells of a comparison: one case for the blocks, one for each metric."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from datetime import datetime
 
 from ci.gate.compare import Comparison
 from ci.gate.decide import Finding
 from ci.gate.outputs import Agreement, Divergence
 from ci.gate.rule import Rule
 from ci.gate.words import between, percent, rate
-from ci.report.model import Case, Check, Figure, Plot, Series
+from ci.report.model import Case, Figure, Plot, Series
+from ci.stages import StageResult, Tell
 from ci.verdict import Outcome, Verdict
 
-NAME = "compare"
 
-
-def check_of(comparison: Comparison, started: datetime, seconds: float) -> Check:
-    """Return the check that says what `comparison` found.
-
-    Args:
-        comparison: What was found.
-        started: When it began, UTC.
-        seconds: How long it took.
-    """
-    return Check(
-        name=NAME,
-        started=started,
-        seconds=seconds,
-        cases=(_blocks(comparison), *_metrics(comparison), *_answers(comparison)),
+def result_of(comparison: Comparison, tell: Tell) -> StageResult:
+    """Tell the cases of a comparison, and return the rest of what it found."""
+    for case in (_blocks(comparison), *_metrics(comparison), *_answers(comparison)):
+        tell(case)
+    return StageResult(
         facts=facts_of(comparison),
         figures=tuple(_figures(comparison)),
         plots=tuple(_plots(comparison)),

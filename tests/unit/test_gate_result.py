@@ -4,28 +4,30 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from functools import partial
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.gate.blocks import columns
-from ci.gate.check import check_of
 from ci.gate.compare import Comparison, compare
 from ci.gate.outputs import Agreement
 from ci.gate.power import Need
+from ci.gate.result import result_of
 from ci.gate.sequential import Schedule
 from ci.gate.words import between, of_runs, percent, rate
-from ci.report.model import Check, now
+from ci.report.model import Check
 from ci.verdict import Outcome, Verdict
 from tests.unit.gate_samples import QUICK, Servers
+from tests.unit.judged import check_of
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 
 def check(comparison: Comparison) -> Check:
     """Return the check of a comparison, which never says more than the comparison does."""
-    found = check_of(comparison, now(), 1.0)
+    found = check_of("compare", partial(result_of, comparison))
     if comparison.options.identical is None:
         assert found.verdict is comparison.verdict
     assert all(len(case.message.splitlines()) <= 1 for case in found.cases)
