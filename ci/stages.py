@@ -143,7 +143,7 @@ class Stages:
             checks=tuple(self._checks),
             not_run=(*not_run, *self._left_out),
             interrupted=self._interrupted,
-            facts=here | self.facts,
+            facts=self.facts | here,
         )
 
     async def run(

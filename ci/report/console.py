@@ -8,7 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
 
-from ci.report.text import counts, duration, headline, limit, one_line, shorten
+from ci.report.text import counts, duration, headline, limit, one_line, shorten, subject
 from ci.report.write import INDEX_HTML
 
 if TYPE_CHECKING:
@@ -138,7 +138,8 @@ def closing_lines(report: Report, report_dir: Path | None) -> list[str]:
     missing = [(one_line(stage.stage), one_line(stage.needs)) for stage in report.not_run]
     place = [f"report: {report_dir / INDEX_HTML}"] if report_dir else []
     not_run = [f"not run here: {stage}: needs {needs}" for stage, needs in missing]
-    return [headline(report), *not_run, *place]
+    told = [f"of {what}"] if (what := subject(report)) else []
+    return [headline(report), *told, *not_run, *place]
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:

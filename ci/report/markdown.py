@@ -11,7 +11,17 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 
 from ci.report.model import Case, Check, Report
-from ci.report.text import BAD, clean, counts, duration, limit, measured, one_line, shorten
+from ci.report.text import (
+    BAD,
+    clean,
+    counts,
+    duration,
+    limit,
+    measured,
+    one_line,
+    shorten,
+    subject,
+)
 from ci.verdict import Outcome
 
 SIGNS = {
@@ -37,6 +47,7 @@ def render(report: Report) -> str:
     sections = [
         f"## {SIGNS[report.verdict]} {cell(report.title)}: {report.verdict}",
         f"Cause: {cell(report.cause)}" if report.cause else "",
+        f"Of {cell(told)}" if (told := subject(report)) else "",
         table(("check", "verdict", "cases", "time", "cause"), map(_check_row, report.checks)),
         *_fitting(block for check in report.checks for block in _failures(check)),
         *map(_timeline, report.checks),

@@ -93,6 +93,17 @@ def headline(report: Report) -> str:
     return f"{report.verdict}: {cause}" if cause else str(report.verdict)
 
 
+SUBJECT = ("SGLang", "model", "device", "image")
+"""Facts of a report that say what was proven, in the order in which they are told."""
+
+
+def subject(report: Report) -> str:
+    """Return in one line what the report is about; empty where it doesn't know."""
+    known = [(name, report.facts[name]) for name in SUBJECT if report.facts.get(name)]
+    told = (f"SGLang {text}" if name == "SGLang" else text for name, text in known)
+    return ", ".join(map(one_line, told))
+
+
 def measured(figure: Figure) -> str:
     """Return a figure's value with its unit, and its interval where one is known."""
     shown = _quantity(figure.value, figure.unit)
