@@ -74,7 +74,11 @@ class SglangCi:
         Called last it fails where the verdict isn't PASSED; `ci directory` keeps the report
         in any case.
         """
-        image = await self.image(gpu=gpu, container=container)
+        try:
+            image = await self.image(gpu=gpu, container=container)
+            await image.container.sync()
+        except dagger.QueryError as error:
+            return await Report.failed("image", error)
         against = await image.against(baseline, baseline_config)
         report = await image.proven(against)
         if not publish_to or not report.passed:

@@ -3,10 +3,17 @@
 from typing import Annotated, Self
 
 import dagger
-from dagger import Doc, field, function, object_type
+from dagger import Doc, dag, field, function, object_type
 
+from ci import __version__
+from ci.report.model import Case, Check, now
 from ci.report.model import Report as Found
-from ci.verdict import Verdict
+from ci.report.text import clean, one_line, shorten
+from ci.report.write import rendered
+from ci.verdict import Outcome, Verdict
+
+LINES, LONGEST = 40, 600
+"""Most lines of what a build said that a report keeps, and most characters of its cause."""
 
 
 class NotPassedError(Exception):
@@ -37,6 +44,25 @@ class Report:
             published=next((check.facts.get("reference", "") for check in found.checks[-1:]), ""),
         )
 
+    @classmethod
+    async def failed(cls, stage: str, error: dagger.QueryError) -> Self:
+        """Return the report of a run that `error` ended in `stage`, before any server ran."""
+        began, lines = now(), said(error)
+        told = lines[-1] if lines else type(error).__name__
+        case = Case(
+            name="runs to its end",
+            outcome=Outcome.ERROR,
+            message=shorten(one_line(told), LONGEST),
+            details="\n".join(lines[-LINES:]),
+        )
+        check = Check(name=stage, started=began, seconds=0, cases=(case,))
+        facts = {"engine": "containers", "sglang-ci": __version__}
+        found = Found(started=began, finished=began, checks=(check,), facts=facts)
+        directory = dag.directory()
+        for name, content in rendered(found).items():
+            directory = directory.with_new_file(name, content)
+        return await cls.of(directory)
+
     @property
     def passed(self) -> bool:
         """Whether every check passed."""
@@ -56,3 +82,10 @@ class Report:
         if not self.passed:
             raise NotPassedError(f"{self.verdict}: {self.cause}")
         return await self.directory.id()
+
+
+def said(error: dagger.QueryError) -> list[str]:
+    """Return the lines of what a step said before it failed, or of the engine's own word."""
+    stderr = error.stderr if isinstance(error, dagger.ExecError) else ""
+    text = clean(stderr or str(error))
+    return [line.rstrip() for line in text.splitlines() if line.strip()]

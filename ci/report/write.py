@@ -59,6 +59,11 @@ _RENDERERS: dict[str, Callable[[Report], str]] = {
 }
 
 
+def rendered(report: Report) -> dict[str, str]:
+    """Return file name to content of a report's four forms."""
+    return {name: render(report) for name, render in _RENDERERS.items()}
+
+
 class ReportFolder:
     """A folder that one run has to itself until it is closed."""
 
@@ -97,8 +102,8 @@ class ReportFolder:
         Raises:
             ReportUnwritable: A file could not be written; those before it are complete.
         """
-        for name, render in _RENDERERS.items():
-            _write_whole(self.path / name, render(report))
+        for name, content in rendered(report).items():
+            _write_whole(self.path / name, content)
 
     def close(self) -> None:
         """Give the folder free; does nothing a second time."""
