@@ -33,10 +33,13 @@ class Stages:
     Args:
         progress: Who is told.
         folder: Where a stage may leave files of its own, beside the report.
+
+    A stage that publishes sets `published` to the reference by digest, for the report.
     """
 
     def __init__(self, progress: Progress, folder: Path = Path()) -> None:
         self.progress, self.folder = progress, folder
+        self.published = ""
         self._checks: list[Check] = []
         self._cases: list[Case] = []
         self._left_out: list[NotRun] = []
@@ -73,6 +76,7 @@ class Stages:
             checks=tuple(self._checks),
             not_run=(*not_run, *self._left_out),
             interrupted=self._interrupted,
+            published=self.published,
             facts=here | (facts or {}),
         )
 

@@ -215,9 +215,10 @@ def _into_report(
 ) -> None:
     """Publish as one stage more of the report that proves the image, and exit as it says."""
 
-    async def publication(_: Stages) -> Check:
+    async def publication(stages: Stages) -> Check:
         started, begun = now(), current_time()
         done = await to_thread.run_sync(published)
+        stages.published = str(done.pushed.reference)
         return done.check(started, current_time() - begun)
 
     one_stage(settings, folder, "publish", publication, before=proven)
