@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ci.errors import ConflictingWrite, MissingArtifact
 from ci.registry.exchange import PERHAPS, Answer, Ask
+from ci.registry.manifests import Manifests
 from ci.registry.oci import (
     EMPTY,
     EMPTY_CONTENT,
@@ -27,7 +28,6 @@ from ci.registry.oci import (
 from ci.registry.reference import Reference
 
 if TYPE_CHECKING:
-    from ci.registry.client import Registry
     from ci.registry.transport import Transport
 
 Part = tuple[str, bytes, Mapping[str, str]]
@@ -70,9 +70,9 @@ def listing(entries: Sequence[Descriptor]) -> bytes:
 class Lists:
     """The lists of what is attached to the images of one repository."""
 
-    def __init__(self, registry: Registry, transport: Transport) -> None:
-        """Keep them in `registry`, read by `transport`."""
-        self._registry, self._transport = registry, transport
+    def __init__(self, manifests: Manifests, transport: Transport) -> None:
+        """Keep them among `manifests`, read by `transport`."""
+        self._manifests, self._transport = manifests, transport
         self._adding = Lock()
 
     def of(self, digest: str) -> list[Descriptor]:
@@ -126,9 +126,9 @@ class Lists:
         if _has(entries, entry):
             return
         tag, content = tag_of(digest), listing([*entries, entry])
-        self._registry.put_manifest(tag, content, INDEX, expected=before)
+        self._manifests.swap(tag, content, INDEX, before)
         if not _has(self.tagged(digest)[1], entry):
-            at, problem = self._registry.reference.tagged(tag), "it was overwritten at once"
+            at, problem = self._manifests.reference.tagged(tag), "it was overwritten at once"
             raise ConflictingWrite(str(at), "write manifest", problem)
 
     def _described(self, entry: Descriptor) -> Descriptor:
@@ -136,14 +136,14 @@ class Lists:
         if entry.artifact_type not in {"", EMPTY}:
             return entry
         try:
-            made = self._registry.manifest(entry.digest)
+            made = self._manifests.read(entry.digest)
             notes = made.annotations
             return replace(entry, artifact_type=made.artifact_type, annotations=notes)
         except (MissingArtifact, ValueError):
             return entry
 
     def _at(self, digest: str) -> Reference:
-        return self._registry.reference.at(digest)
+        return self._manifests.reference.at(digest)
 
 
 def _has(entries: Sequence[Descriptor], wanted: Descriptor) -> bool:

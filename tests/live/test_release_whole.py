@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from ci.registry.client import UNCHECKED
+from ci.registry.manifests import UNCHECKED
 from ci.registry.oci import canonical
 from ci.release import approval
 from ci.release.store import attach, sign
