@@ -33,8 +33,18 @@ class Registry:
     Every method raises a `RegistryFault` whose class says what went wrong.
     """
 
-    def __init__(self, reference: Reference, access: Access | None = None) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        access: Access | None = None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Reach the repository that `reference` names; its tag and digest don't matter.
+
+        Args:
+            reference: Names the repository.
+            access: How it is reached, and as whom.
+            note: Is told, in one line each, what was put right on the way.
 
         Raises:
             UsageError: A file that `access` names, or Docker's configuration, can't be read;
@@ -44,7 +54,7 @@ class Registry:
         self.access = access or Access()
         self._transport = _transport(self.reference, self.access)
         self._manifests = Manifests(self.reference, self._transport)
-        self._lists = Lists(self._manifests, self._transport)
+        self._lists = Lists(self._manifests, self._transport, note)
 
     def __enter__(self) -> Self:
         """Return itself."""
