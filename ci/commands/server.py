@@ -85,17 +85,20 @@ def versions(
     url: Url,
     expect: Expect = None,
     inventory: Annotated[
-        Path | None, typer.Option(help="What is installed, as ci/image/inventory.py printed it.")
+        Path | None, typer.Option(help="What is installed, as ci/image/installed.py printed it.")
     ] = None,
     label: Annotated[str, typer.Option(help="The version that the image's label claims.")] = "",
+    revision: Annotated[
+        str, typer.Option(help="The commit of SGLang that the image's label claims.")
+    ] = "",
     model_path: Annotated[str, typer.Option(help="The model's path, as the server knows it.")] = "",
     config: ConfigFile = None,
     settings: Set = None,
     report_dir: ReportDir = None,
 ) -> None:
-    """Hold what a server is against what is expected."""
+    """Compare the server's versions with the expected ones."""
     at = effective(config, settings, _expected(expect)).settings
-    found = pipeline.Facts(inventory=inventory, label=label, model_path=model_path)
+    found = pipeline.Facts(inventory, label, model_path, revision)
     one_stage(at, report_dir, "versions", partial(pipeline.versions, url, at, found))
 
 

@@ -102,14 +102,16 @@ class Facts:
     """What is known of a server's image from outside the server.
 
     Args:
-        inventory: File that `ci.image.inventory` printed inside it.
+        inventory: File that `ci/image/installed.py` printed inside it.
         label: The version that its label claims.
         model_path: The model's path inside it.
+        revision: The commit of SGLang that its label claims.
     """
 
     inventory: Path | None = None
     label: str = ""
     model_path: str = ""
+    revision: str = ""
 
 
 async def versions(url: str, settings: Settings, facts: Facts, stages: Stages) -> Check:
@@ -118,6 +120,8 @@ async def versions(url: str, settings: Settings, facts: Facts, stages: Stages) -
         versions=settings.expected_versions(),
         inventory=read_inventory(facts.inventory) if facts.inventory else None,
         label=facts.label,
+        revision=facts.revision,
+        left_out=settings.versions.left_out,
         model_path=facts.model_path,
         served_name=settings.model.served_name,
     )
@@ -180,6 +184,7 @@ class _Run:
         expected = Expected(
             versions=self.settings.expected_versions(),
             inventory=await installed(self.settings),
+            left_out=self.settings.versions.left_out,
             model_path=str(server.launch.model) if engine.tells_model else "",
             served_name=self.settings.model.served_name,
         )

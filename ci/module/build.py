@@ -10,6 +10,8 @@ from ci.settings import Settings
 PACKAGE = "/opt/sglang-ci"
 LOCK = "requirements.lock"
 """What a container needs that only asks."""
+LISTING = "ci/image/installed.py"
+"""Prints what is installed where it runs."""
 LOCKS = ("build.txt", "server.txt", "uv.txt")
 """Files of `requirements` that decide what is installed in an image."""
 USER = "10001"
@@ -49,11 +51,11 @@ def pulled(reference: str, at: Credentials) -> dagger.Container:
     return container.from_(reference)
 
 
-def listed(image: dagger.Container, script: str) -> dagger.File:
-    """Return what a script of this package's source prints in `image`, by its own interpreter."""
+def listed(image: dagger.Container) -> dagger.File:
+    """Return what is installed in `image`, as its own interpreter finds it."""
     ran, found = "/tmp/listed.py", "/tmp/listed.json"  # noqa: S108
     return (
-        image.with_mounted_file(ran, dag.current_module().source().file(script))
+        image.with_mounted_file(ran, dag.current_module().source().file(LISTING))
         .with_exec(["python3", ran], redirect_stdout=found, use_entrypoint=False)
         .file(found)
     )
