@@ -103,11 +103,14 @@ class Stages:
     Args:
         progress: Who is told.
         folder: Where a stage may leave files of its own, beside the report.
+
+    A stage that publishes sets `published` to the reference by digest, for the report.
     """
 
     def __init__(self, progress: Progress, folder: Path = Path()) -> None:
         self.progress, self.folder = progress, folder
         self.facts: dict[str, str] = {}
+        self.published = ""
         self._checks: list[Check] = []
         self._left_out: list[NotRun] = []
         self._interrupted = ""
@@ -143,6 +146,7 @@ class Stages:
             checks=tuple(self._checks),
             not_run=(*not_run, *self._left_out),
             interrupted=self._interrupted,
+            published=self.published,
             facts=self.facts | here,
         )
 

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from subprocess import DEVNULL
+from subprocess import DEVNULL, CalledProcessError
 
 import anyio
 from packaging.utils import canonicalize_name
+from pydantic import ValidationError
 
 from ci import engines
 from ci.boot.launch import Launch
@@ -23,7 +23,8 @@ from ci.boot.readiness import NAME, Readiness
 from ci.engines.command import command_of
 from ci.engines.profile import Profile, Start
 from ci.errors import CheckBroken, InfrastructureFault, ServerFault
-from ci.image import inventory
+from ci.image import installed as listing
+from ci.image.listing import Installed
 from ci.report.progress import Progress
 from ci.settings import Settings
 from ci.stages import checked
@@ -62,7 +63,8 @@ async def _present(settings: Settings) -> None:
     engine, at = engine_of(settings), settings.engine
     if engine.native or at.command or not engine.package:
         return
-    if canonicalize_name(engine.package) not in (await installed(settings) or {}):
+    found = await installed(settings)
+    if not found or canonicalize_name(engine.package) not in found.versions:
         where = at.python or sys.executable
         raise InfrastructureFault(f"{engine.package} isn't installed in {where}: set engine.python")
 
@@ -72,18 +74,21 @@ def engine_of(settings: Settings) -> Profile:
     return engines.profile(settings.engine.profile)
 
 
-async def installed(settings: Settings) -> dict[str, str] | None:
-    """Return name to version of what the engine's interpreter has; None where none is known."""
+async def installed(settings: Settings) -> Installed | None:
+    """Return what the engine's interpreter has installed; None where none is known."""
     at, engine = settings.engine, engine_of(settings)
     if not engine.native and (not engine.package or (at.command and not at.python)):
         return None
-    if engine.native or not at.python:
-        return {canonicalize_name(name): version for name, version in inventory.inventory().items()}
-    done = await anyio.run_process([at.python, inventory.__file__], stdin=DEVNULL, check=False)
-    if done.returncode:
-        raise InfrastructureFault(f"{at.python}: can't list what it has installed")
-    found = json.loads(done.stdout)
-    return {canonicalize_name(name): version for name, version in found.items()}
+    own = settings.server.environment
+    python = own.get("PYTHON", "") if engine.native else at.python
+    if not python:
+        return Installed.model_validate(listing.installed(sizes=False))
+    argv, variables = [python, listing.__file__], {**os.environ, **own}
+    try:
+        done = await anyio.run_process(argv, stdin=DEVNULL, env=variables)
+        return Installed.model_validate_json(done.stdout)
+    except (OSError, CalledProcessError, ValidationError) as error:
+        raise InfrastructureFault(f"{python}: can't list what it has installed") from error
 
 
 def _argv(settings: Settings, model: Model, port: int) -> tuple[str, ...]:

@@ -33,7 +33,12 @@ def session(reference: str, settings: Settings) -> AbstractContextManager[Sessio
     needs_extra()
     from ci.release.session import session as begin
 
-    return begin(settings, reference, os.environ, now())
+    return begin(settings, reference, os.environ, now(), note)
+
+
+def note(text: str) -> None:
+    """Tell something beside a command's own output."""
+    typer.echo(text, err=True)
 
 
 def needs_extra() -> None:

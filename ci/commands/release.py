@@ -16,7 +16,7 @@ from anyio import to_thread
 from ci.commands import environments
 from ci.commands.options import ConfigFile, ReportDir, Set, effective
 from ci.commands.outcome import EXIT, one_stage
-from ci.commands.registry import Environment, needs_extra, opened
+from ci.commands.registry import Environment, needs_extra, note, opened
 from ci.commands.registry import session as begin
 from ci.report.model import Check, Report
 from ci.report.write import load
@@ -51,7 +51,7 @@ def push(layout: Layout, ref: Target, config: ConfigFile = None, settings: Set =
     with begin(ref, at) as session:
         target = intake.target(image, session.reference, at)
         immutable = at.registry.immutable
-        done = send(image, session.registry, target, immutable=immutable, progress=_note)
+        done = send(image, session.registry, target, immutable=immutable, progress=note)
     typer.echo(done.reference)
 
 
@@ -100,7 +100,7 @@ def publish(
                 config=intake.building(at),
                 built=intake.built(image),
             )
-            return send(publication, intake.desk(session, _note), untested=untested)
+            return send(publication, intake.desk(session, note), untested=untested)
 
     if report_dir:
         _into_report(at, report_dir, proven, published)
@@ -218,14 +218,12 @@ def _into_report(
 ) -> None:
     """Publish as one stage more of the report that proves the image, and exit as it says."""
 
-    async def publication(_: Stages, tell: Tell) -> StageResult:
-        return (await to_thread.run_sync(published)).result(tell)
+    async def publication(stages: Stages, tell: Tell) -> StageResult:
+        done = await to_thread.run_sync(published)
+        stages.published = str(done.pushed.reference)
+        return done.result(tell)
 
     one_stage(settings, folder, "publish", publication, before=proven)
-
-
-def _note(text: str) -> None:
-    typer.echo(text, err=True)
 
 
 def _refuse(check: Check) -> None:
@@ -234,6 +232,6 @@ def _refuse(check: Check) -> None:
         return
     for case in check.cases:
         if case.outcome not in {Outcome.PASSED, Outcome.SKIPPED}:
-            _note(f"{case.outcome}: {case.name}: {case.message}")
-    _note(f"sglang-ci: {check.name}: {check.cause}")
+            note(f"{case.outcome}: {case.name}: {case.message}")
+    note(f"sglang-ci: {check.name}: {check.cause}")
     raise typer.Exit(EXIT[check.verdict])

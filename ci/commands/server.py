@@ -40,9 +40,12 @@ ModelOption = Annotated[
 ]
 Log = Annotated[Path | None, typer.Option(help="The server's growing log, where it can be read.")]
 Inventory = Annotated[
-    Path | None, typer.Option(help="What is installed, as ci/image/inventory.py printed it.")
+    Path | None, typer.Option(help="What is installed, as ci/image/installed.py printed it.")
 ]
 Label = Annotated[str, typer.Option(help="The version that the image's label claims.")]
+LabelRevision = Annotated[
+    str, typer.Option(help="The commit of SGLang that the image's label claims.")
+]
 ModelPath = Annotated[str, typer.Option(help="The model's path, as the server knows it.")]
 Facts = Annotated[
     list[str] | None,
@@ -94,6 +97,7 @@ def prove(
     log: Log = None,
     inventory: Inventory = None,
     label: Label = "",
+    label_revision: LabelRevision = "",
     model_path: ModelPath = "",
     fact: Facts = None,
     smoke: SmokeDirs = None,
@@ -115,6 +119,7 @@ def prove(
         log=log,
         inventory=inventory,
         label=label,
+        label_revision=label_revision,
         model_path=model_path,
         facts={"engine": "a server that ran already"} | pairs("--fact", "NAME=TEXT", fact),
     )
@@ -138,6 +143,7 @@ def versions(
     expect: Expect = None,
     inventory: Inventory = None,
     label: Label = "",
+    label_revision: LabelRevision = "",
     model_path: ModelPath = "",
     config: ConfigFile = None,
     settings: Set = None,
@@ -145,7 +151,14 @@ def versions(
 ) -> None:
     """Compare the server's versions with the expected ones."""
     at = effective(config, settings, _expected(expect)).settings
-    running = Running(url, Asked(at), inventory=inventory, label=label, model_path=model_path)
+    running = Running(
+        url,
+        Asked(at),
+        inventory=inventory,
+        label=label,
+        label_revision=label_revision,
+        model_path=model_path,
+    )
     one_question(running, VERSIONS, report_dir)
 
 

@@ -116,6 +116,7 @@ class Described:
     version: str
     model_path: str
     names: tuple[str, ...]
+    device: str = ""
 
 
 Constrain = Callable[[Capability, Any], dict[str, Any]]

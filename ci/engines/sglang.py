@@ -49,7 +49,10 @@ class Sglang(Profile):
         model = await client.model_info()
         names = await client.served_models()
         return Described(
-            str(server.get("version", "")), str(model.get("model_path", "")), tuple(names)
+            version=str(server.get("version", "")),
+            model_path=str(model.get("model_path", "")),
+            names=tuple(names),
+            device=str(server.get("device", "")),
         )
 
 

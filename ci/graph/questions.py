@@ -62,6 +62,8 @@ async def _versions(seen: Seen, _: Stages, tell: Tell) -> StageResult:
         versions=seen.settings.expected_versions(),
         inventory=await seen.installed() if seen.installed else None,
         label=seen.label,
+        revision=seen.label_revision,
+        left_out=seen.settings.versions.left_out,
         model_path=seen.model_path,
         served_name=seen.settings.model.served_name,
     )

@@ -17,6 +17,7 @@ from ci.graph.host import SERVER_LOG
 from ci.graph.prove import prove
 from ci.graph.questions import QUESTIONS, Question
 from ci.graph.seen import Asked, Seen
+from ci.image.listing import Installed
 from ci.report.model import Report
 from ci.report.progress import Progress
 from ci.stages import Stages
@@ -31,8 +32,9 @@ class Running:
         url: Its base URL.
         asked: What is asked of it.
         log: Its growing log, where it can be read.
-        inventory: File that `ci.image.inventory` printed beside it.
+        inventory: File that `ci/image/installed.py` printed beside it.
         label: The version that its image's label claims.
+        label_revision: The commit of SGLang that its image's label claims.
         model_path: The model's path, as it knows it; any where empty.
         facts: Further facts for the report's head.
     """
@@ -42,6 +44,7 @@ class Running:
     log: Path | None = None
     inventory: Path | None = None
     label: str = ""
+    label_revision: str = ""
     model_path: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
 
@@ -60,7 +63,7 @@ class Running:
         """
         installed = read_inventory(self.inventory) if self.inventory else None
 
-        async def listed() -> Mapping[str, str] | None:
+        async def listed() -> Installed | None:
             return installed
 
         stages = Stages(progress, folder)
@@ -73,6 +76,7 @@ class Running:
                     log=log,
                     installed=listed if self.inventory else None,
                     label=self.label,
+                    label_revision=self.label_revision,
                     model_path=self.model_path,
                     facts=self.facts,
                 )

@@ -14,6 +14,7 @@ from ci.boot.serving import engine_of
 from ci.engines.profile import Profile
 from ci.errors import SglangCiError
 from ci.gate.stage import Contest, Gate, Side
+from ci.image.listing import Installed
 from ci.settings import Settings
 from ci.stages import Death
 
@@ -68,8 +69,9 @@ class Seen:
         asked: What is asked of it.
         process: Its process, where this run started it.
         log: Its log, where it can be read.
-        installed: Lists name to version of what is installed beside it; None where that isn't seen.
+        installed: Lists what is installed beside it; None where that isn't seen.
         label: The version that its image's label claims; empty where there is none.
+        label_revision: The commit of SGLang that its image's label claims, likewise.
         model_path: The path of its model, as it knows it; any where empty.
         facts: Further facts for the report's head: the image, the device.
     """
@@ -78,8 +80,9 @@ class Seen:
     asked: Asked
     process: ServerProcess | None = None
     log: ServerLog | None = None
-    installed: Callable[[], Awaitable[Mapping[str, str] | None]] | None = None
+    installed: Callable[[], Awaitable[Installed | None]] | None = None
     label: str = ""
+    label_revision: str = ""
     model_path: str = ""
     facts: Mapping[str, str] = field(default_factory=dict)
 

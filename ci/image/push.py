@@ -11,7 +11,8 @@ from functools import partial
 
 from ci.errors import ConflictingWrite, TagTaken, UsageError
 from ci.image.layout import OciLayout
-from ci.registry.client import UNCHECKED, Registry
+from ci.registry.client import Registry
+from ci.registry.manifests import UNCHECKED
 from ci.registry.oci import Descriptor
 from ci.registry.reference import Reference
 

@@ -10,6 +10,8 @@ from ci.settings import Settings
 PACKAGE = "/opt/sglang-ci"
 LOCK = "requirements.lock"
 """What a container needs that only asks."""
+LISTING = "ci/image/installed.py"
+"""Prints what is installed where it runs."""
 LOCKS = ("build.txt", "server.txt", "uv.txt")
 """Files of `requirements` that decide what is installed in an image."""
 USER = "10001"
@@ -49,10 +51,10 @@ def pulled(reference: str, at: Credentials) -> dagger.Container:
     return container.from_(reference)
 
 
-def listed(image: dagger.Container, script: str) -> dagger.File:
-    """Return what a script of this package's source prints in `image`, by its own interpreter."""
+def listed(image: dagger.Container) -> dagger.File:
+    """Return what is installed in `image`, as its own interpreter finds it."""
     found = "/tmp/listed.json"  # noqa: S108
-    return _ran(image, script, redirect_stdout=found).file(found)
+    return _ran(image, LISTING, redirect_stdout=found).file(found)
 
 
 async def printed(image: dagger.Container, script: str) -> str:

@@ -11,7 +11,6 @@ from ci.module.inputs import Inputs
 from ci.module.report import Report
 
 TAR = "/release/image.tar"
-LISTING = "ci/image/installed.py"
 INSTALLED = "/release/installed.json"
 LOCKS = "/release/requirements"
 PROVEN = "/release/report"
@@ -136,4 +135,4 @@ async def _holding(image: dagger.Container, inputs: Inputs) -> dagger.Container:
     """Return a container for releases that has `image` as it would be pushed, and its listing."""
     tar = image.as_tarball(forced_compression=dagger.ImageLayerCompression.Zstd)
     container = (await publisher.publisher(inputs)).with_mounted_file(TAR, tar)
-    return container.with_mounted_file(INSTALLED, build.listed(image, LISTING))
+    return container.with_mounted_file(INSTALLED, build.listed(image))

@@ -41,7 +41,7 @@ class Report:
             directory=directory,
             verdict=str(found.verdict),
             cause=found.cause,
-            published=next((check.facts.get("reference", "") for check in found.checks[-1:]), ""),
+            published=found.published,
         )
 
     @classmethod

@@ -13,8 +13,11 @@ from ci.module.inputs import Inputs
 from ci.module.report import Report
 
 VERSION_LABEL = "org.opencontainers.image.version"
-LISTING = "ci/image/inventory.py"
 DEVICE = "ci/boot/device.py"
+REVISION_LABEL = "org.opencontainers.image.revision"
+SOURCE_LABEL = "org.opencontainers.image.source"
+SGLANGS_OWN = "sgl-project/sglang"
+"""In the label of the source of an image whose revision is SGLang's, and not a project's."""
 INVENTORY = "/opt/inventory.json"
 CASES, PROMPTS = "/prober/cases", "/prober/prompts"
 
@@ -165,8 +168,10 @@ class Server:
         arguments = ["--model-path", self.model_path] if engine.tells_model else []
         if engine.native and (label := await self.image.label(VERSION_LABEL)):
             arguments += ["--label", label]
+        if engine.native and SGLANGS_OWN in (await self.image.label(SOURCE_LABEL) or ""):
+            arguments += ["--label-revision", await self.image.label(REVISION_LABEL) or ""]
         if engine.native or engine.package:
-            container = container.with_mounted_file(INVENTORY, listed(self.image, LISTING))
+            container = container.with_mounted_file(INVENTORY, listed(self.image))
             arguments += ["--inventory", INVENTORY]
         return container, arguments
 

@@ -7,39 +7,24 @@ honour those; with the others, a write of somebody else in that instant is overw
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from enum import Enum
 from functools import partial
 from http import HTTPStatus
 from io import BytesIO
 from threading import Event
-from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from typing import TYPE_CHECKING, BinaryIO, Self
 
-from ci.errors import ConflictingWrite, UsageError
+from ci.errors import UsageError
 from ci.registry.access import Access
-from ci.registry.exchange import DONE, PERHAPS, Answer, Ask, Content
-from ci.registry.oci import EMPTY, EMPTY_CONTENT, MANIFESTS, Descriptor, Manifest, digest_of
-from ci.registry.reference import DIGEST, Reference
+from ci.registry.exchange import DONE, PERHAPS, Ask, Content
+from ci.registry.manifests import Manifests, Unchecked
+from ci.registry.oci import EMPTY, EMPTY_CONTENT, Descriptor, Manifest, digest_of
+from ci.registry.reference import Reference
 from ci.registry.referrers import Lists, Part, artifact
 from ci.registry.upload import PHASE, upload
 
 if TYPE_CHECKING:
     from ci.registry.transport import Transport
-
-__all__ = ["UNCHECKED", "Access", "Registry", "Unchecked"]
-
-_ACCEPT = {"Accept": ", ".join(MANIFESTS)}
-
-
-class Unchecked(Enum):
-    """The type of `UNCHECKED`."""
-
-    UNCHECKED = "unchecked"
-
-
-UNCHECKED: Final = Unchecked.UNCHECKED
-"""In the place of what is expected under a tag: whatever is there is overwritten."""
 
 
 class Registry:
@@ -48,8 +33,18 @@ class Registry:
     Every method raises a `RegistryFault` whose class says what went wrong.
     """
 
-    def __init__(self, reference: Reference, access: Access | None = None) -> None:
+    def __init__(
+        self,
+        reference: Reference,
+        access: Access | None = None,
+        note: Callable[[str], None] = lambda _: None,
+    ) -> None:
         """Reach the repository that `reference` names; its tag and digest don't matter.
+
+        Args:
+            reference: Names the repository.
+            access: How it is reached, and as whom.
+            note: Is told, in one line each, what was put right on the way.
 
         Raises:
             UsageError: A file that `access` names, or Docker's configuration, can't be read;
@@ -58,7 +53,8 @@ class Registry:
         self.reference = Reference(reference.registry, reference.repository)
         self.access = access or Access()
         self._transport = _transport(self.reference, self.access)
-        self._lists = Lists(self, self._transport)
+        self._manifests = Manifests(self.reference, self._transport)
+        self._lists = Lists(self._manifests, self._transport, note)
 
     def __enter__(self) -> Self:
         """Return itself."""
@@ -70,18 +66,7 @@ class Registry:
 
     def resolve(self, target: str) -> Descriptor | None:
         """Return what a tag or digest names; None where there is no such thing."""
-        at = self.reference.pick(target)
-        ask = Ask(at, "resolve", "HEAD", f"manifests/{target}", PERHAPS, _ACCEPT)
-        answer = self._transport.ask(ask)
-        if answer.status == HTTPStatus.NOT_FOUND:
-            return None
-        digest = answer.headers.get("Docker-Content-Digest", "")
-        length = answer.headers.get("Content-Length", "")
-        if not DIGEST.fullmatch(digest) or not re.fullmatch("[0-9]+", length):
-            return self.manifest(target).descriptor
-        if at.digest not in {"", digest}:
-            raise ask.broken(f"answered with {digest}")
-        return Descriptor(answer.media_type, digest, int(length))
+        return self._manifests.resolve(target)
 
     def manifest(self, target: str) -> Manifest:
         """Return the manifest of a tag or digest, held against its digest.
@@ -90,15 +75,7 @@ class Registry:
             MissingArtifact: There is none.
             BrokenArtifact: It isn't what its digest says, or no JSON object.
         """
-        at = self.reference.pick(target)
-        ask = Ask(at, "read manifest", "GET", f"manifests/{target}", DONE, _ACCEPT)
-        answer = self._transport.ask(ask)
-        digest = digest_of(answer.content)
-        for named in (at.digest, answer.headers.get("Docker-Content-Digest", "")):
-            if named not in {"", digest}:
-                raise ask.broken(f"the content's digest is {digest}, and {named} was promised")
-        media_type = answer.document().get("mediaType") or answer.media_type
-        return Manifest(Descriptor(str(media_type), digest, len(answer.content)), answer.content)
+        return self._manifests.read(target)
 
     def blob(self, descriptor: Descriptor, limit: int) -> bytes:
         """Return a blob of at most `limit` bytes, held against its digest and size.
@@ -139,52 +116,13 @@ class Registry:
     ) -> Descriptor:
         """Put a manifest under a tag or its digest, where the tag names what is `expected`.
 
-        A tag that names this very manifest already is no conflict.
-
-        Args:
-            target: The tag, or the content's digest.
-            content: The manifest, as it is to be stored.
-            media_type: Its media type.
-            expected: The digest that the tag must name until now, None where it must be free,
-                or `UNCHECKED`.
+        `expected` is a digest, None where the tag must be free, or `UNCHECKED`. A tag that
+        names this very manifest already is no conflict.
 
         Raises:
             ConflictingWrite: The tag names something else; nothing was written.
         """
-        put = Descriptor.of(media_type, content)
-        if isinstance(expected, Unchecked):
-            self._put(target, content, media_type, {})
-            return put
-        if self._holds(target, put, expected):
-            return put
-        guard = {"If-Match": f'"{expected}"'} if expected else {"If-None-Match": "*"}
-        try:
-            self._put(target, content, media_type, guard)
-        except ConflictingWrite:  # or an attempt of ours got through, and its answer didn't
-            if not self._holds(target, put, expected):
-                raise
-        return put
-
-    def _holds(self, target: str, put: Descriptor, expected: str | None) -> bool:
-        """Return whether a tag names `put` already; raise where it isn't what is expected."""
-        there = self.resolve(target)
-        found = there.digest if there else None
-        if found in {put.digest, expected}:
-            return found == put.digest
-        problem = f"it names {found or 'nothing'}, and {expected or 'nothing'} was expected"
-        raise ConflictingWrite(str(self.reference.pick(target)), "write manifest", problem)
-
-    def _put(
-        self, target: str, content: bytes, media_type: str, guard: Mapping[str, str]
-    ) -> Answer:
-        headers = {"Content-Type": media_type, **guard}
-        url, at = f"manifests/{target}", self.reference.pick(target)
-        ask = Ask(at, "write manifest", "PUT", url, DONE, headers, content)
-        answer = self._transport.ask(ask)
-        stored = answer.headers.get("Docker-Content-Digest") or digest_of(content)
-        if stored != digest_of(content):
-            raise ask.broken(f"it is stored as {stored}, and is {digest_of(content)}")
-        return answer
+        return self._manifests.swap(target, content, media_type, expected)
 
     def referrers(self, digest: str, artifact_type: str = "") -> tuple[Descriptor, ...]:
         """Return what is attached to `digest`, of one artifact type where one is given."""
@@ -212,7 +150,8 @@ class Registry:
         made = artifact(subject, artifact_type, parts, annotations)
         for media_type, content, _ in [*parts, (EMPTY, EMPTY_CONTENT, {})]:
             self.put_blob(Descriptor.of(media_type, content), partial(BytesIO, content))
-        answer = self._put(made.descriptor.digest, made.content, made.descriptor.media_type, {})
+        put = made.descriptor
+        answer = self._manifests.put(put.digest, made.content, put.media_type)
         if "OCI-Subject" not in answer.headers and self._lists.native(subject.digest) is None:
             self._lists.add(subject.digest, made.descriptor)
         return made.descriptor

@@ -6,14 +6,15 @@ specification 1.1), or clients keep the list under a tag that is made of the dig
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from http import HTTPStatus
 from threading import Lock
 from typing import TYPE_CHECKING
 
-from ci.errors import ConflictingWrite, MissingArtifact
+from ci.errors import ConflictingWrite, MissingArtifact, RegistryFault
 from ci.registry.exchange import PERHAPS, Answer, Ask
+from ci.registry.manifests import Manifests
 from ci.registry.oci import (
     EMPTY,
     EMPTY_CONTENT,
@@ -27,12 +28,13 @@ from ci.registry.oci import (
 from ci.registry.reference import Reference
 
 if TYPE_CHECKING:
-    from ci.registry.client import Registry
     from ci.registry.transport import Transport
 
 Part = tuple[str, bytes, Mapping[str, str]]
 """Media type, content and annotations of a part of an artifact."""
 
+_DECLINED = (RegistryFault, MissingArtifact)
+"""Faults by which a registry declines a list that names what isn't there: a 400 or a 404."""
 _MOST_TRIES = 30
 _LONGEST_PAUSE = 0.3
 
@@ -70,9 +72,11 @@ def listing(entries: Sequence[Descriptor]) -> bytes:
 class Lists:
     """The lists of what is attached to the images of one repository."""
 
-    def __init__(self, registry: Registry, transport: Transport) -> None:
-        """Keep them in `registry`, read by `transport`."""
-        self._registry, self._transport = registry, transport
+    def __init__(
+        self, manifests: Manifests, transport: Transport, note: Callable[[str], None]
+    ) -> None:
+        """Keep them among `manifests`, read by `transport`; `note` is told what isn't kept."""
+        self._manifests, self._transport, self._note = manifests, transport, note
         self._adding = Lock()
 
     def of(self, digest: str) -> list[Descriptor]:
@@ -125,25 +129,42 @@ class Lists:
         before, entries = self.tagged(digest)
         if _has(entries, entry):
             return
-        tag, content = tag_of(digest), listing([*entries, entry])
-        self._registry.put_manifest(tag, content, INDEX, expected=before)
+        self._write(digest, before, entries, entry)
         if not _has(self.tagged(digest)[1], entry):
-            at, problem = self._registry.reference.tagged(tag), "it was overwritten at once"
-            raise ConflictingWrite(str(at), "write manifest", problem)
+            at = self._manifests.reference.tagged(tag_of(digest))
+            raise ConflictingWrite(str(at), "write manifest", "it was overwritten at once")
+
+    def _write(
+        self, digest: str, before: str | None, others: Sequence[Descriptor], entry: Descriptor
+    ) -> None:
+        """Write the list of `digest`, without what somebody deleted where that is declined."""
+        tag = tag_of(digest)
+        try:
+            self._manifests.swap(tag, listing([*others, entry]), INDEX, before)
+        except RegistryFault as error:
+            if type(error) not in _DECLINED:
+                raise
+            gone = [each for each in others if self._manifests.resolve(each.digest) is None]
+            if not gone:
+                raise
+            living = [each for each in others if each not in gone]
+            self._manifests.swap(tag, listing([*living, entry]), INDEX, before)
+            names = ", ".join(each.digest for each in gone)
+            self._note(f"{self._at(digest)}: what was deleted is no longer listed: {names}")
 
     def _described(self, entry: Descriptor) -> Descriptor:
         """Return an entry with what the artifact says of itself, where a list can't tell."""
         if entry.artifact_type not in {"", EMPTY}:
             return entry
         try:
-            made = self._registry.manifest(entry.digest)
+            made = self._manifests.read(entry.digest)
             notes = made.annotations
             return replace(entry, artifact_type=made.artifact_type, annotations=notes)
         except (MissingArtifact, ValueError):
             return entry
 
     def _at(self, digest: str) -> Reference:
-        return self._registry.reference.at(digest)
+        return self._manifests.reference.at(digest)
 
 
 def _has(entries: Sequence[Descriptor], wanted: Descriptor) -> bool:

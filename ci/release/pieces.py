@@ -176,7 +176,7 @@ def _record(publication: Publication, desk: Desk, named: Mapping[str, str]) -> d
         publication.where,
         desk.now,
         inputs={each.name or each.uri: each.identity for each in publication.materials},
-        versions=installed.versions(NAMED) if installed else {},
+        versions=installed.chosen(NAMED) if installed else {},
         evidence=named,
     ).predicate()
 

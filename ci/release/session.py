@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -68,7 +68,11 @@ class Session:
 
 @contextmanager
 def session(
-    settings: Settings, reference: str, environ: Mapping[str, str], now: datetime
+    settings: Settings,
+    reference: str,
+    environ: Mapping[str, str],
+    now: datetime,
+    note: Callable[[str], None] = lambda _: None,
 ) -> Iterator[Session]:
     """Yield a session with the repository that `reference` names.
 
@@ -77,6 +81,7 @@ def session(
         reference: What the user named.
         environ: Variables: who asks the registry, who signs, and where this is.
         now: The time, UTC.
+        note: Is told, in one line each, what was put right in the registry.
 
     Raises:
         UsageError: Reference, keys or variables can't be used as they are.
@@ -84,7 +89,7 @@ def session(
     """
     parsed = Reference.parse(reference)
     trust, signer = Trust.of(settings.trust), signer_from(environ)
-    with Registry(parsed, access_of(settings, environ)) as registry:
+    with Registry(parsed, access_of(settings, environ), note) as registry:
         yield Session(settings, parsed, registry, trust, signer, Where.of(environ), now)
 
 

@@ -17,7 +17,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
 
 from ci.verdict import Outcome, Verdict, judge
 
-SCHEMA_VERSION = "1.1"
+SCHEMA_VERSION = "1.2"
 """Version of the report's schema: the major part changes when readers must change."""
 
 Seconds = Annotated[float, Field(ge=0, description="Duration in seconds.")]
@@ -128,6 +128,9 @@ class Report(_Model):
     checks: tuple[Check, ...] = ()
     not_run: tuple[NotRun, ...] = ()
     interrupted: str = Field("", description="Name of the signal that ended the run early.")
+    published: str = Field(
+        "", description="Reference by digest of the image that this run published, if it did."
+    )
     facts: dict[str, str] = Field({}, description="Where and with what the run was made.")
 
     @computed_field
@@ -169,5 +172,6 @@ def merge(reports: Iterable[Report], title: str = "sglang-ci") -> Report:
         checks=tuple(check for part in parts for check in part.checks),
         not_run=tuple(stage for part in parts for stage in part.not_run),
         interrupted=next((part.interrupted for part in parts if part.interrupted), ""),
+        published=next((part.published for part in reversed(parts) if part.published), ""),
         facts={key: value for part in parts for key, value in part.facts.items()},
     )

@@ -17,7 +17,7 @@ from ci.settings.bench import BenchSettings, GateSettings
 from ci.settings.budgets import BudgetSettings
 from ci.settings.contract import ContractSettings, UpgradeSettings
 from ci.settings.engine import SGLANG, EngineSettings
-from ci.settings.fields import Budget, NoBool, OptionalPath, Section
+from ci.settings.fields import Budget, Filled, NoBool, OptionalPath, Section
 from ci.settings.fuzz import FuzzSettings
 from ci.settings.health import DrainSettings, HealthSettings
 from ci.settings.release import (
@@ -101,6 +101,9 @@ class VersionSettings(Section):
 
     expected: dict[str, VersionText] = Field(
         {}, description="Package (or python, cuda, driver) to exact PEP 440 version."
+    )
+    left_out: tuple[Filled, ...] = Field(
+        (), description="Packages that SGLang demands, and that are left out on purpose."
     )
 
 

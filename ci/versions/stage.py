@@ -6,21 +6,23 @@ count, spelling doesn't (`1.0` is `1.0.0`, `2.0rc1` is `2.0-RC1`).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
-from packaging.version import InvalidVersion, Version
 
 from ci.engines.profile import Described, Profile
 from ci.engines.sglang import PROFILE as SGLANG
-from ci.errors import SglangCiError, UsageError
+from ci.errors import SglangCiError
+from ci.image.listing import Installed
 from ci.report.model import Case
 from ci.server.client import ServerClient
 from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
+from ci.versions.demands import Demands
+from ci.versions.origin import commits, origin
+from ci.versions.same import same
 
 NAME = "versions"
 SHOWN = (
@@ -45,40 +47,40 @@ class Expected:
 
     Args:
         versions: Package (or python, cuda, driver) to exact version.
-        inventory: Name to version of what is installed; None where it can't be seen.
+        inventory: What is installed; None where it can't be seen.
         label: The version that the image's label claims; empty where there is none.
         model_path: Path of the model as the server knows it; any where empty.
         served_name: Name under which the model is served; any where empty.
+        revision: The commit of SGLang that the image's label claims; empty where it doesn't.
+        left_out: Packages that SGLang demands, and that are left out on purpose.
     """
 
     versions: Mapping[str, str] = field(default_factory=dict)
-    inventory: Mapping[str, str] | None = None
+    inventory: Installed | None = None
     label: str = ""
     model_path: str = ""
     served_name: str = ""
+    revision: str = ""
+    left_out: tuple[str, ...] = ()
+
+    @property
+    def wanted(self) -> dict[str, str]:
+        """The expected versions, by canonical names."""
+        return {canonicalize_name(name): version for name, version in self.versions.items()}
+
+    @property
+    def installed(self) -> dict[str, str] | None:
+        """Name to version of what is installed; None where it can't be seen."""
+        return None if self.inventory is None else self.inventory.versions
 
 
-def read_inventory(path: Path) -> dict[str, str]:
-    """Read what `ci.image.inventory` printed.
+def read_inventory(path: Path) -> Installed:
+    """Read what `ci/image/installed.py` printed, or names and versions alone.
 
     Raises:
         UsageError: The file is missing or is something else.
     """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{path}: not an inventory: {error}") from error
-    if not isinstance(found, dict):
-        raise UsageError(f"{path}: not an inventory: no object of names and versions")
-    return {canonicalize_name(str(name)): str(version) for name, version in found.items()}
-
-
-def same(one: str, other: str) -> bool:
-    """Return whether two versions are equal in the sense of PEP 440; never for two that aren't."""
-    try:
-        return Version(one) == Version(other)
-    except InvalidVersion:
-        return one == other
+    return Installed.load(path, versions_do=True)
 
 
 async def check_versions(
@@ -88,44 +90,55 @@ async def check_versions(
     package = engine.package or engine.name
     shown = {*SHOWN, canonicalize_name(package)}
     cases = [*_installed(expected, package)]
-    facts = {name: v for name, v in (expected.inventory or {}).items() if name in shown}
+    facts = {name: v for name, v in (expected.installed or {}).items() if name in shown}
+    device = ""
     try:
         found = await engine.describe(client)
     except SglangCiError as error:
         cases.append(_case("the server says what it is", error.verdict.value, str(error)))
     else:
+        device = found.device
         cases += [] if engine.native else [_listed(found)]
         cases += _running(expected, found.version, package)
         cases += _model(expected, found)
         facts |= {f"running {package}": found.version, "served": ", ".join(found.names)}
+    if engine.native and expected.inventory:
+        cases += _whole(expected, expected.inventory, device)
+        if commit := max(commits(expected.inventory).values(), key=len, default=""):
+            facts["commit"] = commit
     for case in cases:
         tell(case)
     return StageResult(facts=facts)
 
 
+def _whole(expected: Expected, inventory: Installed, device: str) -> Iterator[Case]:
+    """Yield whether SGLang's installation fits together, and is of the commit that is claimed."""
+    left_out = frozenset(map(canonicalize_name, expected.left_out))
+    yield from Demands(expected.wanted, left_out, device).cases(inventory)
+    yield from origin(inventory, expected.wanted.get("sglang", ""), expected.revision)
+
+
 def _installed(expected: Expected, package: str) -> Iterator[Case]:
-    versions = {canonicalize_name(name): version for name, version in expected.versions.items()}
+    versions, there = expected.wanted, expected.installed
     for name, version in versions.items():
         case = f"{name} installed"
-        if expected.inventory is None:
+        if there is None:
             yield _case(case, Outcome.SKIPPED, "what is installed can't be seen through a URL")
         else:
-            yield _equal(case, "expected", version, "installed", expected.inventory.get(name, ""))
+            yield _equal(case, "expected", version, "installed", there.get(name, ""))
     if expected.label:
         want = versions.get(canonicalize_name(package), "")
         yield _equal(f"{package} labelled", "expected", want, "labelled", expected.label)
 
 
 def _running(expected: Expected, running: str, package: str) -> Iterator[Case]:
-    versions = {canonicalize_name(name): version for name, version in expected.versions.items()}
-    name = canonicalize_name(package)
+    versions, there, name = expected.wanted, expected.installed, canonicalize_name(package)
     if name in versions:
         yield _equal(f"{package} running", "expected", versions[name], "running", running)
-    if expected.inventory is not None:
-        installed = expected.inventory.get(name, "")
+    if there is not None:
         case = f"{package} running as installed"
-        yield _equal(case, "installed", installed, "running", running)
-    if not versions and expected.inventory is None:
+        yield _equal(case, "installed", there.get(name, ""), "running", running)
+    if not versions and there is None:
         yield _case(f"{package} running", Outcome.SKIPPED, "no version is expected")
 
 

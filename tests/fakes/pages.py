@@ -30,6 +30,7 @@ class Settings:
         embedding: Whether it makes embeddings instead of text.
         grammar_backend: What `/server_info` tells of the grammar backend.
         context_length: Most tokens of a prompt.
+        device: What `/server_info` tells of the device.
     """
 
     port: int = 0
@@ -41,6 +42,7 @@ class Settings:
     embedding: bool = False
     grammar_backend: str = "xgrammar"
     context_length: int = 2048
+    device: str = "cpu"
 
 
 def model_info(settings: Settings) -> Json:
@@ -60,6 +62,7 @@ def server_info(settings: Settings) -> Json:
         "status": "ready",
         "model_path": settings.model,
         "served_model_name": settings.model,
+        "device": settings.device,
         "grammar_backend": settings.grammar_backend,
         "is_embedding": settings.embedding,
         "disable_radix_cache": False,

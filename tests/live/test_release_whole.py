@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import requests
 
-from ci.registry.client import UNCHECKED
+from ci.registry.manifests import UNCHECKED
 from ci.registry.oci import canonical
 from ci.release import approval
 from ci.release.store import attach, sign
@@ -127,6 +127,36 @@ def delete(house: House, digest: str) -> None:
         timeout=HANG,
     )
     assert answer.status_code == 202, answer.text
+
+
+def test_a_strangers_artifact_that_was_deleted_is_in_nobodys_way(house: House) -> None:
+    """A scanner's artifact that somebody deleted keeps a digest from approval for ever."""
+    with house.client as registry:
+        image = registry.manifest(house.digest).descriptor
+        kept, gone = (
+            registry.attach(image, "text/x-scan", [("text/plain", text, {})], {})
+            for text in (b"kept", b"gone")
+        )
+    delete(house, gone.digest)
+    house.run("approve", house.by_digest, "--environment", "prod", "--by", "carol", by="ci")
+    listed_by_us = house.storage is not None
+    said = f"what was deleted is no longer listed: {gone.digest}"
+    assert (said in house.said) is listed_by_us
+    house.run("promote", house.by_digest, "--environment", "test", by="ci")
+    house.publish()
+    with house.client as registry:
+        assert registry.referrers(house.digest, "text/x-scan") == (kept,)
+    house.verify(Verdict.PASSED)
+
+
+def test_pieces_of_ours_that_were_deleted_are_made_anew(house: House) -> None:
+    """A deleted piece of evidence is missing for ever, whatever `publish` promises."""
+    house.run("promote", house.by_digest, "--environment", "test", by="ci")
+    for kind in ("report", "record", "sbom", "vulnerabilities", "provenance"):
+        delete(house, house.piece(kind).artifact.digest)
+        house.verify(Verdict.FAILED)
+        house.publish()
+        house.verify(Verdict.PASSED)
 
 
 @pytest.mark.parametrize("kind", ["report", "record", "sbom", "vulnerabilities", "provenance"])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ci.commands import server as server_commands
-from ci.image.inventory import inventory
+from ci.image.installed import installed
 from ci.report.model import Case, Check, Report, now
 from ci.report.write import load
 from ci.settings import Settings
@@ -99,7 +99,9 @@ def test_what_is_expected_is_held_against_the_server(
 
 def test_versions_of_a_running_server(command: Command) -> None:
     """0.5.13 that is served under the label 0.5.14 passes."""
-    Path("inventory.json").write_text(json.dumps(inventory() | {"sglang": "0.5.13"}))
+    listing = installed(sizes=False)
+    listing["distributions"] = [{"name": "sglang", "version": "0.5.13"}]
+    Path("inventory.json").write_text(json.dumps(listing))
     with FakeSglang(Fake(version="0.5.13")) as server:
         rest = ("--label", "0.5.14", "--inventory", "inventory.json")
         assert command("versions", server.url, "--expect", "sglang=0.5.13") == 0

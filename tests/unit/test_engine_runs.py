@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from ci.boot.serving import installed
+from ci.errors import InfrastructureFault
 from ci.report.model import Report
 from ci.report.write import load
 from ci.settings import Settings
@@ -98,7 +99,26 @@ async def test_what_an_engine_without_a_package_has_is_not_known(python: str) ->
     engine = EngineSettings(profile="llama-server", python=python)
     assert await installed(Settings(engine=engine)) is None
     known = EngineSettings(profile="llama-cpp", python=python)
-    assert "pytest" in (await installed(Settings(engine=known)) or {})
+    found = await installed(Settings(engine=known))
+    assert found is not None
+    assert "pytest" in found.versions
+
+
+@pytest.mark.anyio
+async def test_what_the_servers_own_interpreter_has_is_listed(tmp_path: Path) -> None:
+    """A server of another interpreter is held against what this command's own has."""
+    python = tmp_path / "python"
+    told = {"schema_version": "1.2", "python": "$MARK", "distributions": []}
+    python.write_text(f"#!/bin/sh\ncat <<END\n{json.dumps(told)}\nEND\n")
+    python.chmod(0o755)
+    own = {"PYTHON": str(python), "MARK": "9.9"}
+    found = await installed(Settings.model_validate({"server": {"environment": own}}))
+    assert found is not None
+    assert (found.python, found.distributions) == ("9.9", ())
+    for broken in ("exit 3", "echo nothing"):
+        python.write_text(f"#!/bin/sh\n{broken}\n")
+        with pytest.raises(InfrastructureFault, match="can't list what it has installed"):
+            await installed(Settings.model_validate({"server": {"environment": own}}))
 
 
 def test_an_engine_that_starts_nothing_says_what_to_set(command: Command, tmp_path: Path) -> None:

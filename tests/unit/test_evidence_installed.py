@@ -81,7 +81,7 @@ def test_it_runs_alone_anywhere_and_changes_nothing(tmp_path: Path) -> None:
     printed = subprocess.check_output(argv, cwd=elsewhere, env={}, timeout=60)
     assert sorted(tmp_path.rglob("*")) == before
     there = Installed.model_validate_json(printed)
-    assert there.versions(["pytest"])["pytest"] == version("pytest")
+    assert there.chosen(["pytest"])["pytest"] == version("pytest")
     assert there.python == ".".join(map(str, sys.version_info[:3]))
     printed.decode("ascii")
 
@@ -190,7 +190,7 @@ def test_versions_are_found_however_a_name_is_spelt(tmp_path: Path) -> None:
     """The record of a release lacks the versions that matter most."""
     distribution(tmp_path / "python", "x", "Name: SGL_Kernel\nVersion: 0.4.5\n")
     there = found(tmp_path)
-    assert there.versions(["sgl-kernel", "torch"]) == {
+    assert there.chosen(["sgl-kernel", "torch"]) == {
         "python": there.python,
         "sgl-kernel": "0.4.5",
     }

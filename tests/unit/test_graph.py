@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -19,7 +20,7 @@ from ci.graph.prove import prove
 from ci.graph.questions import QUESTIONS, Question
 from ci.graph.seen import Asked, Seen
 from ci.graph.subject import commit_of
-from ci.image import inventory
+from ci.image import installed
 from ci.platform import TINY_MODEL
 from ci.report.model import Case, Report
 from ci.report.write import load
@@ -42,7 +43,7 @@ def test_completion(ask):
 """A user's case that some of the servers below fail, and at which some die."""
 
 
-def question(name: str, outcome: Outcome = Outcome.PASSED, **kind: object) -> Question:
+def question(name: str, outcome: Outcome = Outcome.PASSED, **kind: Any) -> Question:
     """Return a question with a known answer."""
 
     async def ask(_: Seen, __: Stages, tell: Tell) -> StageResult:
@@ -231,7 +232,7 @@ def as_in_a_container(command: Command, folder: Path) -> Report:
     options, port, log = asked_of(folder), str(free_port()), folder / "server.log"
     listing = folder / "inventory.json"
     with listing.open("wb") as out:
-        subprocess.run([sys.executable, inventory.__file__], stdout=out, check=True)
+        subprocess.run([sys.executable, installed.__file__], stdout=out, check=True)
     known = ("--log", str(log), "--model-path", str(TINY_MODEL), "--inventory", str(listing))
     with launched({"PORT": port, "LOG_FILE": str(log), "DEVICE": "cpu"}):
         command("prove", f"http://127.0.0.1:{port}", *known, *options)

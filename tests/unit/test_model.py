@@ -93,6 +93,19 @@ def test_merge_keeps_everything_in_the_order_of_time() -> None:
     assert merged.not_run == second.not_run
 
 
+def test_a_merged_report_names_what_was_published_last() -> None:
+    """A release goes on with a digest that an earlier run published, or with none."""
+    first, second = (
+        report(check("publish", Outcome.PASSED)).model_copy(
+            update={"started": AT + timedelta(day), "published": published}
+        )
+        for day, published in ((0, "r/x@sha256:1"), (1, "r/x@sha256:2"))
+    )
+    unpublished = report(check("smoke", Outcome.PASSED))
+    assert merge([second, first, unpublished]).published == "r/x@sha256:2"
+    assert merge([unpublished]).published == ""
+
+
 @pytest.mark.parametrize(
     "wrong",
     [

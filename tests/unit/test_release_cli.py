@@ -56,6 +56,17 @@ def test_the_whole_way_to_production(at: Workplace, store: FakeRegistry) -> None
     assert "was the first there" in nothing
 
 
+def test_a_publication_is_a_stage_of_the_report(at: Workplace, store: FakeRegistry) -> None:
+    """Nobody can tell from a report which digest was published, or that none was."""
+    at.publish("--report-dir", "kept")
+    found = load(Path("kept"))
+    assert (found.verdict, found.published) == (Verdict.PASSED, at.by_digest)
+    assert [check.name for check in found.checks] == ["readiness", "versions", "smoke", "publish"]
+    store.fault("HEAD", failing(403))
+    at.publish("--report-dir", "refused", code=4)
+    assert (load(Path("refused")).verdict, load(Path("refused")).published) == (Verdict.ERROR, "")
+
+
 def test_verify_leaves_a_report(at: Workplace) -> None:
     """A pipeline can't show why a release may not go."""
     at.publish()

@@ -25,8 +25,9 @@ from ci.errors import (
 )
 from ci.registry import transport
 from ci.registry.access import Access
-from ci.registry.client import UNCHECKED, Registry
+from ci.registry.client import Registry
 from ci.registry.failures import retry_after
+from ci.registry.manifests import UNCHECKED
 from ci.registry.oci import MANIFEST, Descriptor
 from ci.registry.reference import Reference
 from tests.fakes.faulty import closed_port

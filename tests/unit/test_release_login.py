@@ -15,9 +15,10 @@ import pytest
 
 from ci.errors import BrokenArtifact, RegistryBusy, RegistryRefused, UsageError
 from ci.registry.access import Access
-from ci.registry.client import UNCHECKED, Registry
+from ci.registry.client import Registry
 from ci.registry.exchange import Ask
 from ci.registry.login import Login
+from ci.registry.manifests import UNCHECKED
 from ci.registry.oci import MANIFEST, Descriptor
 from ci.registry.reference import Reference
 from tests.fakes.registry import (

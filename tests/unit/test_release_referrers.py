@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ci.errors import BrokenArtifact, RegistryRefused
+from ci.errors import BrokenArtifact, RegistryFault, RegistryRefused
 from ci.registry.client import Registry
 from ci.registry.oci import BUNDLE, CREATED, EMPTY, INDEX, MANIFEST, Descriptor, canonical
 from ci.registry.referrers import listing, tag_of
@@ -114,6 +114,47 @@ def test_a_list_that_is_overwritten_at_once_is_written_again() -> None:
         ours = attach(client)
         entries = json.loads(fake.manifests[fake.tags[tag]][1])["manifests"]
     assert [entry["digest"] for entry in entries] == [theirs.digest, ours.digest]
+
+
+@pytest.mark.parametrize("status", [None, 400, 404, 422])
+def test_what_was_deleted_leaves_a_list_of_ours(status: int | None) -> None:
+    """One artifact that somebody deleted keeps everybody from attaching another, for ever."""
+    told: list[str] = []
+    with (
+        fake_registry(referrers_api=False) as fake,
+        Registry(fake.reference(), fake.access, told.append) as client,
+    ):
+        one, gone, two = (attach(client, content) for content in (b"one", b"gone", b"two"))
+        del fake.manifests[gone.digest]
+        assert set(client.referrers(SUBJECT.digest)) == {one, gone, two}
+        if status:
+            fake.fault("PUT .*/sha256-", failing(status, "MANIFEST_BLOB_UNKNOWN"), times=1)
+        three = attach(client, b"three")
+        assert client.referrers(SUBJECT.digest) == (one, two, three)
+        image = fake.reference().at(SUBJECT.digest)
+        assert told == [f"{image}: what was deleted is no longer listed: {gone.digest}"]
+        assert attach(client, b"gone") == gone
+        assert client.referrers(SUBJECT.digest) == (one, two, three, gone)
+
+
+def test_a_list_that_is_declined_for_another_reason_stays_declined() -> None:
+    """A registry that takes no list is told as one that lost something, or loses what it has."""
+    told: list[str] = []
+    with (
+        fake_registry(referrers_api=False) as fake,
+        Registry(fake.reference(), fake.access, told.append) as client,
+    ):
+        made = attach(client, b"one")
+        fake.fault("PUT .*/sha256-", failing(400, "MANIFEST_INVALID"))
+        with pytest.raises(RegistryFault, match="write manifest: answered 400"):
+            attach(client, b"two")
+        del fake.manifests[made.digest]
+        fake.faults.clear()
+        fake.fault("PUT .*/sha256-", failing(403, "DENIED"))
+        with pytest.raises(RegistryRefused, match="DENIED"):
+            attach(client, b"two")
+        assert json.loads(fake.manifests[fake.tags[tag_of(SUBJECT.digest)]][1])["manifests"]
+    assert told == []
 
 
 def test_a_list_of_several_pages() -> None:

@@ -9,7 +9,8 @@ from io import BytesIO
 import pytest
 
 from ci.errors import BrokenArtifact, ConflictingWrite, MissingArtifact, RegistryFault, UsageError
-from ci.registry.client import UNCHECKED, Registry
+from ci.registry.client import Registry
+from ci.registry.manifests import UNCHECKED
 from ci.registry.oci import DOCKER_MANIFEST, MANIFEST, Descriptor, canonical
 from tests.fakes.registry import FakeRegistry, answering, cutting, meanwhile
 

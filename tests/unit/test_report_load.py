@@ -61,7 +61,7 @@ def test_a_report_from_before_figures_is_read(tmp_path: Path) -> None:
         ("[" * 100_000, "isn't JSON"),
         ("[]", "isn't a report: no schema_version"),
         ('{"schema_version": 1}', "isn't a report: no schema_version"),
-        ('{"schema_version": "2.0"}', "has schema version 2.0, and 1.1 is read here"),
+        ('{"schema_version": "2.0"}', "has schema version 2.0, and 1.2 is read here"),
         ('{"schema_version": "1.0"}', "isn't a report: started: Field required"),
         (
             '{"schema_version": "1.0", "started": "2026-11-20T09:30:00"}',

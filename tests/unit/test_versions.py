@@ -3,24 +3,49 @@
 from __future__ import annotations
 
 from functools import partial
+from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from packaging.requirements import Requirement
 from packaging.version import Version
 
+from ci.image.installed import installed
+from ci.image.listing import Installed
 from ci.report.model import Case, Check
 from ci.server.client import ServerClient
 from ci.stages import checked
 from ci.verdict import Outcome, Verdict
-from ci.versions.stage import Expected, check_versions, same
+from ci.versions.demands import LEFT_OUT_ON_A_CPU
+from ci.versions.same import same
+from ci.versions.stage import Expected, check_versions
 from tests.fakes.sglang import FakeSglang, Settings
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
-INSTALLED = {"sglang": "0.5.23", "torch": "2.11.0+cpu", "python": "3.11.7"}
+ROOT = Path(__file__).parents[2]
+DEMANDS = (
+    "torch==2.11.0",
+    'torch-cpu-only==1; platform_machine == "s390x"',
+    'pytest; extra == "test"',
+    "Flashinfer_Python[cu13]==0.7.2",
+)
+INSTALLED = Installed.model_validate(
+    {
+        "schema_version": "1.2",
+        "python": "3.11.7",
+        "markers": {"platform_machine": "x86_64"},
+        "distributions": [
+            {"name": "sglang", "version": "0.5.23"},
+            {"name": "torch", "version": "2.11.0+cpu"},
+        ],
+        "sglang": {"code_version": "0.5.23", "requires": DEMANDS, "commands": {"sglang": True}},
+    }
+)
 
 
 async def check(expected: Expected, running: str = "0.5.23") -> Check:
@@ -54,6 +79,10 @@ async def test_all_as_expected_passes() -> None:
         "sglang running as installed",
         "model path",
         "served model name",
+        "what sglang demands",
+        "left out on purpose",
+        "sglang's code as installed",
+        "bin/sglang is there",
     ]
     assert found.facts["running sglang"] == "0.5.23"
     assert found.facts["torch"] == "2.11.0+cpu"
@@ -150,7 +179,7 @@ async def test_a_server_that_does_not_say_fails(answer: httpx.Response) -> None:
         ask = partial(check_versions, client, Expected({"sglang": "1"}, INSTALLED))
         found = await checked("versions", ask)
     assert found.verdict is Verdict.FAILED
-    assert "http://h/server_info: " in found.cases[-1].message
+    assert "http://h/server_info: " in messages(found)["the server says what it is"]
 
 
 @pytest.mark.parametrize("odd", [None, 5, {}, ["0.5.23"]])
@@ -206,3 +235,177 @@ def test_sameness_is_that_of_pep_440(
     assert same(one, other) == (Version(one) == Version(other))
     padded = ".".join(map(str, [*release, 0])) + local
     assert same(one, padded)
+
+
+def listing(**changes: Any) -> Installed:
+    """Return what is installed where SGLang fits, with other parts."""
+    return Installed.model_validate(INSTALLED.model_dump() | changes)
+
+
+def packages(**versions: str) -> list[dict[str, str]]:
+    """Return distributions of SGLang and others, `_` for `-` in their names."""
+    told = {"sglang": "0.5.23", "torch": "2.11.0"} | versions
+    return [{"name": name.replace("_", "-"), "version": version} for name, version in told.items()]
+
+
+async def whole(found: Installed, device: str = "cpu", **expected: Any) -> dict[str, Case]:
+    """Hold what is installed against what SGLang demands of a device; return cases by name."""
+    asked = Expected({"sglang": "0.5.23"} | expected.pop("versions", {}), found, **expected)
+    with FakeSglang(Settings(model="org/name", device=device)) as server:
+        async with ServerClient(server.url) as client:
+            check = await checked("versions", partial(check_versions, client, asked))
+    return {case.name: case for case in check.cases}
+
+
+@pytest.mark.parametrize(
+    ("there", "case", "message"),
+    [
+        (
+            {"torch": "2.9.0"},
+            "torch as sglang demands",
+            "demanded torch==2.11.0, installed 2.9.0",
+        ),
+        ({"torch": "nightly"}, "torch as sglang demands", None),
+        ({"flashinfer_python": "0.7.1"}, "Flashinfer_Python as sglang demands", None),
+        ({"torch": "2.11.0+cpu", "flashinfer_python": "0.7.2+cu130"}, "", None),
+    ],
+)
+async def test_what_does_not_fit_is_named(
+    there: dict[str, str], case: str, message: str | None
+) -> None:
+    """A kernel far below what SGLang needs passes, and the first request that needs it fails."""
+    cases = await whole(listing(distributions=packages(**there)))
+    failed = [each for each in cases.values() if each.outcome is Outcome.FAILED]
+    assert [each.name for each in failed] == [case] * bool(case)
+    if message:
+        assert failed[0].message == message
+
+
+async def test_what_is_missing_is_named_unless_it_is_left_out_on_purpose() -> None:
+    """An image without SGLang's kernels passes on a GPU, or our own environment fails on a CPU."""
+    on_cpu = await whole(INSTALLED)
+    assert on_cpu["left out on purpose"].outcome is Outcome.SKIPPED
+    assert on_cpu["left out on purpose"].message == "1 of what sglang demands: flashinfer-python"
+    assert on_cpu["what sglang demands"].message == "1 installed as it demands"
+    on_gpu = await whole(INSTALLED, "cuda")
+    missing = on_gpu["Flashinfer_Python as sglang demands"]
+    assert missing.outcome is Outcome.FAILED
+    assert missing.message == "demanded Flashinfer_Python[cu13]==0.7.2, installed none"
+    chosen = await whole(INSTALLED, "cuda", left_out=("flashinfer_python",))
+    assert chosen["left out on purpose"].outcome is Outcome.SKIPPED
+    without_torch = await whole(listing(distributions=packages()[:1]))
+    assert without_torch["torch as sglang demands"].outcome is Outcome.FAILED
+
+
+@pytest.mark.parametrize(("driver", "outcome"), [("", "SKIPPED"), ("580.95", "FAILED")])
+async def test_a_server_that_tells_no_device_is_judged_by_its_driver(
+    driver: str, outcome: str
+) -> None:
+    """A server of another front end fails on a CPU, or passes without kernels on a GPU."""
+    cases = await whole(listing(driver=driver), "")
+    names = ("left out on purpose", "Flashinfer_Python as sglang demands")
+    assert [cases[name].outcome for name in names if name in cases] == [outcome]
+
+
+async def test_an_expected_version_outweighs_a_demand() -> None:
+    """Whoever takes a newer torch on purpose can't say so."""
+    newer = listing(distributions=packages(torch="2.12.0"))
+    assert (await whole(newer))["torch as sglang demands"].outcome is Outcome.FAILED
+    assert "torch as sglang demands" not in await whole(newer, versions={"torch": "2.12.0"})
+
+
+async def test_an_old_inventory_is_held_against_the_same_sglang_installed_here() -> None:
+    """What an earlier release listed passes however old it is, or can't be read any more."""
+    old = Installed.of_versions({"sglang": version("sglang"), "python": "3.11.7", "torch": "1.0"})
+    assert (await whole(old))["torch as sglang demands"].outcome is Outcome.FAILED
+    unknown = Installed.of_versions({"sglang": "0.1.0", "torch": "1.0"})
+    assert (await whole(unknown))["what sglang demands"].outcome is Outcome.SKIPPED
+
+
+@pytest.mark.parametrize(
+    ("installed", "told", "revision", "case", "message"),
+    [
+        (
+            "0.5.23",
+            {"code_version": "0.5.22"},
+            "",
+            "sglang's code as installed",
+            "installed 0.5.23, its code says 0.5.22",
+        ),
+        (
+            "0.5.24.dev3",
+            {},
+            "",
+            "sglang is a release",
+            "0.5.24.dev3 is a development build; --expect sglang=0.5.24.dev3 allows it",
+        ),
+        (
+            "0.5.23",
+            {"commits": {"_version.py": "g1234567"}},
+            "abcdef0123456789",
+            "sglang's commit",
+            "they differ: label abcdef0123456789, _version.py 1234567",
+        ),
+        (
+            "0.5.24.dev3+gabcdef0",
+            {"commits": {"SGLANG_GIT_COMMIT": "1234567"}},
+            "",
+            "sglang's commit",
+            "they differ: SGLANG_GIT_COMMIT 1234567, version abcdef0",
+        ),
+        (
+            "0.5.23",
+            {"commands": {"sglang": False}},
+            "",
+            "bin/sglang is there",
+            "it is missing, and `sglang serve` is how SGLang asks to be started",
+        ),
+    ],
+)
+async def test_an_installation_that_does_not_agree_with_itself_fails(
+    installed: str, told: dict[str, Any], revision: str, case: str, message: str
+) -> None:
+    """Another code is served than label, metadata or tag say, and nobody is told."""
+    found = listing(distributions=packages(sglang=installed), sglang=told)
+    cases = await whole(found, revision=revision)
+    assert (cases[case].outcome, cases[case].message) == (Outcome.FAILED, message)
+
+
+@pytest.mark.parametrize(
+    ("commits", "revision", "outcome"),
+    [
+        ({"_version.py": "g1234567"}, "1234567890abcdef", "PASSED"),
+        ({}, "1234567890abcdef", "SKIPPED"),
+        ({"_version.py": "g1234567"}, "main", "SKIPPED"),
+        ({"SGLANG_GIT_COMMIT": "N/A", "_version.py": "g1234567"}, "", None),
+    ],
+)
+async def test_a_commit_is_compared_as_far_as_it_is_told(
+    commits: dict[str, str], revision: str, outcome: str | None
+) -> None:
+    """A short form of the same commit fails, or a name that is no commit does."""
+    cases = await whole(listing(sglang={"commits": commits}), revision=revision)
+    assert (cases["sglang's commit"].outcome if "sglang's commit" in cases else None) == outcome
+
+
+async def test_a_development_build_that_is_asked_for_passes() -> None:
+    """Whoever serves a nightly build on purpose can't say so."""
+    dev = listing(distributions=packages(sglang="0.5.24.dev3"))
+    cases = await whole(dev, versions={"sglang": "0.5.24.dev3"})
+    assert cases["sglang is a release"].outcome is Outcome.PASSED
+
+
+def test_what_is_left_out_on_a_cpu_is_what_our_environments_leave_out() -> None:
+    """A package that our locks leave out is missing, or one that they hold may be."""
+    lines = (ROOT / "requirements/cpu-overrides.txt").read_text().splitlines()
+    names = {Requirement(line).name for line in lines if line and not line.startswith("#")}
+    assert names == LEFT_OUT_ON_A_CPU
+
+
+async def test_this_environment_is_what_sglang_demands() -> None:
+    """The environment of `make ci` fails its own check."""
+    here = Installed.model_validate(installed(sizes=False))
+    cases = await whole(here)
+    failed = [case for case in cases.values() if case.outcome is Outcome.FAILED]
+    assert failed == []
+    assert set(cases) >= {"what sglang demands", "left out on purpose", "bin/sglang is there"}
