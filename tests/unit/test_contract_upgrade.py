@@ -62,16 +62,16 @@ def test_flags_that_nobody_could_list_are_not_kept() -> None:
     assert case.outcome is Outcome.INCONCLUSIVE
 
 
-OUT = [[1, 2, 3]] * len(greedy.PROMPTS)
+OUT: greedy.Outputs = [(1, 2, 3)] * len(greedy.PROMPTS)
 
 
 @pytest.mark.parametrize(
     ("new", "again", "outcome", "message"),
     [
         (OUT, OUT, Outcome.PASSED, "12 of 12 outputs identical"),
-        ([[1, 2, 3], [1, 9, 3], *OUT[2:]], OUT, Outcome.INCONCLUSIVE, "number 2 after 'Q: What"),
-        ([[1], *OUT[1:]], OUT, Outcome.INCONCLUSIVE, "11 of 12 outputs identical"),
-        ([[9]] * 12, [[8]] * 12, Outcome.INCONCLUSIVE, "the old server's own differ too"),
+        ([(1, 2, 3), (1, 9, 3), *OUT[2:]], OUT, Outcome.INCONCLUSIVE, "number 2 after 'Q: What"),
+        ([(1,), *OUT[1:]], OUT, Outcome.INCONCLUSIVE, "11 of 12 outputs identical"),
+        ([(9,)] * 12, [(8,)] * 12, Outcome.INCONCLUSIVE, "the old server's own differ too"),
     ],
     ids=["same", "one token", "shorter", "unsteady"],
 )
@@ -160,7 +160,7 @@ def test_greedy_outputs_are_asked_of_the_server() -> None:
         async with exchanging("http://x:1", transport=server.transport) as exchange:
             return await greedy.outputs(exchange)
 
-    assert anyio.run(ask) == [[1, 2]] * len(greedy.PROMPTS)
+    assert anyio.run(ask) == [(1, 2)] * len(greedy.PROMPTS)
     server.pages["/generate"] = (200, {"text": "a"})
     with pytest.raises(SglangCiError, match="without output_ids"):
         anyio.run(ask)
