@@ -84,7 +84,10 @@ def upgrade(
     flags: Flags = None,
     dashboard: Annotated[
         list[Path] | None,
-        typer.Option(help="A Grafana dashboard (.json), or PromQL expressions, one a line."),
+        typer.Option(
+            help="A Grafana dashboard (.json), rules of Prometheus (.yaml), or PromQL expressions, "
+            "one a line. May be repeated."
+        ),
     ] = None,
     keep: Annotated[bool, typer.Option(help="Keep both environments for the next time.")] = True,  # noqa: FBT002
     performance: Annotated[
@@ -100,14 +103,15 @@ def upgrade(
 ) -> None:
     """Try another SGLang version with your flags and dashboards, and say what breaks."""
     from ci import engines
-    from ci.upgrade import dashboards, speed
+    from ci.boards.read import read
+    from ci.upgrade import speed
     from ci.upgrade.run import Upgrade
 
     given = listed("server.flags", flags)
     given |= {} if performance is None else {"upgrade.performance": str(performance).lower()}
     at = effective(config, settings, given).settings
     engines.only_sglang(at.engine.profile, "upgrade")
-    boards = tuple(dashboards.read(path) for path in dashboard or ())
+    boards = tuple(read(path) for path in dashboard or ())
     contest, installer = speed.contest(at, os.environ), _installer(at)
     try:
         asked = Upgrade((old, new), at, boards, installer, contest)

@@ -7,11 +7,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
-from typing import Any, Protocol
+from typing import Any
 
 from ci.contract.compare import Change, Compared
 from ci.contract.rules import SETS, Kind
 from ci.report.model import Case
+from ci.settings.contract import AcceptedChange
 from ci.verdict import Outcome
 
 MOST_CASES = 50
@@ -19,36 +20,21 @@ MOST_CASES = 50
 SHORT = 80
 
 
-class Accepted(Protocol):
-    """A change that is accepted for a while, as the settings say it."""
-
-    @property
-    def item(self) -> str:
-        """Pattern of the change's name."""
-
-    @property
-    def until(self) -> date:
-        """The last day on which it is accepted."""
-
-    @property
-    def reason(self) -> str:
-        """Why it is accepted."""
-
-
 @dataclass(frozen=True)
 class Allowance:
-    """What is accepted, on a given day."""
+    """What is accepted, on a given day.
 
-    rules: tuple[Accepted, ...] = ()
+    Args:
+        rules: The accepted changes, each until its last day.
+        today: The day, UTC.
+    """
+
+    rules: tuple[AcceptedChange, ...] = ()
     today: date = date.min
 
-    def of(self, change: Change) -> Accepted | None:
-        """Return the rule that speaks of a change, one in force before one that has expired."""
-        found = [
-            rule
-            for rule in self.rules
-            if any(fnmatchcase(name, rule.item) for name in names_of(change))
-        ]
+    def of(self, change: Change) -> AcceptedChange | None:
+        """Return the rule that speaks of a change: of several the one that ends last."""
+        found = [rule for rule in self.rules if _speaks(rule, change)]
         return max(found, key=lambda rule: rule.until, default=None)
 
     def accepts(self, change: Change) -> bool:
@@ -56,18 +42,22 @@ class Allowance:
         rule = self.of(change)
         return rule is not None and self.today <= rule.until
 
-    def unused(self, compared: Iterable[Compared]) -> list[Accepted]:
+    def words(self, change: Change) -> str:
+        """Return until when and why a change is, or was, accepted; empty where no rule names it."""
+        rule = self.of(change)
+        only = "" if self.accepts(change) else "only "
+        return f"accepted {only}until {rule.until} ({rule.reason})" if rule else ""
+
+    def unused(self, compared: Iterable[Compared]) -> list[AcceptedChange]:
         """Return the rules that no breach needed."""
         broken = [change for part in compared for change in part.of(Kind.BROKEN)]
-        names = [name for change in broken for name in names_of(change)]
-        return [
-            rule for rule in self.rules if not any(fnmatchcase(name, rule.item) for name in names)
-        ]
+        return [rule for rule in self.rules if not any(_speaks(rule, one) for one in broken)]
 
 
-def names_of(change: Change) -> tuple[str, str]:
-    """Return the names by which a rule may speak of a change: the facet's, and the item's."""
-    return change.id, f"{change.part} {change.item}"
+def _speaks(rule: AcceptedChange, change: Change) -> bool:
+    """Return whether a rule names a change: by its facet's name, or by its item's."""
+    names = (change.id, f"{change.part} {change.item}")
+    return any(fnmatchcase(name, rule.item) for name in names)
 
 
 def cases(compared: Iterable[Compared], allowance: Allowance) -> Iterator[Case]:
@@ -84,9 +74,8 @@ def cases(compared: Iterable[Compared], allowance: Allowance) -> Iterator[Case]:
 def _of_part(part: Compared, allowance: Allowance) -> Iterator[Case]:
     broken = part.of(Kind.BROKEN)
     for change in broken[:MOST_CASES]:
-        yield _case(change, allowance.of(change), allowance.today)
-    further = broken[MOST_CASES:]
-    judged = [_case(change, allowance.of(change), allowance.today) for change in further]
+        yield _case(change, allowance)
+    judged = [_case(change, allowance) for change in broken[MOST_CASES:]]
     worst = [case for case in judged if case.outcome is Outcome.FAILED]
     if worst:
         yield Case(
@@ -107,15 +96,13 @@ def _of_part(part: Compared, allowance: Allowance) -> Iterator[Case]:
         )
 
 
-def _case(change: Change, rule: Accepted | None, today: date) -> Case:
-    message, outcome = told(change), Outcome.FAILED
-    if rule is not None:
-        in_force = today <= rule.until
-        outcome = Outcome.PASSED if in_force else Outcome.FAILED
-        only = "" if in_force else "only "
-        message = f"accepted {only}until {rule.until} ({rule.reason}): {message}"
-    details = f"baseline: {_text(change.before)}\ncandidate: {_text(change.after)}"
-    return Case(name=change.id, outcome=outcome, message=message, details=details)
+def _case(change: Change, allowance: Allowance) -> Case:
+    return Case(
+        name=change.id,
+        outcome=Outcome.PASSED if allowance.accepts(change) else Outcome.FAILED,
+        message=": ".join(filter(None, (allowance.words(change), told(change)))),
+        details=f"baseline: {_text(change.before)}\ncandidate: {_text(change.after)}",
+    )
 
 
 def told(change: Change) -> str:

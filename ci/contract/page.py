@@ -83,15 +83,12 @@ def section(part: Compared, allowance: Allowance) -> Iterator[str]:
 
 
 def _broken(change: Change, allowance: Allowance) -> str:
-    rule = allowance.of(change)
-    words = [f"accepted until {rule.until}: {rule.reason}"] if rule is not None else []
-    words += [told(change)] if change.facet in SETS else []
-    words += [change.hint] if change.hint else []
+    words = (allowance.words(change), told(change) if change.facet in SETS else "", change.hint)
     name = f"`{change.item}` {change.facet}".strip()
     missing = "null" if change.facet else "none"
     sides = (change.before, change.after)
     before, after = (missing if each is None else cell(_shown(each)) for each in sides)
-    return f"| {name} | {before} | {after} | {cell('; '.join(words))} |"
+    return f"| {name} | {before} | {after} | {cell('; '.join(filter(None, words)))} |"
 
 
 def most(lines: list[str]) -> Iterator[str]:

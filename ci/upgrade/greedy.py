@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 
 from ci.errors import BadAnswer
+from ci.gate.outputs import Agreement
 from ci.report.model import Case
 from ci.server.exchange import Exchange
 from ci.verdict import Outcome
 
 TOKENS = 32
-OK = 200
 PROMPTS = (
     "The capital of France is",
     "Q: What is 17 plus 25?\nA:",
@@ -28,7 +27,7 @@ PROMPTS = (
 )
 """Short ones of several kinds; what they continue as differs between models, not between runs."""
 
-Outputs = list[list[int]]
+Outputs = list[tuple[int, ...]]
 
 
 async def outputs(exchange: Exchange) -> Outputs:
@@ -37,14 +36,14 @@ async def outputs(exchange: Exchange) -> Outputs:
     Raises:
         BadAnswer: An answer isn't one of a generation.
     """
-    found = []
+    found: Outputs = []
     for prompt in PROMPTS:
         parameters = {"max_new_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
         answer = await exchange.ask(
             "POST", "/generate", {"text": prompt, "sampling_params": parameters}
         )
         try:
-            found.append([int(token) for token in json.loads(answer.body)["output_ids"]])
+            found.append(tuple(map(int, json.loads(answer.body)["output_ids"])))
         except (ValueError, KeyError, TypeError) as error:
             problem = f"HTTP {answer.status} without output_ids"
             url = f"{exchange.url}/generate"
@@ -52,51 +51,26 @@ async def outputs(exchange: Exchange) -> Outputs:
     return found
 
 
-@dataclass(frozen=True)
-class Agreement:
-    """How alike two sets of outputs are.
-
-    Args:
-        identical: How many prompts have the same output.
-        prompts: How many there are.
-        first: Earliest place of a different token, from 0; None where there is none.
-        prompt: The prompt where that is.
-    """
-
-    identical: int
-    prompts: int
-    first: int | None = None
-    prompt: str = ""
-
-    def __str__(self) -> str:
-        """Say it in one line."""
-        told = f"{self.identical} of {self.prompts} outputs identical"
-        if self.first is None:
-            return told
-        return f"{told}; first different token: number {self.first + 1} after {self.prompt!r}"
-
-
 def agreement(ours: Outputs, theirs: Outputs) -> Agreement:
     """Return how alike two servers' outputs for `PROMPTS` are."""
-    places = [_divergence(one, other) for one, other in zip(ours, theirs, strict=True)]
-    apart = [(place, PROMPTS[at]) for at, place in enumerate(places) if place is not None]
-    first, prompt = min(apart, default=(None, ""))
-    return Agreement(len(places) - len(apart), len(places), first, prompt)
+    return Agreement().with_block(0, ours, theirs)
 
 
-def _divergence(one: list[int], other: list[int]) -> int | None:
-    if one == other:
-        return None
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((at for at, (a, b) in pairs if a != b), min(len(one), len(other)))
+def told(found: Agreement) -> str:
+    """Say in one line how alike outputs are, and where they part first."""
+    alike = f"{found.identical} of {found.compared} outputs identical"
+    if found.first is None:
+        return alike
+    place, prompt = found.first.position + 1, PROMPTS[found.first.request]
+    return f"{alike}; first different token: number {place} after {prompt!r}"
 
 
 def case(seen: tuple[Outputs, Outputs], again: Outputs) -> Case:
     """Return the case of two servers.
 
     A new version may well choose another token where two are nearly as likely. That is no
-    fault by itself and can't be judged here: it is INCONCLUSIVE. Nor does it tell anything
-    where the old server doesn't agree with itself.
+    fault by itself and can't be judged here: it is INCONCLUSIVE. The message says so too where
+    the old server doesn't even agree with itself.
 
     Args:
         seen: The old server's outputs and the new one's.
@@ -104,8 +78,10 @@ def case(seen: tuple[Outputs, Outputs], again: Outputs) -> Case:
     """
     itself, found = agreement(seen[0], again), agreement(*seen)
     if found.first is None:
-        return Case(name="greedy outputs", outcome=Outcome.PASSED, message=str(found))
-    told = f"{found}: whether the new ones are as good needs an evaluation"
+        return Case(name="greedy outputs", outcome=Outcome.PASSED, message=told(found))
+    why = "whether the new ones are as good needs an evaluation"
     if itself.first is not None:
-        told = f"{found}; but the old server's own differ too: {itself}"
-    return Case(name="greedy outputs", outcome=Outcome.INCONCLUSIVE, message=told)
+        why = f"but the old server's own differ too: {told(itself)}"
+    return Case(
+        name="greedy outputs", outcome=Outcome.INCONCLUSIVE, message=f"{told(found)}; {why}"
+    )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from ci.boards.judge import cases as board_cases
+from ci.boards.model import Board
 from ci.boot.model_files import resolve
 from ci.contract.check import cases as contract_cases
 from ci.contract.compare import Compared, compare
@@ -18,8 +20,7 @@ from ci.report.model import Case, Report
 from ci.report.progress import Progress
 from ci.settings import Settings
 from ci.stages import StageResult, Stages, Tell
-from ci.upgrade import dashboards, flags, greedy, speed
-from ci.upgrade.dashboards import Board
+from ci.upgrade import flags, greedy, speed
 from ci.upgrade.environments import Installer
 from ci.upgrade.page import PAGE, Findings, page
 from ci.upgrade.side import Side
@@ -35,7 +36,7 @@ class Upgrade:
     Args:
         versions: The old version and the new one.
         settings: The user's settings: model, flags, budgets, accepted changes.
-        boards: The user's dashboards.
+        boards: The user's dashboards, and the rules that they stand on.
         installer: What installs both.
         contest: How their speed is compared; not at all where None.
     """
@@ -76,8 +77,7 @@ class Upgrade:
         found["your flags"] = list(flags.cases(words, _part(old, "flags"), _part(new, "flags")))
         if self.boards:
             sides = (_part(old, "metrics"), _part(new, "metrics"))
-            cases = (dashboards.cases(board, *sides) for board in self.boards)
-            found["your dashboards"] = [case for each in cases for case in each]
+            found["your dashboards"] = list(board_cases(self.boards, *sides))
         allowance = allowance_of(self.settings.contract)
         others = [part for part in self._compared(old, new) if part.name != "flags"]
         found["contract"] = list(contract_cases(others, allowance)) or [_nothing()]

@@ -180,6 +180,10 @@ def test_accepted_changes(name: str) -> None:
     assert bool(allowance.unused(found)) == (name == "another")
     text = page(flags(), flags(default=2), found, allowance)
     assert "| `--tensor-parallel-size` default | 1 | 2 |" in text
+    assert ("accepted until 2026-" in text, "accepted only until 2026-" in text) == (
+        outcome is Outcome.PASSED,
+        name == "expired",
+    )
 
 
 def test_no_breach_is_lost_in_a_long_list() -> None:

@@ -1,11 +1,9 @@
-"""The upgrade advisor's judgements: the user's flags, dashboards, outputs, and the installer."""
+"""The upgrade advisor's judgements: the user's flags, outputs, and the installer."""
 
 from __future__ import annotations
 
-import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
@@ -17,7 +15,7 @@ from ci.contract.model import Part
 from ci.errors import SglangCiError, UsageError
 from ci.report.model import Case, Check, Report, now
 from ci.server.exchange import exchanging
-from ci.upgrade import dashboards, flags, greedy, page
+from ci.upgrade import flags, greedy, page
 from ci.upgrade.environments import COMPLETE, Installer, NotInstallable
 from ci.upgrade.side import Side
 from ci.verdict import Outcome
@@ -64,70 +62,16 @@ def test_flags_that_nobody_could_list_are_not_kept() -> None:
     assert case.outcome is Outcome.INCONCLUSIVE
 
 
-def metric(name: str, kind: str = "gauge", labels: tuple[str, ...] = ("model",)) -> dict[str, Any]:
-    """Return a metric's item."""
-    other = {"name for Prometheus 2.42": name.replace(":", "_"), "name for Prometheus 3": name}
-    return {name: {"type": kind, "labels": [*labels], "state": "at once", **other}}
-
-
-BEFORE = Part(
-    items=metric("sglang:num_running") | metric("sglang:ttft_seconds", "histogram")
-    | metric("sglang:usage", labels=("model", "rank"))
-)  # fmt: skip
-AFTER = Part(
-    items=metric("sglang:num_running_reqs") | metric("sglang:ttft_seconds", "histogram")
-    | metric("sglang:usage")
-)  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("query", "name", "outcome", "message"),
-    [
-        (
-            "sum(sglang:num_running)",
-            "sglang:num_running",
-            Outcome.FAILED,
-            "sglang:num_running_reqs",
-        ),
-        ("sum(sglang_num_running)", "sglang_num_running", Outcome.FAILED, "gone"),
-        ("rate(sglang:ttft_seconds_bucket[5m])", "sglang:ttft_seconds_bucket", Outcome.PASSED, ""),
-        ('sglang:usage{rank="0"}', "sglang:usage", Outcome.FAILED, "without the label rank"),
-        ('sglang:usage{model=~"a{}"}', "sglang:usage", Outcome.PASSED, ""),
-        ("sglang:odd", "sglang:odd", Outcome.INCONCLUSIVE, "neither version"),
-        ("up", "", Outcome.SKIPPED, "no metric of SGLang's"),
-    ],
-)
-def test_dashboards(query: str, name: str, outcome: Outcome, message: str) -> None:
-    """A panel is empty after the upgrade, and the advisor says that all is well."""
-    (case,) = dashboards.cases(dashboards.Board("b", (query,)), BEFORE, AFTER)
-    assert case.name == (f"b: {name}" if name else "b")
-    assert case.outcome is outcome
-    assert message in case.message
-
-
-def test_dashboards_are_read(tmp_path: Path) -> None:
-    """A panel deep in a Grafana file is overlooked, or a file of no use counts as fine."""
-    board = {"panels": [{"panels": [{"targets": [{"expr": "a"}]}]}], "q": {"query": {"query": "b"}}}
-    (tmp_path / "b.json").write_text(json.dumps(board))
-    assert dashboards.read(tmp_path / "b.json").queries == ("a", "b")
-    (tmp_path / "b.promql").write_text("# alerts\nup == 0\n\n")
-    assert dashboards.read(tmp_path / "b.promql").queries == ("up == 0",)
-    (tmp_path / "empty.json").write_text("{}")
-    for name in ("empty.json", "missing.json"):
-        with pytest.raises(UsageError, match="no dashboard"):
-            dashboards.read(tmp_path / name)
-
-
-OUT = [[1, 2, 3]] * len(greedy.PROMPTS)
+OUT: greedy.Outputs = [(1, 2, 3)] * len(greedy.PROMPTS)
 
 
 @pytest.mark.parametrize(
     ("new", "again", "outcome", "message"),
     [
         (OUT, OUT, Outcome.PASSED, "12 of 12 outputs identical"),
-        ([[1, 2, 3], [1, 9, 3], *OUT[2:]], OUT, Outcome.INCONCLUSIVE, "number 2 after 'Q: What"),
-        ([[1], *OUT[1:]], OUT, Outcome.INCONCLUSIVE, "11 of 12 outputs identical"),
-        ([[9]] * 12, [[8]] * 12, Outcome.INCONCLUSIVE, "the old server's own differ too"),
+        ([(1, 2, 3), (1, 9, 3), *OUT[2:]], OUT, Outcome.INCONCLUSIVE, "number 2 after 'Q: What"),
+        ([(1,), *OUT[1:]], OUT, Outcome.INCONCLUSIVE, "11 of 12 outputs identical"),
+        ([(9,)] * 12, [(8,)] * 12, Outcome.INCONCLUSIVE, "the old server's own differ too"),
     ],
     ids=["same", "one token", "shorter", "unsteady"],
 )
@@ -216,7 +160,7 @@ def test_greedy_outputs_are_asked_of_the_server() -> None:
         async with exchanging("http://x:1", transport=server.transport) as exchange:
             return await greedy.outputs(exchange)
 
-    assert anyio.run(ask) == [[1, 2]] * len(greedy.PROMPTS)
+    assert anyio.run(ask) == [(1, 2)] * len(greedy.PROMPTS)
     server.pages["/generate"] = (200, {"text": "a"})
     with pytest.raises(SglangCiError, match="without output_ids"):
         anyio.run(ask)

@@ -20,7 +20,7 @@ LAYERS = (
     {"engines", "image"},
     {"boot"},
     {"versions", "smoke", "health", "bench", "contract", "fuzz", "release", "trend"},
-    {"cases", "gate"},
+    {"cases", "gate", "boards"},
     {"startup"},
     {"graph"},
     {"upgrade"},

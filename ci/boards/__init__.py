@@ -1,0 +1,1 @@
+"""What dashboards, rules and scalers ask of the metrics, and whether a new version still has it."""
