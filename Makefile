@@ -39,7 +39,7 @@ lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck launch.sh .ci/run requirements/*.sh examples/command/prove
+	$(BIN)/shellcheck launch.sh .ci/run .ci/dagger requirements/*.sh examples/command/prove
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/actionlint
 
