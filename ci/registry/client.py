@@ -17,6 +17,7 @@ from threading import Event
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
 
 from ci.errors import ConflictingWrite, UsageError
+from ci.extras import install
 from ci.registry.access import Access
 from ci.registry.exchange import DONE, PERHAPS, Answer, Ask, Content
 from ci.registry.oci import EMPTY, EMPTY_CONTENT, MANIFESTS, Descriptor, Manifest, digest_of
@@ -233,6 +234,6 @@ def _transport(reference: Reference, access: Access) -> Transport:
     try:
         from ci.registry.transport import Transport
     except ModuleNotFoundError as error:
-        problem = f"{error.name} isn't installed: pip install 'sglang-ci[release]'"
+        problem = f"{error.name} isn't installed: {install('release')}"
         raise UsageError(problem) from error
     return Transport(reference, access)
