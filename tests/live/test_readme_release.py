@@ -37,7 +37,7 @@ def report_into(folder: Path) -> None:
 
 def installed_into(folder: Path) -> Path:
     """Write what is installed beside this test, as an image's own listing would say it."""
-    script = ROOT / "ci" / "release" / "evidence" / "installed.py"
+    script = ROOT / "ci" / "image" / "installed.py"
     listed = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
     (folder / "installed.json").write_text(listed.stdout)
     return folder / "installed.json"
