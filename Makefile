@@ -1,27 +1,31 @@
 # Everything here works on a Debian machine with python3, git and make: each target installs
 # what it needs into .tools and .venv first (requirements/install.sh), and does so once.
 #
-#   make ci      prove a real SGLang server on this machine; ARGS="..." go to `sglang-ci ci`
+#   make ci      prove a real SGLang server on this machine; ARGS="..." go to `sglang-ci ci`,
+#                which is a command of your shell after `source .venv/bin/activate`
 #   make test    lint, types and all tests; ARGS="..." go to pytest
 #   make prove   the tests that are left out of make test for their time: whole pipelines, rare faults
 #   make lint    lint and types alone
-#   make server  the environment of `make ci` alone; `make dev` that of `make test`
+#   make server  the environment of `make ci` alone, with all that `sglang-ci` can do there
+#   make dev     the environment of `make test` alone
 #   make locks   pin anew; UPGRADE=--upgrade takes newer versions
 #   make pins    hold the base images to their tags' present digests; ARGS=--check only looks
+#   make pictures  draw those of the README anew: the graph, and the last report in a browser
 #   make boot    measure the start of this environment against the plain one
 #   make clean   remove what these targets installed
 
 .DEFAULT_GOAL := ci
-.PHONY: ci test prove lint server dev uv locks pins boot clean
+.PHONY: ci test prove lint server dev uv locks pictures pins boot clean
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
 BIN := .venv/bin
 UV := .tools/bin/uv
+COMMAND := sglang-ci is a command of your shell after: source $(BIN)/activate
 LOCK = $(UV) pip compile --quiet --universal --generate-hashes --python-version 3.11 \
 	--custom-compile-command "make locks" $(UPGRADE)
 
 ci: server
-	$(BIN)/sglang-ci ci $(ARGS)
+	$(BIN)/sglang-ci ci $(ARGS); code=$$?; echo '$(COMMAND)'; exit $$code
 
 # Unit tests wait for processes more than they compute; the other tiers share a server and an engine.
 test: lint
@@ -39,7 +43,7 @@ lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck launch.sh .ci/run requirements/*.sh examples/command/prove
+	$(BIN)/shellcheck launch.sh .ci/run .ci/dagger requirements/*.sh examples/command/prove
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/actionlint
 
@@ -59,6 +63,9 @@ locks: uv
 	$(LOCK) pyproject.toml --extra fuzz -c requirements/dev.txt -o requirements/fuzz.txt
 	$(LOCK) pyproject.toml requirements/dagger.in -c requirements/dev.txt \
 		--no-emit-package dagger-io -o requirements.lock
+
+pictures: server
+	$(BIN)/python -m docs.pictures.make report
 
 pins: dev
 	$(BIN)/python -m requirements.pins $(ARGS)

@@ -4,7 +4,8 @@
 #     requirements/install.sh uv|server|dev
 #
 #   uv      .tools/bin/uv, of the version and hashes in uv.txt
-#   server  .venv with server.txt and this project (editable), byte-compiled for a server
+#   server  .venv with SGLang and this project (editable), byte-compiled for a server, and the
+#           packages of its commands `release` and `fuzz`
 #   dev     the same .venv with dev.txt on top
 #
 # Needs a python3 of any version. What is installed already is left alone. Packages come
@@ -63,10 +64,12 @@ done_before() {
 
 install_server() {
     done_before .venv/.server requirements/*.sh requirements/uv.txt requirements/build.txt \
-        requirements/server.txt requirements/compile.py pyproject.toml && return
+        requirements/server.txt requirements/release.txt requirements/fuzz.txt \
+        requirements/compile.py pyproject.toml && return
     "$python" -c '' 2>/dev/null || "$uv" venv --quiet --clear --python "$(choose_python)" .venv
     rm -f .venv/.dev
-    "$uv" pip sync --python "$python" --require-hashes requirements/server.txt
+    "$uv" pip sync --python "$python" --require-hashes \
+        requirements/server.txt requirements/release.txt requirements/fuzz.txt
     "$uv" pip install --python "$python" --no-deps --build-constraints requirements/build.txt --editable .
     "$python" requirements/compile.py
     echo "$sum" >.venv/.server

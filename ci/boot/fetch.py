@@ -23,7 +23,9 @@ def main(name: str, revision: str) -> int:
         from huggingface_hub import constants, snapshot_download
         from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
     except ImportError:
-        return _fail("huggingface_hub is not installed: pip install 'sglang-ci[hub]'")
+        from ci.extras import install
+
+        return _fail(f"huggingface_hub is not installed: {install('hub')}")
     try:
         print(snapshot_download(name, revision=revision, local_files_only=True))  # noqa: T201
     except LocalEntryNotFoundError:

@@ -11,6 +11,7 @@ from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed
 from ci.commands.outcome import one_stage
 from ci.commands.server import Url
 from ci.errors import UsageError
+from ci.extras import install
 
 if TYPE_CHECKING:
     from ci.stages import StageResult, Stages, Tell
@@ -33,7 +34,7 @@ def fuzz(
     from ci.fuzz.stage import NAME, Fuzzing
 
     if find_spec("schemathesis") is None:
-        raise UsageError("fuzz needs Schemathesis: install sglang-ci[fuzz]")
+        raise UsageError(f"schemathesis isn't installed: {install('fuzz')}")
     at = effective(config, settings, listed("fuzz.include", operation)).settings
     engines.only_sglang(at.engine.profile, "fuzz")
 

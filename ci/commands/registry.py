@@ -12,6 +12,7 @@ import typer
 
 from ci.commands.options import effective
 from ci.errors import UsageError
+from ci.extras import install
 from ci.report.model import now
 
 if TYPE_CHECKING:
@@ -49,4 +50,4 @@ def needs_extra() -> None:
     """
     missing = [name for name in ("oras", "cryptography") if find_spec(name) is None]
     if missing:
-        raise UsageError(f"{', '.join(missing)} missing: pip install 'sglang-ci[release]'")
+        raise UsageError(f"{', '.join(missing)} not installed: {install('release')}")

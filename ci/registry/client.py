@@ -15,6 +15,7 @@ from threading import Event
 from typing import TYPE_CHECKING, BinaryIO, Self
 
 from ci.errors import UsageError
+from ci.extras import install
 from ci.registry.access import Access
 from ci.registry.exchange import DONE, PERHAPS, Ask, Content
 from ci.registry.manifests import Manifests, Unchecked
@@ -172,6 +173,6 @@ def _transport(reference: Reference, access: Access) -> Transport:
     try:
         from ci.registry.transport import Transport
     except ModuleNotFoundError as error:
-        problem = f"{error.name} isn't installed: pip install 'sglang-ci[release]'"
+        problem = f"{error.name} isn't installed: {install('release')}"
         raise UsageError(problem) from error
     return Transport(reference, access)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from itertools import groupby
 
+from ci.extras import install
 from ci.report import html
 from ci.report.model import Figure, Plot, Series
 from ci.report.svg import Drawing, drawing
@@ -18,8 +19,7 @@ from ci.trend.history import History, Line
 _DAY = 86_400.0
 _MEGABYTE = 1e6
 _DOUBTFUL = "not believed"
-WITHOUT = "change points are not marked: pip install 'sglang-ci[trend]' looks for them"
-"""What is said where Apache Otava isn't installed."""
+WITHOUT = "change points are not marked: Apache Otava isn't installed where this was made"
 
 
 @dataclass(frozen=True)
@@ -103,7 +103,10 @@ def render(history: History, drawn: Sequence[Drawn], *, marked: bool) -> str:
     checks = [(name, list(some)) for name, some in groupby(drawn, lambda one: one.line.check)]
     template = html.environment("ci.trend").get_template("trend.html.j2")
     return template.render(
-        history=history, checks=checks, style=html.style(), hint="" if marked else WITHOUT
+        history=history,
+        checks=checks,
+        style=html.style(),
+        hint="" if marked else WITHOUT,
     )
 
 
@@ -117,4 +120,4 @@ def lines(history: History, drawn: Sequence[Drawn], *, marked: bool) -> Iterator
         yield from (f"  changed {change}" for change in one.changes)
     yield from (f"left out: {one_line(problem)}" for problem in history.unread)
     if not marked:
-        yield WITHOUT
+        yield f"{WITHOUT}; in an environment without SGLang: {install('trend')}"

@@ -2,7 +2,7 @@
 
 The runner is gitlab-ci-local with its shell executor: jobs get the variables that GitLab gives,
 and no container of their own, so that `image` and `services` are left out. What else differs
-from GitLab stands in `LOCAL` and in the fixtures: no GPU, and a registry of this host.
+from GitLab stands in `local` and in the fixtures: no GPU, and a registry of this host.
 """
 
 from __future__ import annotations
@@ -123,21 +123,33 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 def local(registry: str) -> dict[str, Any]:
-    """Return what differs here: no services, no GPU, and a registry that only this host sees."""
-    call = WRAPPER["publish"]["variables"]["CALL"]
-    return {
-        "variables": {"AS": f"{WRAPPER['variables']['AS']} --registry=tcp://{registry}"},
-        "pull-request": {"services": []},
-        "publish": {"variables": {"CALL": call.replace(" --gpu", "")}},
+    """Return what differs here: no containers, no GPU, and a registry that only this host sees."""
+    own: dict[str, Any] = {
+        name: {"script": [here(line, registry) for line in WRAPPER[name]["script"]]}
+        for name in ("publish", "promote-to-test", "promote-to-prod")
     }
+    return own | {"merge-request": {"services": [], "before_script": []}}
+
+
+def here(line: str, registry: str) -> str:
+    """Return a call that reaches the registry, and asks for no GPU."""
+    reached = f"--config=sglang-ci.toml --registry=tcp://{registry}"
+    return line.replace("--config=sglang-ci.toml", reached).replace(" --gpu", "")
 
 
 @pytest.mark.parametrize(
     ("source", "jobs"),
     [
-        ("merge_request_event", {"pull-request": "on_success"}),
+        ("merge_request_event", {"merge-request": "on_success"}),
         ("schedule", {"nightly": "on_success"}),
-        ("push", {"publish": "on_success", "test": "on_success", "prod": "manual"}),
+        (
+            "push",
+            {
+                "publish": "on_success",
+                "promote-to-test": "on_success",
+                "promote-to-prod": "manual",
+            },
+        ),
         ("web", {}),
     ],
 )
@@ -151,7 +163,7 @@ def test_jobs_of_each_event(project: Project, source: str, jobs: dict[str, str])
 
 def test_merge_request_is_proven(project: Project) -> None:
     """A merge request gets no verdict, or no report."""
-    ran = project.pipeline("merge_request_event", "pull-request")
+    ran = project.pipeline("merge_request_event", "merge-request")
     assert ran.returncode == 0, said(ran)
     assert "PASSED" in ran.stdout
     report = project.folder / "report"
@@ -162,7 +174,7 @@ def test_merge_request_is_proven(project: Project) -> None:
 
 def test_main_is_published_and_brought_to_prod(project: Project, tmp_path: Path) -> None:
     """What main holds doesn't reach the registry, or goes to prod without who let it."""
-    ran = project.pipeline("push", "--manual", "prod")
+    ran = project.pipeline("push", "--manual", "promote-to-prod")
     assert ran.returncode == 0, said(ran)
     assert PASSWORD not in ran.stdout + ran.stderr
     image = project.variables["IMAGE"]

@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from ci.errors import ServerFault, UsageError
+from ci.extras import install
 from ci.fuzz.answers import Sender, Sent
 from ci.fuzz.bodies import completed, limited, narrowed
 from ci.fuzz.drawn import Drawn, Kind
@@ -314,7 +315,7 @@ def test_without_schemathesis_the_command_says_what_to_install(
     """A user gets a traceback in place of one line."""
     monkeypatch.setattr("ci.commands.fuzz.find_spec", Mock(return_value=None))
     assert command("fuzz", "http://localhost:1") == 2
-    assert "install sglang-ci[fuzz]" in capsys.readouterr().err
+    assert install("fuzz") in capsys.readouterr().err
 
 
 def test_the_command_leaves_a_report(command: Command, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]
 LAYERS = (
     {"verdict"},
-    {"errors"},
+    {"errors", "extras"},
     {"concurrency", "settings", "report", "platform"},
     {"stages", "server", "registry"},
     {"engines", "image"},
@@ -34,6 +34,7 @@ FILES = sorted((ROOT / "ci").rglob("*.py"))
 LIGHT = {
     "ci/verdict.py": set[str](),
     "ci/errors.py": {"ci"},
+    "ci/extras.py": set[str](),
     "ci/platform/__init__.py": set[str](),
     "ci/platform/cpu.py": set[str](),
     "ci/platform/doors.py": set[str](),

@@ -11,6 +11,7 @@ import pytest
 from ci.boot import model_files
 from ci.boot.model_files import fetch, resolve
 from ci.errors import ModelUnavailable
+from ci.extras import install
 from ci.platform import TINY_MODEL
 from ci.settings import ModelSettings
 from tests.fakes.faulty import closed_port, listening, silent
@@ -121,7 +122,7 @@ async def test_a_hub_that_refuses(hub: Path, online: str, words: str) -> None:
 async def test_a_hub_client_that_is_not_installed(hub: Path) -> None:
     """A prober without the hub's client ends with a traceback."""
     (hub / "__init__.py").write_text("raise ImportError('not here')")
-    assert "huggingface_hub is not installed" in await refusal()
+    assert f"huggingface_hub is not installed: {install('hub')}" in await refusal()
 
 
 async def test_a_fetch_can_be_cancelled(hub: Path, tmp_path: Path) -> None:

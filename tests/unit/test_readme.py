@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 from collections import Counter
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from tests.readme import ROOT, readme, shown
 pytestmark = pytest.mark.unit
 
 
+@functools.cache
 def claimed() -> Counter[str]:
     """Return the beginnings of commands by which tests ask for them."""
     calls = [

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from ci.commands import registry
+from ci.extras import install
 from ci.report.write import load
 from ci.verdict import Outcome, Verdict
 from tests.fakes.layout import image, write_tar
@@ -224,6 +225,4 @@ def test_what_is_not_installed_is_named(at: Workplace, monkeypatch: pytest.Monke
     monkeypatch.setattr(registry, "find_spec", lambda _: None)
     for arguments in (("show", f"{at.reference}:v1"), ("key", "me")):
         found = at.run(*arguments, code=2)
-        assert found == (
-            "sglang-ci: oras, cryptography missing: pip install 'sglang-ci[release]'\n"
-        )
+        assert found == f"sglang-ci: oras, cryptography not installed: {install('release')}\n"

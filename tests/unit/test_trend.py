@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import random
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from ci.extras import install
 from ci.report.model import Case, Check, Figure, Report
 from ci.report.write import ReportFolder
 from ci.trend import changes, page
@@ -186,8 +188,8 @@ def test_without_otava_the_page_comes_all_the_same(
     """Without the extra there is no history at all, or nobody says what is missing."""
     monkeypatch.setattr(changes, "available", lambda: False)
     assert command("trend", str(keep(tmp_path / "kept", report(0, 1)))) == 0
-    assert "sglang-ci[trend]" in capsys.readouterr().out
-    assert "sglang-ci[trend]" in Path("trend.html").read_text()
+    assert install("trend") in capsys.readouterr().out
+    assert page.WITHOUT in html.unescape(Path("trend.html").read_text())
 
 
 def test_no_report_is_a_usage_error(command: Command, tmp_path: Path) -> None:

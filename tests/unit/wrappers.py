@@ -1,33 +1,30 @@
-"""The CI wrappers, read and run here.
-
-Their scripts run in a shell of their own, with a `dagger` that only writes down what it was
-asked, and with what each platform would put into the environment.
-"""
+"""The CI wrappers, read: what each step of each job runs, and the variables that it gets."""
 
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
+from ruamel import yaml
 
 ROOT = Path(__file__).parents[2]
 WORKFLOWS = {file.stem: file for file in sorted((ROOT / ".github" / "workflows").glob("*.yml"))}
+ACTIONS = {file.parent.name: file for file in sorted((ROOT / ".github").glob("actions/*/*.yml"))}
 GITLAB = ROOT / ".gitlab-ci.yml"
 JENKINS = ROOT / "Jenkinsfile"
+YAML = (*WORKFLOWS.values(), *ACTIONS.values(), GITLAB)
 VERSION: str = json.loads((ROOT / "dagger.json").read_text())["engineVersion"]
-HANG = 60.0
 
 IMAGE, COMMIT = "registry.example/team/model", "c0ffee"
 GIVEN = {
     "github.ref": "refs/heads/main",
+    "github.repository": "team/model",
+    "github.run_id": "7",
+    "github.server_url": "https://git.example",
     "github.sha": COMMIT,
     "github.token": "gh-token",
     "inputs.environment": "prod",
@@ -62,67 +59,24 @@ JENKINS_GIVES = {
     "IMAGE": IMAGE,
 }
 SECRET = {
-    "KEY": "/key",
     "REGISTRY_USERNAME": "robot",
     "REGISTRY_USR": "robot",
     "SIGNING_KEY": "/key",
 }
 """What GitLab and Jenkins give only to the jobs and stages that may have it."""
 
-DAGGER = """#!/bin/sh
-[ "$1" = version ] && exec echo "dagger $HAS (image://engine:$HAS) linux/amd64"
-printf '%s\\n' "$@" '' >> "$ASKED"
-case "$*" in
-*export*) mkdir -p report && echo summary > report/summary.md ;;
-*verdict*) exit "${VERDICT:-0}" ;;
-esac
-"""
-GH = '#!/bin/sh\nexec jq --raw-output "$4" "$APPROVALS"\n'
-CURL = '#!/bin/sh\necho \'echo "$DAGGER_VERSION" > "$INSTALLED"; mkdir -p "$BIN_DIR"\'\n'
-
 
 @dataclass(frozen=True)
-class Ran:
-    """What became of a script: the calls that it made, and how it ended."""
+class Script:
+    """What one step runs, and the variables that it gets."""
 
-    calls: tuple[tuple[str, ...], ...]
-    code: int
-    output: str
-    installed: str
-    """The version that it installed; empty where it installed none."""
+    text: str
+    environment: Mapping[str, str]
 
 
 def load(file: Path) -> Any:
     """Return what a YAML file says."""
-    return YAML(typ="safe", pure=True).load(file.read_text())
-
-
-def run(folder: Path, shell: str, script: str, environment: Mapping[str, str]) -> Ran:
-    """Run a script beside this project's `dagger.json`, with stand-ins for what it calls."""
-    stubs, asked, installed = folder / "bin", folder / "asked", folder / "installed"
-    stubs.mkdir(exist_ok=True)
-    for name, text in {"dagger": DAGGER, "gh": GH, "curl": CURL}.items():
-        (stubs / name).write_text(text)
-        (stubs / name).chmod(0o755)
-    shutil.copy(ROOT / "dagger.json", folder)
-    given = {
-        "APPROVALS": str(folder / "approvals.json"),
-        "ASKED": str(asked),
-        "GITHUB_ENV": str(folder / "github_env"),
-        "GITHUB_STEP_SUMMARY": str(folder / "step_summary"),
-        "HAS": VERSION,
-        "HOME": str(folder / "home"),
-        "INSTALLED": str(installed),
-        "PATH": f"{stubs}{os.pathsep}{os.environ['PATH']}",
-    }
-    ran = subprocess.run(
-        [shell, "-ec", script], cwd=folder, env=given | dict(environment),
-        capture_output=True, text=True, timeout=HANG, check=False,
-    )  # fmt: skip
-    blocks = asked.read_text().split("\n\n") if asked.exists() else []
-    calls = tuple(tuple(block.splitlines()) for block in blocks if block.strip())
-    version = installed.read_text().strip() if installed.exists() else ""
-    return Ran(calls, ran.returncode, ran.stdout + ran.stderr, version)
+    return yaml.YAML(typ="safe", pure=True).load(file.read_text())
 
 
 def filled(text: str) -> str:
@@ -136,70 +90,87 @@ def github_jobs() -> Iterator[tuple[str, str, dict[str, Any]]]:
         yield from ((workflow, name, job) for name, job in load(file)["jobs"].items())
 
 
-def github(folder: Path, workflow: str, job: str) -> Ran:
-    """Run a GitHub job's own scripts, one after the other."""
-    told = load(WORKFLOWS[workflow])["jobs"][job]
-    last = Ran((), 0, "", "")
-    for step in [step for step in told["steps"] if "run" in step]:
-        named = told.get("env", {}) | step.get("env", {})
+def github_steps(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """Yield a job's steps, and those of this project's own actions in their place."""
+    for step in job.get("steps", ()):
+        own = re.fullmatch(r"\./\.github/actions/(\w+)", step.get("uses", ""))
+        yield from load(ACTIONS[own[1]])["runs"]["steps"] if own else (step,)
+
+
+def github_scripts(job: dict[str, Any]) -> list[Script]:
+    """Return the scripts of a GitHub job."""
+    scripts = []
+    for step in [step for step in github_steps(job) if "run" in step]:
+        named = job.get("env", {}) | step.get("env", {})
         environment = {name: filled(value) for name, value in named.items()}
-        last = run(folder, "bash", filled(step["run"]), GITHUB_GIVES | environment)
-        if last.code:
-            break
-    return last
+        scripts.append(Script(filled(step["run"]), GITHUB_GIVES | environment))
+    return scripts
+
+
+def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `more` over it, as GitLab's `extends` does."""
+    both = {key: merged(base[key], more[key]) for key in base.keys() & more.keys()
+            if isinstance(base[key], dict) and isinstance(more[key], dict)}  # fmt: skip
+    return {**base, **more, **both}
+
+
+def extended(told: Mapping[str, Any], name: str) -> dict[str, Any]:
+    """Return a job of GitLab with what it extends."""
+    job, whole = told[name], {}
+    bases = job.get("extends", [])
+    for base in [bases] if isinstance(bases, str) else bases:
+        whole = merged(whole, extended(told, base))
+    return merged(whole, job)
 
 
 def gitlab_jobs() -> dict[str, dict[str, Any]]:
-    """Return GitLab's jobs by name, with what they inherit."""
+    """Return GitLab's jobs by name, with what they extend."""
     told = load(GITLAB)
-    own = {name: job for name, job in told.items() if name not in {"default", "variables"}}
     return {
-        name: job | {
-            "variables": told["variables"] | (base := own[job["extends"]]).get("variables", {})
-            | job.get("variables", {}),
-            "script": base["script"],
-            "artifacts": base.get("artifacts"),
-            "resource_group": base.get("resource_group"),
-        }
-        for name, job in own.items() if not name.startswith(".")
-    }  # fmt: skip
+        name: extended(told, name)
+        for name, job in told.items()
+        if isinstance(job, dict) and not name.startswith(".")
+    }
 
 
-def gitlab(folder: Path, job: str, **more: str) -> Ran:
-    """Run a GitLab job, its variables expanded as a runner does."""
-    told = gitlab_jobs()[job]
-    environment = GITLAB_GIVES | told["variables"] | more
-    if name := told.get("environment"):
-        name = name["name"] if isinstance(name, dict) else name
-        environment = SECRET | environment | {"CI_ENVIRONMENT_NAME": name}
-    lines = [*load(GITLAB)["default"]["before_script"], *told["script"]]
-    return run(folder, "sh", "\n".join(lines), expanded(environment))
-
-
-def expanded(variables: Mapping[str, str]) -> dict[str, str]:
-    """Return variables with those that they name in their place, an unknown one as nothing."""
-
-    def value(found: re.Match[str]) -> str:
-        return re.sub(r"\$(\w+)", value, variables.get(found[1], ""))
-
-    return {name: re.sub(r"\$(\w+)", value, text) for name, text in variables.items()}
+def gitlab_scripts(job: dict[str, Any], **more: str) -> list[Script]:
+    """Return the lines of a GitLab job, each with the variables that the job gets."""
+    environment = GITLAB_GIVES | job.get("variables", {}) | more
+    environment |= SECRET if "environment" in job else {}
+    return [Script(line, environment) for line in [*job.get("before_script", ()), *job["script"]]]
 
 
 def jenkins_stages() -> dict[str, str]:
-    """Return the text of each stage of the Jenkinsfile."""
-    stage = r"\n    stage\('(.+?)'\)(.*?)(?=\n    stage|\n  \})"
-    return dict(re.findall(stage, JENKINS.read_text(), re.DOTALL))
+    """Return the text of each stage of the Jenkinsfile that has steps of its own."""
+    text = JENKINS.read_text()
+    starts = {found[1]: found.end() for found in re.finditer(r"stage\('(.+?)'\) \{", text)}
+    stages = {name: text[start : closed(text, start)] for name, start in starts.items()}
+    return {name: stage for name, stage in stages.items() if "stage(" not in stage}
 
 
-def jenkins(folder: Path, stage: str, **more: str) -> Ran:
-    """Run a stage's calls of `prove` and `dagger`, by the shell text that the latter makes."""
-    text, told = JENKINS.read_text(), jenkins_stages()[stage]
-    first, second = re.findall(r"sh '''(.*?)''' \+\n    '(.*?)' \+ call\n", text, re.DOTALL)[0]
-    before = (first + second).replace("\\\\", "\\")
-    steps = text[: text.index("pipeline {")]
-    proof = re.findall(r"  dagger\([\"'](?:\$\{call\})?(.*?)[\"']\)", steps)
-    calls = []
-    for name, call in re.findall(r"(prove|dagger)\('(.*?)'\)", told):
-        calls += [call + proof[0], *proof[1:]] if name == "prove" else [call]
+def closed(text: str, start: int) -> int:
+    """Return where the block that is open at `start` ends."""
+    depth = 1
+    for found in re.finditer(r"[{}]", text[start:]):
+        depth += 1 if found[0] == "{" else -1
+        if depth == 0:
+            return start + found.start()
+    raise AssertionError("a block has no end")
+
+
+def jenkins_scripts(stage: str, **more: str) -> list[Script]:
+    """Return the scripts of a stage, as Groovy reads them."""
+    told = jenkins_stages()[stage]
     environment = JENKINS_GIVES | (SECRET if "credentials(" in told else {}) | more
-    return run(folder, "sh", "\n".join(before + call for call in calls), environment)
+    found = re.findall(r"sh (?:'''(.+?)'''|'(.+?)')", told, re.DOTALL)
+    return [Script((long or short).replace("\\\n", ""), environment) for long, short in found]
+
+
+def scripts() -> Iterator[tuple[str, list[Script]]]:
+    """Yield the name and the scripts of every job of every platform."""
+    for workflow, name, job in github_jobs():
+        yield f"github {workflow} {name}", github_scripts(job)
+    for name, job in gitlab_jobs().items():
+        yield f"gitlab {name}", gitlab_scripts(job)
+    for name in jenkins_stages():
+        yield f"jenkins {name}", jenkins_scripts(name)
