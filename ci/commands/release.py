@@ -82,7 +82,7 @@ def publish(
     from ci.image.layout import OciLayout
     from ci.image.listing import Installed
     from ci.release import intake
-    from ci.release.pieces import Publication
+    from ci.release.publication import Publication
     from ci.release.publish import publish as send
 
     image, at = OciLayout.open(layout), effective(config, settings, {}).settings

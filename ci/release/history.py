@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 from ci.errors import BrokenArtifact, MissingArtifact
 from ci.registry.oci import Descriptor
 from ci.registry.reference import DIGEST
-from ci.release.store import Found, evidence_of, open_artifact
+from ci.release.found import Found
+from ci.release.store import evidence_of, open_artifact
 
 if TYPE_CHECKING:
     from ci.registry.client import Registry

@@ -6,14 +6,12 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci.errors import UsageError
 from ci.registry.reference import Reference, render_tag
-from ci.release.evidence import vulnerabilities
-from ci.release.evidence.provenance import Material
+from ci.release.material import Material
 from ci.release.pieces import Desk
 
 if TYPE_CHECKING:
@@ -121,7 +119,6 @@ def desk(session: Session, progress: Callable[[str], None]) -> Desk:
         signer=session.signer,
         trust=session.trust,
         now=session.now,
-        immutable=session.settings.registry.immutable,
-        scan=partial(vulnerabilities.scan, database=session.settings.vulnerabilities.database),
+        settings=session.settings,
         progress=progress,
     )

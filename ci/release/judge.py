@@ -7,9 +7,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ci.release.found import Evidence
 from ci.release.history import Reader
 from ci.release.policy import Policy
-from ci.release.store import Evidence, evidence_of
+from ci.release.store import evidence_of
 from ci.release.verify import verify
 
 if TYPE_CHECKING:

@@ -6,36 +6,23 @@ rendered as Markdown and as one self-contained HTML page, with the means of `ci.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pydantic import ValidationError
-
 from ci.errors import UsageError
-from ci.release.evidence.record import Record
-from ci.release.evidence.vulnerabilities import findings, unsure
+from ci.release.kind import Cell, Table
+from ci.release.kinds import EVIDENCE
 from ci.report import html, markdown
-from ci.report.model import Report
 from ci.verdict import Verdict
 
 if TYPE_CHECKING:
+    from ci.release.found import Found
     from ci.release.judge import Judge
-    from ci.release.store import Found
 
 _SHORT = len("sha256:") + 12
 """Characters of a digest that tell it from others on the page."""
-Cell = str | Verdict
-
-
-@dataclass(frozen=True)
-class Section:
-    """A table of the page; a cell that is a verdict is shown with its sign."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: tuple[tuple[Cell, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -44,7 +31,7 @@ class Page:
 
     title: str
     facts: dict[str, str]
-    sections: tuple[Section, ...]
+    sections: tuple[Table, ...]
 
 
 def page_of(judge: Judge) -> Page:
@@ -53,18 +40,20 @@ def page_of(judge: Judge) -> Page:
     Raises:
         RegistryFault: The registry can't be asked.
     """
+    believed = {kind: _believed(judge, kind) for kind in EVIDENCE}
+    told = [(EVIDENCE[kind], piece) for kind, piece in believed.items()]
+    facts = {"digest": judge.image.descriptor.digest}
+    for kind, piece in told:
+        facts |= kind.facts(piece)
     sections = (
-        Section("Environments", ("environment", "may go", "is there", "why not"), _places(judge)),
-        Section("Checks", ("check", "verdict", "cause"), tuple(_checks(judge))),
-        Section("Approvals", ("environment", "by", "when", "says", "doubt"), _approvals(judge)),
-        Section("Promotions", ("environment", "number", "when", "by"), _promotions(judge)),
-        Section("Vulnerabilities", ("id", "package", "fixed in"), tuple(_vulnerabilities(judge))),
-        Section(
-            "Evidence", ("kind", "signed by", "made", "bundle", "problem"), tuple(_pieces(judge))
-        ),
+        Table("Environments", ("environment", "may go", "is there", "why not"), _places(judge)),
+        *(table for kind, piece in told if piece for table in kind.tables(piece)),
+        Table("Approvals", ("environment", "by", "when", "says", "doubt"), _approvals(judge)),
+        Table("Promotions", ("environment", "number", "when", "by"), _promotions(judge)),
+        Table("Evidence", ("kind", "signed by", "made", "bundle", "problem"), _pieces(judge)),
     )
     filled = tuple(section for section in sections if section.rows)
-    return Page(str(judge.reference), _facts(judge), filled)
+    return Page(str(judge.reference), facts, filled)
 
 
 def to_markdown(page: Page) -> str:
@@ -116,27 +105,6 @@ def _believed(judge: Judge, kind: str) -> Found | None:
     return next((each for each in pieces if each.signer), pieces[0] if pieces else None)
 
 
-def _facts(judge: Judge) -> dict[str, str]:
-    found = _believed(judge, "record")
-    digest = {"digest": judge.image.descriptor.digest}
-    if found is None:
-        return digest | {"record": "there is none that can be believed"}
-    try:
-        record = Record.model_validate(found.predicate)
-    except ValidationError:
-        return digest | {"record": "malformed"}
-    where = record.where
-    told = {
-        "published as": record.reference.partition("@")[0],
-        "published": f"{_time(found)} by {where.actor}",
-        "run": where.where_url,
-        "commit": where.commit,
-        "compared with": record.baseline.reference if record.baseline else "",
-        "record signed by": found.signer or "nobody",
-    }
-    return digest | {name: value for name, value in told.items() if value} | record.versions
-
-
 def _places(judge: Judge) -> tuple[tuple[Cell, ...], ...]:
     return tuple(_place(judge, environment) for environment in judge.settings.environments)
 
@@ -146,18 +114,6 @@ def _place(judge: Judge, environment: str) -> tuple[Cell, ...]:
     there = judge.registry.resolve(environment)
     is_there = there is not None and there.digest == judge.image.descriptor.digest
     return environment, check.verdict, "yes" if is_there else "no", check.cause
-
-
-def _checks(judge: Judge) -> Iterator[tuple[Cell, ...]]:
-    found = _believed(judge, "report")
-    if found is None:
-        return
-    try:
-        report = Report.model_validate(found.predicate)
-    except ValidationError:
-        return
-    for check in report.checks:
-        yield check.name, check.verdict, check.cause
 
 
 def _approvals(judge: Judge) -> tuple[tuple[Cell, ...], ...]:
@@ -187,32 +143,17 @@ def _promotions(judge: Judge) -> tuple[tuple[Cell, ...], ...]:
     return tuple(rows)
 
 
-def _vulnerabilities(judge: Judge) -> Iterator[tuple[Cell, ...]]:
-    found = _believed(judge, "vulnerabilities")
-    if found is None:
-        return
-    unknown = unsure(found.predicate)
-    try:
-        known = () if unknown else findings(found.predicate)
-    except ValueError as error:
-        unknown = str(error)
-        known = ()
-    if unknown:
-        yield unknown, "", ""
-    for each in known:
-        yield each.id, each.purl, ", ".join(each.fixed_in)
-
-
-def _pieces(judge: Judge) -> Iterable[tuple[Cell, ...]]:
-    for found in judge.evidence.found:
-        time = _time(found) if found.statement else ""
-        yield (
+def _pieces(judge: Judge) -> tuple[tuple[Cell, ...], ...]:
+    return tuple(
+        (
             found.kind or "unknown",
             found.signer or "nobody known",
-            time,
+            _time(found) if found.statement else "",
             (found.bundle or found.artifact.digest)[:_SHORT],
             found.problem,
         )
+        for found in judge.evidence.found
+    )
 
 
 def _time(found: Found) -> str:

@@ -3,60 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from datetime import datetime
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ci.registry.oci import digest_of
-from ci.release.evidence import sbom, vulnerabilities
-from ci.release.evidence.provenance import Material, provenance
-from ci.release.evidence.record import record
+from ci.release.kinds import EVIDENCE
+from ci.release.publication import Making, Publication
 from ci.release.signing import NoSigner
-from ci.release.store import Found, Signed, evidence_of, sign
+from ci.release.store import Signed, evidence_of, sign
 
 if TYPE_CHECKING:
-    from ci.image.layout import OciLayout
-    from ci.image.listing import Installed
     from ci.registry.client import Registry
-    from ci.registry.reference import Reference
+    from ci.release.found import Found
+    from ci.release.kind import Kind
     from ci.release.signing import Signer, Trust
-    from ci.release.where import Where
-    from ci.report.model import Report
-
-NAMED = ("sglang", "torch", "transformers", "sgl-kernel", "flashinfer-python", "xgrammar")
-"""Distributions whose versions stand in the record."""
-RECORD = "record"
-
-
-@dataclass(frozen=True)
-class Publication:
-    """What is published, and what is known of it.
-
-    Args:
-        layout: The image.
-        reference: Where it goes to, with a tag.
-        report: What the checks found; None where there were none.
-        installed: What is installed in it; None where nobody looked.
-        where: Who publishes, and where.
-        materials: What its build took in.
-        config: The settings of the build, without secrets.
-        built: When it says that it was built, UTC; None where it doesn't.
-    """
-
-    layout: OciLayout
-    reference: Reference
-    report: Report | None
-    installed: Installed | None
-    where: Where
-    materials: tuple[Material, ...] = ()
-    config: Mapping[str, str] = field(default_factory=dict)
-    built: datetime | None = None
-
-    @property
-    def subject(self) -> Reference:
-        """The image, by its digest."""
-        return self.reference.at(self.layout.image.digest)
+    from ci.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -68,8 +30,7 @@ class Desk:
         signer: Who signs.
         trust: Whose signatures are known, to tell what an earlier attempt got done.
         now: The time, UTC.
-        immutable: Whether a tag that names something else is left as it is.
-        scan: Looks up the vulnerabilities of a bill of materials.
+        settings: The settings in force.
         progress: Is told in one line each what is done.
     """
 
@@ -77,8 +38,7 @@ class Desk:
     signer: Signer
     trust: Trust
     now: datetime
-    immutable: bool = True
-    scan: Callable[[Mapping[str, Any]], dict[str, Any]] = vulnerabilities.scan
+    settings: Settings
     progress: Callable[[str], None] = lambda _: None
 
 
@@ -91,8 +51,8 @@ class Piece:
     signed: Signed | None = None
 
 
-def kept(publication: Publication, desk: Desk) -> dict[str, Found]:
-    """Return what an earlier attempt attached, the newest of each kind.
+def kept(publication: Publication, desk: Desk) -> dict[str, tuple[Found, ...]]:
+    """Return what an earlier attempt attached, by kind, the newest first.
 
     The report tells which attempt: what was attached after the same report, by who signed it.
     """
@@ -101,86 +61,49 @@ def kept(publication: Publication, desk: Desk) -> dict[str, Found]:
         return {}
     signs = not isinstance(desk.signer, NoSigner)
     found = evidence_of(desk.registry, image, desk.trust).found
-    good = [each for each in found if not each.problem and bool(each.signer) == signs]
-    told = publication.report and _predicate(publication.report)
-    anchors = [each for each in good if each.kind == "report" and each.predicate == told]
-    if told and not anchors:
+    whole = [each for each in found if not each.problem and bool(each.signer) == signs]
+    good = {kind: tuple(each for each in whole if each.kind == kind) for kind in EVIDENCE}
+    if publication.report is None:
+        return good
+    report, making = next(iter(EVIDENCE.values())), Making(publication, desk.settings, desk.now, {})
+    anchor = next((each for each in good[report.name] if report.stays(each, making)), None)
+    if anchor is None:
         return {}
-    ours = [each for each in good if not told or _belongs(each, anchors[0])]
-    return {each.kind: each for each in reversed(ours)}
+    return {
+        kind: tuple(each for each in pieces if _belongs(each, anchor))
+        for kind, pieces in good.items()
+    }
 
 
 def _belongs(found: Found, report: Found) -> bool:
-    """Tell whether a piece was made by who signed `report`, and about the same run or build."""
-    if found.kind == "report":
-        return found.predicate == report.predicate
-    if found.kind == "vulnerabilities" and vulnerabilities.unsure(found.predicate):
-        return False
-    later = found.created >= report.created or found.kind == "provenance"
+    """Return whether a piece was made by who signed `report`, about the same run or build."""
+    later = found.created >= report.created or EVIDENCE[found.kind].of_the_build
     return later and found.signer == report.signer
 
 
-def pieces(publication: Publication, desk: Desk, kept: Mapping[str, Found]) -> list[Piece]:
-    """Return all evidence, signed where it isn't there already; the record is the last."""
-    found = []
-    for kind, made in _made(publication, desk).items():
-        there = kept.get(kind)
-        desk.progress(f"{kind}: {'attached already' if there else 'is made'}")
-        found.append(
-            Piece(kind, there.bundle) if there else _signed(publication, desk, kind, made())
-        )
-    named = {piece.kind: piece.digest for piece in found}
-    there, told = kept.get(RECORD), _record(publication, desk, named)
-    same = ("evidence", "reference")
-    if there and all(there.predicate.get(key) == told[key] for key in same):
-        return [*found, Piece(RECORD, there.bundle)]
-    return [*found, _signed(publication, desk, RECORD, told)]
-
-
-def _made(publication: Publication, desk: Desk) -> dict[str, Callable[[], dict[str, Any]]]:
-    """Return how each kind of evidence is made that there is something to make of."""
-    report, installed = publication.report, publication.installed
-    made: dict[str, Callable[[], dict[str, Any]]] = {}
-    if report:
-        made["report"] = partial(_predicate, report)
-    if installed:
-        bill = partial(sbom.bill, publication.subject, installed, desk.now)
-        made["sbom"] = bill
-        made["vulnerabilities"] = lambda: desk.scan(bill())
-    made["provenance"] = partial(_provenance, publication, desk)
-    return made
-
-
-def _predicate(report: Report) -> dict[str, Any]:
-    found: dict[str, Any] = report.model_dump(mode="json")
+def pieces(
+    publication: Publication, desk: Desk, kept: Mapping[str, tuple[Found, ...]]
+) -> list[Piece]:
+    """Return all evidence, signed where it isn't there already, in the order of attaching."""
+    found: list[Piece] = []
+    for kind in EVIDENCE.values():
+        named = {piece.kind: piece.digest for piece in found}
+        making = Making(publication, desk.settings, desk.now, named)
+        piece = _piece(kind, making, desk, kept.get(kind.name, ()))
+        found += [piece] if piece else []
     return found
 
 
-def _provenance(publication: Publication, desk: Desk) -> dict[str, Any]:
-    finished = publication.report.started if publication.report else desk.now
-    return provenance(
-        publication.config,
-        publication.where.commit,
-        publication.materials,
-        publication.where,
-        started=min(publication.built or finished, finished),
-        finished=finished,
-    )
-
-
-def _record(publication: Publication, desk: Desk, named: Mapping[str, str]) -> dict[str, Any]:
-    installed = publication.installed
-    return record(
-        replace(publication.subject, tag=publication.reference.tag),
-        publication.report,
-        publication.where,
-        desk.now,
-        inputs={each.name or each.uri: each.identity for each in publication.materials},
-        versions=installed.chosen(NAMED) if installed else {},
-        evidence=named,
-    ).predicate()
-
-
-def _signed(publication: Publication, desk: Desk, kind: str, predicate: Mapping[str, Any]) -> Piece:
-    signed = sign(publication.subject, kind, predicate, desk.signer)
-    return Piece(kind, digest_of(signed.bundle), signed)
+def _piece(kind: Kind, making: Making, desk: Desk, kept: tuple[Found, ...]) -> Piece | None:
+    """Return a piece of one kind; None where there is nothing to make it of."""
+    there = next((each for each in kept if kind.stays(each, making)), None)
+    if there:
+        desk.progress(f"{kind.name}: attached already")
+        return Piece(kind.name, there.bundle)
+    desk.progress(f"{kind.name}: is made")
+    predicate = kind.make(making)
+    if predicate is None:
+        desk.progress(f"{kind.name}: there is nothing to make it of")
+        return None
+    signed = sign(making.publication.subject, kind.name, predicate, desk.signer)
+    return Piece(kind.name, digest_of(signed.bundle), signed)

@@ -7,13 +7,13 @@ repository could have attached it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from datetime import date, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
 from typing import Self
 
 from ci.errors import UsageError
-from ci.release.store import Evidence, Found
-from ci.settings import AllowedVulnerability, EnvironmentSettings, Settings
+from ci.release.found import Evidence, Found
+from ci.settings import EnvironmentSettings, Settings
 
 SKEW = timedelta(minutes=5)
 """How far the clock of whoever signed may be ahead of ours."""
@@ -27,13 +27,15 @@ class Policy:
         environment: Its name.
         settings: Its settings.
         trusted: All names of [trust].
-        allowed: Vulnerabilities that are accepted for a while.
+        whole: All settings, of which kinds of evidence have some of their own.
+        rollback: Whether nothing that was accepted for a while has ended.
     """
 
     environment: str
     settings: EnvironmentSettings
     trusted: tuple[str, ...] = ()
-    allowed: tuple[AllowedVulnerability, ...] = ()
+    whole: Settings = field(default_factory=Settings)
+    rollback: bool = False
 
     @classmethod
     def of(cls, settings: Settings, environment: str) -> Self:
@@ -46,14 +48,12 @@ class Policy:
             known = ", ".join(settings.environments) or "none yet: add [environments.NAME]"
             raise UsageError(f"no environment {environment!r} in the settings; there: {known}")
         found = settings.environments[environment]
-        return cls(environment, found, settings.trust.names(), settings.vulnerabilities.allow)
+        return cls(environment, found, settings.trust.names(), settings)
 
     def for_rollback(self) -> Self:
         """Return what is demanded of a digest that was there before: the same, at any age."""
         settings = self.settings.model_copy(update={"max_age_days": 0.0})
-        ever = {"until": date.max}
-        allowed = tuple(each.model_copy(update=ever) for each in self.allowed)
-        return replace(self, settings=settings, allowed=allowed)
+        return replace(self, settings=settings, rollback=True)
 
     @property
     def signers(self) -> tuple[str, ...]:

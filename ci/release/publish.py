@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from ci.errors import RegistryFault, UsageError
 from ci.image.push import Pushed, is_there, push
-from ci.release.pieces import Desk, Piece, Publication, kept, pieces
+from ci.release.pieces import Desk, Piece, kept, pieces
+from ci.release.publication import Publication
 from ci.release.store import attach
 from ci.report.model import Case
 from ci.stages import StageResult, Tell
@@ -56,14 +57,14 @@ def publish(publication: Publication, desk: Desk, *, untested: bool = False) -> 
         RegistryFault: The registry did not take it all; the message says what is there.
     """
     _refuse_unproven(publication.report, untested=untested)
-    digest = publication.subject.digest
-    is_there(desk.registry, publication.reference, digest, immutable=desk.immutable)
+    digest, immutable = publication.subject.digest, desk.settings.registry.immutable
+    is_there(desk.registry, publication.reference, digest, immutable=immutable)
     made = pieces(publication, desk, kept(publication, desk))
     pushed = push(
         publication.layout,
         desk.registry,
         publication.reference,
-        immutable=desk.immutable,
+        immutable=immutable,
         progress=desk.progress,
     )
     missing = [piece for piece in made if piece.signed]

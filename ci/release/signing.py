@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Protocol
 
 from ci.errors import SigningFault, UsageError
 from ci.release.envelope import PAYLOAD, Envelope, from_bundle
+from ci.release.found import Statement
 from ci.release.identity import Identity, IdentitySigner, identify, public_verifier
 from ci.release.keys import PEM, holds, key_id, new_key, private_key, public_key, sign
-from ci.release.statement import Statement, read
+from ci.release.statement import read
 
 if TYPE_CHECKING:
     from sigstore.verify import Verifier

@@ -7,73 +7,16 @@ go to production: exactly one subject, with a sha256 digest, and a time at which
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from ci.registry.oci import canonical
 from ci.registry.reference import DIGEST, Reference
+from ci.release.found import Statement
+from ci.release.kinds import of_type
 
 STATEMENT = "https://in-toto.io/Statement/v1"
-
-REPORT = "urn:sglang-ci:report:1"
-RECORD = "urn:sglang-ci:record:1"
-APPROVAL = "urn:sglang-ci:approval:1"
-PROMOTION = "urn:sglang-ci:promotion:1"
-SBOM = "https://cyclonedx.org/bom"
-VULNERABILITIES = "https://in-toto.io/attestation/vulns/v0.1"
-PROVENANCE = "https://slsa.dev/provenance/v1"
-
-KINDS: dict[str, str] = {
-    "report": REPORT,
-    "record": RECORD,
-    "sbom": SBOM,
-    "vulnerabilities": VULNERABILITIES,
-    "provenance": PROVENANCE,
-    "approval": APPROVAL,
-    "promotion": PROMOTION,
-}
-"""Kind of evidence, as settings name it, to predicate type."""
-
-CREATED: dict[str, tuple[str, ...]] = {
-    REPORT: ("finished",),
-    RECORD: ("created",),
-    SBOM: ("metadata", "timestamp"),
-    VULNERABILITIES: ("metadata", "scanFinishedOn"),
-    PROVENANCE: ("runDetails", "metadata", "finishedOn"),
-    APPROVAL: ("created",),
-    PROMOTION: ("created",),
-}
-"""Predicate type to where in the predicate the time stands at which it was made."""
-
-
-@dataclass(frozen=True)
-class Statement:
-    """Something that is said about one digest.
-
-    Args:
-        subject_name: Name of the repository that the digest was in; a hint, not an identity.
-        subject_digest: The digest that it is about, `sha256:…`.
-        predicate_type: URI of what kind of thing is said.
-        predicate: What is said.
-        created: When it was made, UTC, as it says itself.
-    """
-
-    subject_name: str
-    subject_digest: str
-    predicate_type: str
-    predicate: Mapping[str, Any]
-    created: datetime
-
-    @property
-    def kind(self) -> str:
-        """The kind of evidence, as settings name it; empty for a foreign one."""
-        return _kind(self.predicate_type)
-
-
-def _kind(predicate_type: str) -> str:
-    return next((kind for kind, uri in KINDS.items() if uri == predicate_type), "")
 
 
 def make(subject: Reference, predicate_type: str, predicate: Mapping[str, Any]) -> bytes:
@@ -119,7 +62,11 @@ def read(content: bytes) -> Statement:
     if not isinstance(predicate_type, str) or not isinstance(predicate, dict):
         raise ValueError("the statement has no predicate")  # noqa: TRY004 - of a document
     name, digest = _subject(document.get("subject"))
-    return Statement(name, digest, predicate_type, predicate, _created(predicate_type, predicate))
+    kind = of_type(predicate_type)
+    place = kind.created if kind else ("created",)
+    called = kind.name if kind else ""
+    created = _created(predicate, place, called or "foreign")
+    return Statement(name, digest, predicate_type, predicate, created, called)
 
 
 def _subject(subjects: Any) -> tuple[str, str]:
@@ -132,12 +79,11 @@ def _subject(subjects: Any) -> tuple[str, str]:
     return name, digest
 
 
-def _created(predicate_type: str, predicate: Mapping[str, Any]) -> datetime:
-    place = CREATED.get(predicate_type, ("created",))
+def _created(predicate: Mapping[str, Any], place: Sequence[str], called: str) -> datetime:
     found: Any = predicate
     for key in place:
         found = found.get(key) if isinstance(found, dict) else None
-    problem = f"the {_kind(predicate_type) or 'foreign'} statement has no time at {'.'.join(place)}"
+    problem = f"the {called} statement has no time at {'.'.join(place)}"
     if not isinstance(found, str):
         raise ValueError(problem)  # noqa: TRY004 - of a document
     try:

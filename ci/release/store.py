@@ -8,79 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from ci.errors import BrokenArtifact, MissingArtifact
 from ci.registry.oci import BUNDLE, CREATED, Descriptor
 from ci.release import statement as statements
+from ci.release.found import Evidence, Found, Statement
+from ci.release.kinds import KINDS, of_type
 
 if TYPE_CHECKING:
     from ci.registry.client import Registry
     from ci.registry.reference import Reference
     from ci.release.signing import Signer, Trust
-    from ci.release.statement import Statement
 
 CONTENT = "dev.sigstore.bundle.content"
 PREDICATE_TYPE = "dev.sigstore.bundle.predicateType"
 BUNDLE_LIMIT = 64 * 1024 * 1024
 """Most bytes of one bundle that are read."""
-
-_NEVER = datetime.min.replace(tzinfo=UTC)
-
-
-@dataclass(frozen=True)
-class Found:
-    """One piece that is attached to a digest.
-
-    Args:
-        artifact: The manifest that is attached.
-        bundle: Digest of the signed bundle in it; empty where there is none to read.
-        statement: What it says; None where it can't be read.
-        signer: Who signed it, by a name of [trust]; empty where nobody known did.
-        problem: Why it is not what it should be, in one line; empty where it is.
-    """
-
-    artifact: Descriptor
-    bundle: str = ""
-    statement: Statement | None = None
-    signer: str = ""
-    problem: str = ""
-
-    @property
-    def kind(self) -> str:
-        """What it says that it is: by its statement, or else by the hint of its annotation."""
-        if self.statement:
-            return self.statement.kind
-        hint = self.artifact.annotations.get(PREDICATE_TYPE, "")
-        return next((kind for kind, uri in statements.KINDS.items() if uri == hint), "")
-
-    @property
-    def created(self) -> datetime:
-        """When it was made, as its statement says; the beginning of time where it can't."""
-        return self.statement.created if self.statement else _NEVER
-
-    @property
-    def predicate(self) -> Mapping[str, Any]:
-        """What its statement says; empty where it can't be read."""
-        return self.statement.predicate if self.statement else {}
-
-    @property
-    def name(self) -> str:
-        """What messages call it."""
-        return f"{self.kind or 'artifact'} {(self.bundle or self.artifact.digest)[:19]}"
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """All that is attached to one digest, the newest first."""
-
-    image: Descriptor
-    found: tuple[Found, ...]
-
-    def of(self, kind: str) -> tuple[Found, ...]:
-        """Return what is of one kind, the newest first."""
-        return tuple(each for each in self.found if each.kind == kind)
 
 
 @dataclass(frozen=True)
@@ -103,7 +47,7 @@ def sign(subject: Reference, kind: str, predicate: Mapping[str, Any], signer: Si
     Raises:
         SigningFault: The key or token can't sign.
     """
-    content = statements.make(subject, statements.KINDS[kind], predicate)
+    content = statements.make(subject, KINDS[kind].predicate_type, predicate)
     return Signed(statements.read(content), signer.sign(content))
 
 
@@ -149,7 +93,8 @@ def open_artifact(registry: Registry, artifact: Descriptor, subject: str, trust:
         subject: Digest that its statement has to be about; any where it is empty.
         trust: Whose signatures are known.
     """
-    found = Found(artifact)
+    hinted = of_type(artifact.annotations.get(PREDICATE_TYPE, ""))
+    found = Found(artifact, hint=hinted.name if hinted else "")
     try:
         bundle = _bundle_in(registry, artifact)
         found = replace(found, bundle=bundle.digest)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 
-from ci.release import content
+from ci.release.found import Evidence, Found
+from ci.release.kind import Judging
+from ci.release.kinds import EVIDENCE
 from ci.release.policy import Policy
-from ci.release.store import Evidence, Found
 from ci.report.model import Case, Check
 from ci.verdict import Outcome
 
@@ -78,14 +79,18 @@ class _Verification:
             return
         stale = self.policy.too_old(found, self.now)
         yield failed(kind, stale) if stale else Case(name=kind, outcome=Outcome.PASSED)
-        if kind == "report":
-            yield from content.report(found, self.policy.settings.checks)
-        elif kind == "record":
-            yield from content.record(found, self.evidence, self._doubt)
-        elif kind == "sbom":
-            yield content.sbom(found)
-        elif kind == "vulnerabilities":
-            yield from content.vulnerabilities(found, self.policy.allowed, self.now.date())
+        yield from EVIDENCE[kind].judge(found, self._judging)
+
+    @property
+    def _judging(self) -> Judging:
+        """What pieces are held against."""
+        return Judging(
+            self.evidence,
+            self.policy.settings,
+            self.policy.whole,
+            self._doubt,
+            date.min if self.policy.rollback else self.now.date(),
+        )
 
     def _doubt(self, found: Found) -> str:
         return self.policy.doubt(found, self.now)

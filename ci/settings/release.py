@@ -7,7 +7,8 @@ environment variables.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Annotated, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
@@ -24,7 +25,14 @@ from ci.settings.fields import (
 PEM = "-----BEGIN "
 """How a key begins that stands in the settings themselves, and not in a file."""
 
-EvidenceKind = Literal["report", "record", "sbom", "vulnerabilities", "provenance"]
+EVIDENCE_KINDS = tuple(
+    sorted(file.stem for file in Path(__file__).parents[1].glob("release/evidence/[!_]*.py"))
+)
+"""The kinds of evidence. Each is a module, and settings know it by its file's name alone."""
+if TYPE_CHECKING:
+    EvidenceKind = str
+else:
+    EvidenceKind = Literal[EVIDENCE_KINDS]
 EnvironmentName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9_-]{0,62}$")]
 """Also a tag, a table's key and a part of a variable's name: lower case, and no dots."""
 

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ci.registry.client import Registry
+from ci.release.found import Found
 from ci.release.judge import Judge
 from ci.release.signing import Trust
-from ci.release.store import Found
 from ci.report.model import now
 from ci.settings import load as load_settings
 from ci.verdict import Verdict

@@ -13,11 +13,12 @@ from ci.registry.client import Registry
 from ci.registry.oci import EMPTY, EMPTY_CONTENT, MANIFEST, Descriptor, Manifest, canonical
 from ci.release import approval, promotion
 from ci.release.evidence.record import record
+from ci.release.found import Evidence
 from ci.release.history import Line, Reader
 from ci.release.judge import Judge
 from ci.release.policy import Policy
 from ci.release.signing import KeySigner, NoSigner, Signer, Trust, new_key
-from ci.release.store import Evidence, attach, evidence_of, sign
+from ci.release.store import attach, evidence_of, sign
 from ci.release.verify import verify
 from ci.release.where import Where
 from ci.report.model import Case, Check, Report

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 
 from ci.errors import UsageError
-from ci.release.evidence.provenance import BUILD_TYPE, Material, provenance
-from ci.release.statement import PROVENANCE, make, read
+from ci.release.evidence.provenance import BUILD_TYPE, KIND, provenance
+from ci.release.material import Material
+from ci.release.statement import make, read
 from ci.release.where import Where
 from tests.unit.statements import IMAGE, NOW
 
@@ -77,7 +78,7 @@ def test_provenance_is_as_slsa_has_it(tmp_path: Path) -> None:
 
 def test_provenance_is_evidence_with_its_time() -> None:
     """The age of provenance can't be told."""
-    found = read(make(IMAGE, PROVENANCE, made()))
+    found = read(make(IMAGE, KIND.predicate_type, made()))
     assert (found.kind, found.created) == ("provenance", DONE)
 
 

@@ -12,8 +12,8 @@ from hypothesis import given, settings
 from jsonschema import Draft202012Validator  # type: ignore[import-untyped]
 from pydantic import ValidationError
 
-from ci.release.evidence.record import CheckResult, Record, record, schema
-from ci.release.statement import RECORD, make, read
+from ci.release.evidence.record import KIND, CheckResult, Record, record, schema
+from ci.release.statement import make, read
 from ci.release.where import Where
 from ci.report.model import Report
 from ci.verdict import Outcome, Verdict
@@ -122,7 +122,7 @@ def test_a_check_says_why_it_did_not_pass() -> None:
 def test_any_report_makes_a_record_that_is_read_back(found: Report) -> None:
     """A server's strange words keep a release from being recorded."""
     one = made(found)
-    statement = read(make(IMAGE, RECORD, one.predicate()))
+    statement = read(make(IMAGE, KIND.predicate_type, one.predicate()))
     assert (statement.kind, statement.created) == ("record", NOW)
     assert Record.model_validate(statement.predicate).predicate() == statement.predicate
     assert [check.verdict for check in one.checks] == [check.verdict for check in found.checks]

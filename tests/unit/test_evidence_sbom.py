@@ -15,8 +15,8 @@ from packageurl import PackageURL
 
 from ci.image.installed import installed
 from ci.image.listing import Distribution, Installed, Package, System
-from ci.release.evidence.sbom import bill
-from ci.release.statement import SBOM, make, read
+from ci.release.evidence.sbom import KIND, bill
+from ci.release.statement import make, read
 from tests.unit.statements import DIGEST, IMAGE, NOW
 
 pytestmark = pytest.mark.unit
@@ -154,7 +154,7 @@ def test_what_is_installed_twice_is_one_component() -> None:
 
 def test_a_bill_is_evidence_with_its_time() -> None:
     """The age of a bill can't be told."""
-    found = read(make(IMAGE, SBOM, made()))
+    found = read(make(IMAGE, KIND.predicate_type, made()))
     assert (found.kind, found.created, found.predicate) == ("sbom", NOW, made())
 
 

@@ -14,11 +14,11 @@ from typing import Any
 import pytest
 
 from ci.image.listing import Distribution, Installed, Package
-from ci.release.evidence import audit as audits
-from ci.release.evidence.audit import Known
+from ci.release import audit as audits
+from ci.release.audit import Known
 from ci.release.evidence.sbom import bill
-from ci.release.evidence.vulnerabilities import findings, scan, unsure
-from ci.release.statement import VULNERABILITIES, make, read
+from ci.release.evidence.vulnerabilities import KIND, findings, scan, unsure
+from ci.release.statement import make, read
 from tests.fakes.faulty import BEHAVIOURS, answering, closed_port, listening
 from tests.fakes.osv import FakeOsv, advisory, fake_osv
 from tests.unit.statements import IMAGE, NOW
@@ -111,7 +111,7 @@ def test_it_says_who_looked_where_and_when(database: FakeOsv) -> None:
         "uri": database.url,
         "lastUpdate": "2026-11-20T09:30:09+00:00",
     }
-    statement = read(make(IMAGE, VULNERABILITIES, found))
+    statement = read(make(IMAGE, KIND.predicate_type, found))
     assert (statement.kind, statement.created) == ("vulnerabilities", NOW + timedelta(seconds=9))
     assert findings(statement.predicate) == findings(found)
 
@@ -207,5 +207,5 @@ def test_the_current_folder_is_not_run(
 
 def test_times_are_utc(database: FakeOsv) -> None:
     """The age of a report is told by hours too much."""
-    found = read(make(IMAGE, VULNERABILITIES, scan(ONE, database.url)))
+    found = read(make(IMAGE, KIND.predicate_type, scan(ONE, database.url)))
     assert abs(found.created - datetime.now(UTC)) < timedelta(minutes=5)

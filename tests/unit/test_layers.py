@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     {"verdict"},
     {"errors", "extras"},
-    {"concurrency", "settings", "report", "platform"},
+    {"accepted", "concurrency", "settings", "report", "platform"},
     {"stages", "server", "registry"},
     {"engines", "image"},
     {"boot"},

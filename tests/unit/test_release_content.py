@@ -84,9 +84,9 @@ def test_one_may_be_accepted_until_a_day(release: Release, identifier: str) -> N
     release.settings = accepting(release, identifier, "2026-11-22")
     check = release.verify("test")
     assert check.verdict is Verdict.PASSED
-    assert "accepted until 2026-11-22: not reached" in {case.message for case in check.cases}
+    assert "accepted until 2026-11-22 (not reached)" in {case.message for case in check.cases}
     later = release.verify("test", now=NOW + timedelta(days=1))
-    expected = "accepted until 2026-11-22 only; fixed in no version yet"
+    expected = "accepted only until 2026-11-22 (not reached); fixed in no version yet"
     assert problems(later) == {f"CVE-1 in {PURL}": expected}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -13,10 +13,13 @@ import pytest
 from ci.errors import RegistryFault, TagTaken, UsageError
 from ci.image.layout import OciLayout
 from ci.image.listing import Installed
-from ci.release.evidence.provenance import Material
-from ci.release.pieces import Desk, Publication
+from ci.release.evidence import vulnerabilities
+from ci.release.found import Evidence
+from ci.release.material import Material
+from ci.release.pieces import Desk
+from ci.release.publication import Publication
 from ci.release.publish import Published, publish
-from ci.release.store import Evidence, evidence_of
+from ci.release.store import evidence_of
 from ci.release.verify import verify
 from ci.release.where import Where
 from ci.report.model import Report
@@ -27,7 +30,7 @@ from tests.unit.releases import NOW, WHERE, Release, problems, released, report,
 
 pytestmark = pytest.mark.unit
 
-KINDS = ("report", "sbom", "vulnerabilities", "provenance", "record")
+KINDS = ("report", "provenance", "sbom", "vulnerabilities", "record")
 INSTALLED = Installed.model_validate(
     {
         "schema_version": "1.0",
@@ -37,7 +40,7 @@ INSTALLED = Installed.model_validate(
 )
 
 
-def scan(_: Mapping[str, Any]) -> dict[str, Any]:
+def scan(*_: object) -> dict[str, Any]:
     """Find nothing."""
     metadata = {"scanFinishedOn": (NOW + timedelta(seconds=5)).isoformat()}
     return {"scanner": {"result": []}, "metadata": metadata, "looked_up": True, "skipped": []}
@@ -61,17 +64,16 @@ class Shop:
             config={"image.sglang_version": "0.5.23"},
         )
 
-    def desk(self, by: str = "ci", **changes: Any) -> Desk:
+    def desk(self, by: str = "ci") -> Desk:
         """Return where it is published."""
-        made = Desk(
+        return Desk(
             registry=self.release.registry,
             signer=signer(by),
             trust=self.release.trust,
             now=NOW + timedelta(seconds=9),
-            scan=scan,
+            settings=self.release.settings,
             progress=self.told.append,
         )
-        return replace(made, **changes)
 
     def publish(self, by: str = "ci", *, untested: bool = False, **changes: Any) -> Published:
         """Publish it."""
@@ -88,8 +90,9 @@ class Shop:
 
 
 @pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Shop]:
-    """Yield an image that isn't published yet."""
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Shop]:
+    """Yield an image that isn't published yet, and in which nothing is vulnerable."""
+    monkeypatch.setattr(vulnerabilities, "scan", scan)
     everything = {"evidence": list(KINDS)}
     with released(settings(test=everything)) as release:
         yield Shop(release, tmp_path / "layout")
@@ -209,10 +212,14 @@ def test_what_was_published_unsigned_can_be_signed_later(shop: Shop) -> None:
     assert len(shop.evidence().found) == 2 * len(KINDS)
 
 
-def test_what_could_not_be_looked_up_is_looked_up_again(shop: Shop) -> None:
+def test_what_could_not_be_looked_up_is_looked_up_again(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A database that was away once leaves a release unsure for ever."""
-    away = scan({}) | {"looked_up": False, "reason": "away"}
-    publish(shop.publication, shop.desk(scan=lambda _: away))
+    away = scan() | {"looked_up": False, "reason": "away"}
+    with monkeypatch.context() as patch:
+        patch.setattr(vulnerabilities, "scan", lambda *_: away)
+        shop.publish()
     policy = shop.release.policy("test")
     assert set(problems(verify(shop.evidence(), policy, NOW))) == {"vulnerabilities looked up"}
     shop.publish()

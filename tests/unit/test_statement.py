@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sigstore.dsse import Statement as OtherStatement
 
-from ci.release import statement as statements
-from ci.release.statement import APPROVAL, CREATED, KINDS, SBOM, make, read
+from ci.release.kinds import EVIDENCE, KINDS
+from ci.release.statement import make, read
+from ci.settings.release import EVIDENCE_KINDS
 from tests.unit.statements import DIGEST, IMAGE, NOW, approval
 
 pytestmark = pytest.mark.unit
 
+APPROVAL = KINDS["approval"].predicate_type
 JSON = st.recursive(
     st.none()
     | st.booleans()
@@ -36,7 +38,7 @@ def changed(**parts: Any) -> bytes:
 def dated(kind: str, moment: str) -> dict[str, Any]:
     """Return the smallest predicate of a kind that says when it was made."""
     found: Any = moment
-    for key in reversed(CREATED[KINDS[kind]]):
+    for key in reversed(KINDS[kind].created):
         found = {key: found}
     return dict(found)
 
@@ -70,7 +72,9 @@ def test_what_is_said_is_what_is_read(predicate: dict[str, Any]) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_kind_says_when_it_was_made(kind: str) -> None:
     """The age of a kind of evidence can't be told, and stale evidence passes or fresh fails."""
-    found = read(make(IMAGE, KINDS[kind], dated(kind, "2026-11-20T10:30:00.5+01:00")))
+    found = read(
+        make(IMAGE, KINDS[kind].predicate_type, dated(kind, "2026-11-20T10:30:00.5+01:00"))
+    )
     assert found.kind == kind
     assert found.created == datetime(2026, 11, 20, 9, 30, 0, 500_000, tzinfo=UTC)
     assert found.created.utcoffset() == NOW.utcoffset()
@@ -81,8 +85,8 @@ def test_each_kind_says_when_it_was_made(kind: str) -> None:
 def test_a_time_that_is_none_is_refused(kind: str, moment: Any) -> None:
     """Evidence without an age is taken for fresh, or for a time of another zone."""
     with pytest.raises(ValueError, match="has no time at") as caught:
-        make(IMAGE, KINDS[kind], dated(kind, moment))
-    assert ".".join(CREATED[KINDS[kind]]) in str(caught.value)
+        make(IMAGE, KINDS[kind].predicate_type, dated(kind, moment))
+    assert ".".join(KINDS[kind].created) in str(caught.value)
 
 
 def test_a_kind_of_others_is_read_by_its_created_time() -> None:
@@ -163,6 +167,13 @@ def test_what_is_no_statement_is_refused_in_one_line(content: bytes) -> None:
 
 def test_every_kind_has_its_own_type() -> None:
     """One kind of evidence passes for another."""
-    assert len(set(KINDS.values())) == len(KINDS) == len(CREATED)
-    assert KINDS["sbom"] == SBOM == "https://cyclonedx.org/bom"
-    assert statements.PROVENANCE == "https://slsa.dev/provenance/v1"
+    assert len({kind.predicate_type for kind in KINDS.values()}) == len(KINDS)
+    assert all(kind.name == name for name, kind in KINDS.items())
+    assert KINDS["sbom"].predicate_type == "https://cyclonedx.org/bom"
+    assert KINDS["provenance"].predicate_type == "https://slsa.dev/provenance/v1"
+
+
+def test_settings_know_every_kind_and_no_other() -> None:
+    """An environment can't demand a kind of evidence, or demands one that nobody makes."""
+    assert sorted(EVIDENCE) == sorted(EVIDENCE_KINDS)
+    assert [kind.order for kind in EVIDENCE.values()] == [0, 1, 1, 1, 2]

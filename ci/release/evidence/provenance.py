@@ -2,70 +2,41 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from datetime import datetime
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ci.errors import UsageError
-from ci.registry.reference import DIGEST
+from ci.release.kind import Kind
+from ci.release.material import Material
 from ci.release.where import Where
+
+if TYPE_CHECKING:
+    from ci.release.publication import Making
 
 BUILD_TYPE = "urn:sglang-ci:build:1"
 """What the parameters mean: the Dockerfile's build by `dagger call image`."""
 
 
-@dataclass(frozen=True)
-class Material:
-    """Something that a build took in.
+class ProvenanceKind(Kind):
+    """What an image was built of."""
 
-    Args:
-        uri: What it is.
-        digest: Algorithm to digest, hex.
-        name: What people call it.
-    """
+    name = "provenance"
+    predicate_type = "https://slsa.dev/provenance/v1"
+    created = ("runDetails", "metadata", "finishedOn")
+    of_the_build = True
 
-    uri: str
-    digest: Mapping[str, str] = field(hash=False)
-    name: str = ""
-
-    @classmethod
-    def image(cls, reference: str) -> Material:
-        """Return a base image that `reference` names by digest, `name@sha256:…`.
-
-        Raises:
-            UsageError: It names no digest.
-        """
-        name, _, digest = reference.partition("@")
-        if not DIGEST.fullmatch(digest):
-            raise UsageError(f"base image {reference} isn't pinned by a digest")
-        return cls(f"docker://{reference}", {"sha256": digest.removeprefix("sha256:")}, name)
-
-    @classmethod
-    def file(cls, path: Path, name: str) -> Material:
-        """Return a file of the project, such as a lock, under its name there.
-
-        Raises:
-            UsageError: It can't be read.
-        """
-        try:
-            content = path.read_bytes()
-        except OSError as error:
-            raise UsageError(f"{path}: can't be read: {error.strerror}") from error
-        return cls(f"file:{name}", {"sha256": hashlib.sha256(content).hexdigest()}, name)
-
-    @classmethod
-    def source(cls, url: str, revision: str) -> Material:
-        """Return the commit that was built, of the repository at `url`."""
-        uri = f"git+{url}@{revision}" if url else f"git:{revision}"
-        return cls(uri, {"gitCommit": revision}, "source")
-
-    @property
-    def identity(self) -> str:
-        """Its digest with the algorithm before it."""
-        return ",".join(f"{algorithm}:{hexes}" for algorithm, hexes in self.digest.items())
+    def make(self, making: Making) -> dict[str, Any]:
+        """Return the provenance; the build was done before the checks began."""
+        publication = making.publication
+        finished = publication.report.started if publication.report else making.now
+        return provenance(
+            publication.config,
+            publication.where.commit,
+            publication.materials,
+            publication.where,
+            started=min(publication.built or finished, finished),
+            finished=finished,
+        )
 
 
 def provenance(
@@ -104,3 +75,6 @@ def provenance(
 def _descriptor(material: Material) -> dict[str, Any]:
     named = {"name": material.name} if material.name else {}
     return {"uri": material.uri, "digest": dict(material.digest), **named}
+
+
+KIND = ProvenanceKind()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -17,16 +17,41 @@ from packaging.utils import canonicalize_name
 
 from ci.image.listing import Distribution, Installed, Package, System
 from ci.registry.reference import Reference
+from ci.release.kind import Judging, Kind, judged
+from ci.report.model import Case
 
 if TYPE_CHECKING:
     from cyclonedx.model.component import Component
     from cyclonedx.model.license import License
     from packageurl import PackageURL
 
+    from ci.release.found import Found
+    from ci.release.publication import Making
+
 UNINDEXED = "sglang-ci:unindexed"
 """Property of a distribution that came from a URL or a folder, and by no index's name."""
 SERIALS = uuid.UUID("6b8b4567-327b-43c6-a643-3c9869c5d4f1")
 """Namespace of the bills' serial numbers, each of which follows from a digest."""
+
+
+class SbomKind(Kind):
+    """What an image has installed."""
+
+    name = "sbom"
+    predicate_type = "https://cyclonedx.org/bom"
+    created = ("metadata", "timestamp")
+
+    def make(self, making: Making) -> dict[str, Any] | None:
+        """Return the bill of materials; None where nobody looked into the image."""
+        publication = making.publication
+        if publication.installed is None:
+            return None
+        return bill(publication.subject, publication.installed, making.now)
+
+    def judge(self, piece: Found, judging: Judging) -> Iterator[Case]:  # noqa: ARG002 - of all
+        """Yield whether it names anything."""
+        components = piece.predicate.get("components")
+        yield judged("sbom names components", "" if components else "it names none")
 
 
 def bill(subject: Reference, installed: Installed, now: datetime) -> dict[str, Any]:
@@ -115,3 +140,6 @@ def _licences(names: tuple[str, ...]) -> Iterable[License]:
         return
     for name in names:
         yield make.make_with_id(name) if fixup_id(name) else make.make_with_name(name)
+
+
+KIND = SbomKind()

@@ -8,54 +8,103 @@ Which ones are accepted is decided when somebody asks, since acceptance ends by 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
 from importlib.metadata import version
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
-from ci.release.evidence.audit import OSV, AuditError, Known, Pin, audit
-from ci.release.evidence.sbom import UNINDEXED
-from ci.report.model import now
+from ci.accepted import Acceptance
+from ci.release.audit import OSV, AuditError, Known, Pin, audit
+from ci.release.evidence.sbom import UNINDEXED, bill
+from ci.release.kind import Judging, Kind, Table, judged
+from ci.report.model import Case, now
+from ci.settings import AllowedVulnerability
+from ci.verdict import Outcome
+
+if TYPE_CHECKING:
+    from ci.release.found import Found
+    from ci.release.publication import Making
 
 BUDGET = 600.0
 """Most seconds for the whole look-up."""
+_NAMED = 20
+"""Most packages that one case names."""
 
 
-class Allowed(Protocol):
-    """A vulnerability that is accepted for a while, as settings name it."""
+class VulnerabilitiesKind(Kind):
+    """Known vulnerabilities of what an image has installed."""
 
-    @property
-    def id(self) -> str:
-        """Its identifier, or an alias of it."""
+    name = "vulnerabilities"
+    predicate_type = "https://in-toto.io/attestation/vulns/v0.1"
+    created = ("metadata", "scanFinishedOn")
 
-    @property
-    def until(self) -> date:
-        """The last day on which it is accepted, UTC."""
+    def make(self, making: Making) -> dict[str, Any] | None:
+        """Look them up; None where nobody looked into the image."""
+        publication = making.publication
+        if publication.installed is None:
+            return None
+        listed = bill(publication.subject, publication.installed, making.now)
+        return scan(listed, making.settings.vulnerabilities.database)
+
+    def stays(self, piece: Found, making: Making) -> bool:  # noqa: ARG002 - of all
+        """Return whether it tells anything: what could not be looked up is looked up again."""
+        return not unsure(piece.predicate)
+
+    def judge(self, piece: Found, judging: Judging) -> Iterator[Case]:
+        """Yield whether vulnerabilities were looked up, and each that was found."""
+        looked_up, unknown = "vulnerabilities looked up", unsure(piece.predicate)
+        if unknown:
+            yield Case(name=looked_up, outcome=Outcome.INCONCLUSIVE, message=unknown)
+            return
+        try:
+            found = findings(piece.predicate)
+        except ValueError as error:
+            yield judged(looked_up, str(error))
+            return
+        yield judged(looked_up, "")
+        allowed = Acceptance(judging.settings.vulnerabilities.allow, names, judging.today)
+        yield from (_case(known, allowed) for known in found)
+        yield from _unread(piece.predicate.get("skipped"))
+
+    def tables(self, piece: Found) -> Iterator[Table]:
+        """Yield each that was found, or why nothing is known of any."""
+        unknown = unsure(piece.predicate)
+        try:
+            known = () if unknown else findings(piece.predicate)
+        except ValueError as error:
+            unknown, known = str(error), ()
+        rows = [(each.id, each.purl, ", ".join(each.fixed_in)) for each in known]
+        rows += [(unknown, "", "")] if unknown else []
+        yield Table("Vulnerabilities", ("id", "package", "fixed in"), tuple(rows))
 
 
-@dataclass(frozen=True)
-class Weighed:
-    """Findings, held against what is accepted on a day.
+def names(rule: AllowedVulnerability, known: Known) -> bool:
+    """Return whether a rule is about a vulnerability: an alias is as good as an identifier."""
+    identifiers = {identifier.upper() for identifier in (known.id, *known.aliases)}
+    return rule.id.upper() in identifiers
 
-    Args:
-        refused: Those that nobody accepts.
-        accepted: Those that are accepted, each with what accepts it.
-        expired: What would accept a finding, had it not ended.
-        unused: What accepts nothing that was found.
-    """
 
-    refused: tuple[Known, ...]
-    accepted: tuple[tuple[Known, Allowed], ...]
-    expired: tuple[Allowed, ...]
-    unused: tuple[Allowed, ...]
+def _case(known: Known, allowed: Acceptance[AllowedVulnerability, Known]) -> Case:
+    name, told = f"{known.id} in {known.purl}", allowed.told(known)
+    if allowed.accepts(known):
+        return Case(name=name, outcome=Outcome.PASSED, message=told)
+    fixed = f"fixed in {', '.join(known.fixed_in) or 'no version yet'}"
+    return judged(name, f"{told or 'nobody accepts it'}; {fixed}")
+
+
+def _unread(skipped: object) -> Iterator[Case]:
+    """Yield what was not looked up, in one case: it is known, and changes no verdict."""
+    if isinstance(skipped, list) and skipped:
+        packages = [str(each.get("package")) for each in skipped if isinstance(each, Mapping)]
+        message = f"{len(skipped)} packages: {', '.join(packages[:_NAMED])}"
+        yield Case(name="packages not looked up", outcome=Outcome.SKIPPED, message=message)
 
 
 def scan(
-    bill: Mapping[str, Any],
+    listed: Mapping[str, Any],
     database: str = OSV,
     budget: float = BUDGET,
     clock: Callable[[], datetime] = now,
@@ -65,13 +114,13 @@ def scan(
     Where the database can't be asked it says that nothing was looked up, and why.
 
     Args:
-        bill: CycloneDX, as `sbom.bill` makes it.
+        listed: CycloneDX, as `sbom.bill` makes it.
         database: URL of the OSV query to ask.
         budget: Most seconds for all of it.
         clock: Tells the time, UTC.
     """
     started, scanner = clock(), version("pip-audit")
-    pins, skipped, others = _pins(bill)
+    pins, skipped, others = _pins(listed)
     known, unanswered, reason = _looked_up(pins, database, budget)
     finished = clock().isoformat()
     updated = {} if reason else {"lastUpdate": finished}  # what is asked is always up to date
@@ -105,12 +154,12 @@ def _looked_up(
         return (), {}, str(error)
 
 
-def _pins(bill: Mapping[str, Any]) -> tuple[list[Pin], dict[str, str], dict[str, int]]:
+def _pins(listed: Mapping[str, Any]) -> tuple[list[Pin], dict[str, str], dict[str, int]]:
     """Return what can be looked up, what can't and why, and how much of other kinds there is."""
     pins: list[Pin] = []
     skipped: dict[str, str] = {}
     others: Counter[str] = Counter()
-    for each in bill.get("components", ()):
+    for each in listed.get("components", ()):
         purl = each["purl"]
         kind = purl.removeprefix("pkg:").partition("/")[0]
         if kind != "pypi":
@@ -168,21 +217,4 @@ def _finding(entry: Mapping[str, Any]) -> Known:
     return Known(entry["id"], aliases, str(told.get("package", "")), fixed_in)
 
 
-def weigh(known: Iterable[Known], allowed: Iterable[Allowed], today: date) -> Weighed:
-    """Hold findings against what is accepted on a day; an alias is as good as an identifier."""
-    found, rules = tuple(known), tuple(allowed)
-    named = {rule: tuple(one for one in found if _names(rule, one)) for rule in rules}
-    valid = [rule for rule in rules if rule.until >= today]
-    pairs = ((one, next((rule for rule in valid if one in named[rule]), None)) for one in found)
-    accepted = {one: rule for one, rule in pairs if rule is not None}
-    return Weighed(
-        refused=tuple(one for one in found if one not in accepted),
-        accepted=tuple(accepted.items()),
-        expired=tuple(rule for rule in rules if rule.until < today and named[rule]),
-        unused=tuple(rule for rule in rules if not named[rule]),
-    )
-
-
-def _names(rule: Allowed, known: Known) -> bool:
-    identifiers = {identifier.upper() for identifier in (known.id, *known.aliases)}
-    return rule.id.upper() in identifiers
+KIND = VulnerabilitiesKind()
