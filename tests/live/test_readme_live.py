@@ -41,12 +41,13 @@ def test_make_ci_proves_a_real_server(tmp_path: Path) -> None:
     assert phases["weights"].within == "port open"
 
 
-@pytest.mark.parametrize("stage", ["wait", "versions", "smoke"])
+@pytest.mark.parametrize("stage", ["prove", "wait", "versions", "smoke"])
 def test_stages_against_a_running_server(
     live_server: ServerProcess, tmp_path: Path, stage: str
 ) -> None:
     """A reader with a server of their own gets a verdict on it."""
     argv = {
+        "prove": [*readme("sglang-ci prove"), "--set", "smoke.select=greedy"],
         "wait": readme("sglang-ci wait"),
         "versions": readme("sglang-ci versions"),
         "smoke": [*readme("sglang-ci smoke"), "-k", "dish or greedy"],
@@ -84,7 +85,7 @@ def test_example_proves_a_running_server(live_server: ServerProcess, tmp_path: P
     """A user who copies the example gets a report with every stage, and their own case in it."""
     folder = shutil.copytree(ROOT / "examples" / "command", tmp_path / "examples" / "command")
     argv = readme("examples/command/prove", {"http://localhost:30000": live_server.url})
-    ran = run(tmp_path, argv)
+    ran = run(tmp_path, argv, SGLANG_CI_BENCH__IN_CI="false")
     assert ran.returncode == 0, ran.stdout + ran.stderr
     report = load(folder / "report")
     assert report.verdict is Verdict.PASSED
