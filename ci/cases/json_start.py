@@ -7,11 +7,15 @@ until then must still be the start of a valid answer.
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
-_CLOSING = {"{": "}", "[": "]"}
+from pydantic_core import from_json
+
 _LATER = ("required", "minItems", "minProperties", "contains")
 """Keywords that only a whole value can fulfil."""
+_CUT = re.compile(r"[-+.\w]+$")
+"""A number or a word at the end, of which more may have been to come."""
 
 
 def start_of(text: str) -> Any:
@@ -20,25 +24,21 @@ def start_of(text: str) -> Any:
     Raises:
         ValueError: It is not the start of one.
     """
-    stack: list[str] = []
-    kept, quoted, escaped = "", False, False
-    for at, letter in enumerate(text):
-        if quoted:
-            quoted, escaped = escaped or letter != '"', letter == "\\" and not escaped
-        elif letter == '"':
-            quoted = True
-        elif letter in _CLOSING:
-            stack.append(letter)
-            kept = text[: at + 1] + _closed(stack)
-        elif letter in _CLOSING.values():
-            if not stack or _CLOSING[stack.pop()] != letter:
-                raise ValueError("brackets don't match")
-            kept = text[: at + 1] + _closed(stack)
-        elif letter == ",":
-            kept = text[:at] + _closed(stack)
-    if not kept:
+    begun = text.lstrip()
+    if not begun.startswith(("{", "[")):
         raise ValueError("no object or array begins")
-    return json.loads(kept)
+    if _ends(begun):
+        raise ValueError("it goes on after its end")
+    from_json(begun, allow_partial=True)
+    return from_json(_CUT.sub("", begun), allow_partial=True)
+
+
+def _ends(text: str) -> bool:
+    try:
+        json.JSONDecoder().raw_decode(text)
+    except ValueError:
+        return False
+    return True
 
 
 def relaxed(schema: Any) -> Any:
@@ -46,7 +46,3 @@ def relaxed(schema: Any) -> Any:
     if isinstance(schema, dict):
         return {key: relaxed(value) for key, value in schema.items() if key not in _LATER}
     return [relaxed(one) for one in schema] if isinstance(schema, list) else schema
-
-
-def _closed(stack: list[str]) -> str:
-    return "".join(_CLOSING[letter] for letter in reversed(stack))

@@ -11,9 +11,10 @@ from typing import Any
 
 import anyio
 
-from ci.cases import worker
+from ci.cases import interpreter
 from ci.cases.model import GeneratedCase
-from ci.cases.observed import Observed, Run, Score
+from ci.cases.observed import Run
+from ci.cases.program import as_data
 from ci.errors import CheckBroken, UsageError
 
 Tried = Run | str
@@ -47,16 +48,17 @@ class Language:
             UsageError: There is no such interpreter, or it has no SGLang.
             CheckBroken: It ended early, or took too long.
         """
-        programs = [[step.model_dump(exclude_none=True) for step in case.program] for case in cases]
+        programs = [as_data(case.program) for case in cases]
         request = {"url": self.url, "timeout": self.timeout, "programs": programs}
         lines = await self._lines(json.dumps(request).encode())
         if len(lines) != len(cases) + 1:
             ran = max(0, len(lines) - 1)
             raise CheckBroken(f"{self.python}: {ran} of {len(cases)} programs ran")
-        return str(lines[0]["version"]), [_tried(line, page) for line in lines[1:]]
+        tried = (line.get("error") or Run.of(line["answers"], page) for line in lines[1:])
+        return str(lines[0]["version"]), list(tried)
 
     async def _lines(self, request: bytes) -> list[dict[str, Any]]:
-        command = [self.python, "-P", worker.__file__]
+        command = [self.python, "-P", interpreter.__file__]
         clean = {k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS"}
         try:
             with anyio.fail_after(self.budget):
@@ -74,21 +76,10 @@ class Language:
     def _check(self, done: subprocess.CompletedProcess[bytes]) -> None:
         log = done.stderr.decode("utf-8", "replace").strip()
         last = log.rpartition("\n")[2]
-        if done.returncode == worker.NO_SGLANG:
+        if done.returncode == interpreter.NO_SGLANG:
             raise UsageError(
                 f"{self.python} has no SGLang, whose language runs the programs ({last}): "
                 "name an interpreter that has it with --python"
             )
         if done.returncode:
             raise CheckBroken(f"SGLang's language broke: {last}", details=log)
-
-
-def _tried(line: dict[str, Any], page: int) -> Tried:
-    if "error" in line:
-        return str(line["error"])
-    return Run({name: _observed(answer) for name, answer in line["answers"].items()}, page)
-
-
-def _observed(answer: dict[str, Any]) -> Observed:
-    scores = tuple(Score(**score) for score in answer.pop("scores", ()))
-    return Observed(**answer, scores=scores)

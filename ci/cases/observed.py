@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,11 @@ class Observed:
     cached_tokens: int = 0
     scores: tuple[Score, ...] = ()
 
+    @classmethod
+    def of(cls, scores: Sequence[Mapping[str, Any]] = (), **answer: Any) -> Observed:
+        """Return what an interpreter told of one answer."""
+        return cls(**answer, scores=tuple(Score(**score) for score in scores))
+
 
 @dataclass(frozen=True)
 class Run:
@@ -52,6 +58,11 @@ class Run:
 
     answers: Mapping[str, Observed] = field(default_factory=dict)
     page: int = 1
+
+    @classmethod
+    def of(cls, answers: Mapping[str, Mapping[str, Any]], page: int) -> Run:
+        """Return the run of which an interpreter told these answers."""
+        return cls({name: Observed.of(**answer) for name, answer in answers.items()}, page)
 
     def __getitem__(self, name: str) -> Observed:
         return self.answers[name]

@@ -1,8 +1,8 @@
 """A case's program: SGLang's frontend language as data.
 
 `say`, `gen`, `select` and `fork` mean what they mean in `sglang.lang`. As data a program is run
-by that language where SGLang is installed (`worker.py`), and over plain HTTP where it isn't
-(`replay.py`). Decoding is greedy.
+by one interpreter (`interpreter.py`): by that language where SGLang is installed, and over plain
+HTTP where it isn't (`replay.py`). Decoding is greedy.
 """
 
 from __future__ import annotations
@@ -43,17 +43,6 @@ class Gen(Part):
     ignore_eos: bool = False
     penalty: float = 0.0
 
-    @property
-    def sampling(self) -> dict[str, Any]:
-        """Sampling parameters of `/generate`, but for the limit and a schema's text."""
-        given = {
-            "regex": self.regex,
-            "stop": self.stop,
-            "ignore_eos": self.ignore_eos or None,
-            "frequency_penalty": self.penalty or None,
-        }
-        return {key: value for key, value in given.items() if value is not None}
-
 
 class Select(Part):
     """The most probable of some options, which becomes part of the prompt."""
@@ -80,6 +69,11 @@ def flat(program: Program) -> Iterator[Say | Gen | Select]:
                 yield from branch
         else:
             yield step
+
+
+def as_data(program: Program) -> list[dict[str, Any]]:
+    """Return the steps as the interpreter takes them."""
+    return [step.model_dump(exclude_none=True) for step in program]
 
 
 def names(program: Program) -> list[str]:

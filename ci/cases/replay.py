@@ -6,17 +6,17 @@ cache holds their prompts already: batching and the cache may change a model's n
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import fmean
 
 import pytest
 
+from ci.cases.interpreter import Json, echo, interpret, sampling, shown
 from ci.cases.model import FILE, GeneratedCase, read
-from ci.cases.observed import Observed, Run, Score
-from ci.cases.program import Fork, Gen, Program, Say, Select
-from ci.smoke.answers import Generation, TokenLogprob
+from ci.cases.observed import Run
+from ci.cases.program import Program, as_data
+from ci.smoke.answers import Generation
 from ci.smoke.ask import Ask
 from ci.smoke.server import Server
 
@@ -49,95 +49,65 @@ def hold(case: GeneratedCase, ask: Ask, server: Server) -> None:
 
 def replay(program: Program, ask: Ask, page: int) -> Run:
     """Run a program over plain HTTP."""
-    replayer = _Replayer(ask)
-    replayer.steps(program)
-    return Run(replayer.answers, page)
+    return Run.of(interpret(as_data(program), _OverHttp(ask)), page)
 
 
-class _Replayer:
-    """One run: the text so far, and the answers."""
+class _OverHttp:
+    """A prompt that grows by plain requests, one after the other.
 
-    def __init__(self, ask: Ask) -> None:
-        self._ask = ask
-        self._text = ""
-        self.answers: dict[str, Observed] = {}
+    The option with the best mean log-probability is chosen, as the language does.
+    """
 
-    def steps(self, program: Sequence[Say | Gen | Select | Fork]) -> None:
-        for step in program:
-            if isinstance(step, Say):
-                self._text += step.say
-            elif isinstance(step, Gen):
-                self._generated(step)
-            elif isinstance(step, Select):
-                self._selected(step)
+    def __init__(self, ask: Ask, text: str = "") -> None:
+        self._ask, self._text = ask, text
+        self._seen: Json = {}
+
+    def add(self, steps: Sequence[Json]) -> None:
+        for step in steps:
+            if "say" in step:
+                self._text += step["say"]
             else:
-                self._forked(step)
+                limit, asked = step["max_tokens"], sampling(step)
+                answer = self._ask.generate(self._text, max_new_tokens=limit, **asked)
+                self._seen[step["gen"]] = shown(answer.text, answer.meta_info.model_dump())
+                self._text += answer.text
 
-    def _generated(self, step: Gen) -> None:
-        sampling = step.sampling
-        if step.json_schema is not None:
-            sampling["json_schema"] = json.dumps(step.json_schema)
-        answer = self._ask.generate(self._text, max_new_tokens=step.max_tokens, **sampling)
-        self.answers[step.gen] = observed(answer)
-        self._text += answer.text
+    def seen(self, name: str) -> Json:
+        found: Json = self._seen[name]
+        return found
 
-    def _selected(self, step: Select) -> None:
-        prompts = [self._text + option for option in step.options]
+    def choose(self, options: Sequence[str]) -> tuple[str, list[float], list[str]]:
         prompt = self._ask.generate(self._text, SCORED, max_new_tokens=0)
-        batch = self._ask.batch(prompts, SCORED, max_new_tokens=0)
-        alone = [self._ask.generate(one, SCORED, max_new_tokens=0) for one in prompts]
-        means, ones = ([mean(prompt, one) for one in some] for some in (batch, alone))
-        echoes = [echo(one) for one in batch]
-        told = zip(step.options, means, ones, echoes, strict=True)
-        scores = tuple(Score(option, score, one, text) for option, score, one, text in told)
-        chosen = max(scores, key=lambda score: score.mean).option
-        self.answers[step.select] = Observed(chosen, scores=scores)
+        asked = [self._text + option for option in options]
+        batch = self._ask.batch(asked, SCORED, max_new_tokens=0)
+        means = [mean(prompt, one) for one in batch]
+        pairs = zip(means, options, strict=True)
+        chosen = max(pairs, key=lambda pair: pair[0])[1]
         self._text += chosen
+        return chosen, means, [echo(one.meta_info.input_token_logprobs) for one in batch]
 
-    def _forked(self, step: Fork) -> None:
-        start = self._text
-        for branch in step.fork:
-            opening = next((part.say for part in branch if isinstance(part, Say)), "")
-            self._ask.generate(start + opening, max_new_tokens=0)
-        for branch in step.fork:
-            self._text = start
-            self.steps(branch)
-        self._text = start
+    def copy(self) -> _OverHttp:
+        return _OverHttp(self._ask, self._text)
 
-
-def observed(answer: Generation) -> Observed:
-    """Return what properties read of an answer."""
-    meta, reason = answer.meta_info, answer.meta_info.finish_reason
-    matched = reason.matched if reason else None
-    return Observed(
-        text=answer.text,
-        ending=answer.ending,
-        matched=matched if isinstance(matched, str) else "",
-        prompt_tokens=meta.prompt_tokens,
-        completion_tokens=meta.completion_tokens,
-        cached_tokens=meta.cached_tokens,
-    )
+    def fork(self, branches: Sequence[Sequence[Json]]) -> list[_OverHttp]:
+        for branch in branches:
+            opening = next((part["say"] for part in branch if "say" in part), "")
+            self._ask.generate(self._text + opening, max_new_tokens=0)
+        return [self.copy() for _ in branches]
 
 
 def mean(prompt: Generation, whole: Generation) -> float:
     """Return the mean log-probability of those tokens of a text that its prompt doesn't have.
 
     The last tokens of the prompt may be others where an option follows; they count as well.
+
+    Raises:
+        AssertionError: The server scored none of them.
     """
-    pairs = whole.meta_info.input_token_logprobs
     both = zip(prompt.prompt_ids, whole.prompt_ids, strict=False)
-    same = next((at for at, (one, other) in enumerate(both) if one != other), None)
-    new = scores_of(pairs[len(prompt.prompt_ids) if same is None else same :])
-    if not new:
+    same = len(prompt.prompt_ids)
+    same = next((at for at, (one, other) in enumerate(both) if one != other), same)
+    scores = [pair[0] for pair in whole.meta_info.input_token_logprobs[same:]]
+    if not (known := [score for score in scores if score is not None]):
         raise AssertionError("POST /generate: an option's tokens have no log-probability")
-    return fmean(new)
-
-
-def scores_of(pairs: Sequence[TokenLogprob]) -> list[float]:
-    """Return the log-probabilities that there are."""
-    return [score for score, _, _ in pairs if score is not None]
-
-
-def echo(answer: Generation) -> str:
-    """Return the text of the tokens that a server says it scored."""
-    return "".join(text or "" for _, _, text in answer.meta_info.input_token_logprobs)
+    return fmean(known)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+import yaml
 
 from ci.health.experiments import HARMLESS, Observation
 from ci.health.probes import KINDS, PATHS, REQUEST
@@ -20,6 +22,7 @@ MARGIN = 3.0
 PERIOD, FAILURES = 10, 3
 """Kubernetes' own defaults for the period in seconds, and for failures in a row."""
 STARTUP_FAILURES = 60
+PORT = 30000
 
 _CALL = (
     "import json, os, urllib.request as r; r.urlopen(r.Request("
@@ -117,56 +120,65 @@ def _timeout(kind: str, seen: Sequence[Observation]) -> int:
 
 
 def kubernetes(advice: Advice) -> str:
-    """Return a container's probes in Kubernetes' words."""
-    return f"""\
-# From what was measured: {advice.why}.
-# A fault that shows by no answer ends the container within {advice.detect} s and its grace.
-startupProbe: # until the first token; /health is 503 before
-  httpGet: {{path: /health, port: 30000}}
-  periodSeconds: {PERIOD}
-  timeoutSeconds: {advice.readiness_timeout}
-  failureThreshold: {STARTUP_FAILURES}
-readinessProbe: # takes the pod out of traffic; /health is 503 as soon as SIGTERM has come
-  httpGet: {{path: /health, port: 30000}}
-  periodSeconds: 5
-  timeoutSeconds: {advice.readiness_timeout}
-  failureThreshold: 2
-livenessProbe: # ends the container
-{_indented(_kubernetes_call(advice), 2)}
-  periodSeconds: {PERIOD}
-  timeoutSeconds: {advice.timeout}
-  failureThreshold: {FAILURES}
-"""
+    """Return a container's probes in Kubernetes' words, as YAML."""
+    health = {"httpGet": {"path": "/health", "port": PORT}}
+    waiting = {"timeoutSeconds": advice.readiness_timeout}
+    startup = {**health, "periodSeconds": PERIOD, **waiting, "failureThreshold": STARTUP_FAILURES}
+    readiness = {**health, "periodSeconds": 5, **waiting, "failureThreshold": 2}
+    liveness = {
+        **_kubernetes_call(advice),
+        "periodSeconds": PERIOD,
+        "timeoutSeconds": advice.timeout,
+        "failureThreshold": FAILURES,
+    }
+    return "".join(
+        (
+            f"# From what was measured: {advice.why}.\n",
+            f"# A fault that shows by no answer ends the container within {advice.detect} s and "
+            "its grace.\n",
+            "# Until the first token; /health is 503 before.\n",
+            _yaml({"startupProbe": startup}),
+            "# Takes the pod out of traffic; /health is 503 as soon as SIGTERM has come.\n",
+            _yaml({"readinessProbe": readiness}),
+            "# Ends the container.\n",
+            _yaml({"livenessProbe": liveness}),
+        )
+    )
 
 
 def compose(advice: Advice) -> str:
-    """Return a service's health check in Compose's words."""
-    return f"""\
-# From what was measured: {advice.why}.
-# Compose restarts nothing by itself that is unhealthy: have something act on it.
-healthcheck:
-  test: ["CMD", "python3", "-c", "{_compose_call(advice)}"]
-  interval: {PERIOD}s
-  timeout: {advice.timeout}s
-  retries: {FAILURES}
-  start_period: {PERIOD * STARTUP_FAILURES}s
-stop_grace_period: 30s
-"""
+    """Return a service's health check in Compose's words, as YAML."""
+    check = {
+        "test": ["CMD", "python3", "-c", _compose_call(advice)],
+        "interval": f"{PERIOD}s",
+        "timeout": f"{advice.timeout}s",
+        "retries": FAILURES,
+        "start_period": f"{PERIOD * STARTUP_FAILURES}s",
+    }
+    return (
+        f"# From what was measured: {advice.why}.\n"
+        "# Compose restarts nothing by itself that is unhealthy: have something act on it.\n"
+        + _yaml({"healthcheck": check, "stop_grace_period": "30s"})
+    )
 
 
-def _kubernetes_call(advice: Advice) -> str:
+def _kubernetes_call(advice: Advice) -> dict[str, Any]:
     if advice.liveness != REQUEST:
-        return f"httpGet: {{path: {PATHS[advice.liveness]}, port: 30000}}"
-    call = _CALL.replace("TIMEOUT", str(advice.timeout))
-    return f'exec:\n  command:\n    - python3\n    - -c\n    - "{call}"'
+        return {"httpGet": {"path": PATHS[advice.liveness], "port": PORT}}
+    return {"exec": {"command": ["python3", "-c", _call(advice)]}}
 
 
 def _compose_call(advice: Advice) -> str:
     if advice.liveness == REQUEST:
-        return _CALL.replace("TIMEOUT", str(advice.timeout))
-    url = f"http://127.0.0.1:30000{PATHS[advice.liveness]}"
+        return _call(advice)
+    url = f"http://127.0.0.1:{PORT}{PATHS[advice.liveness]}"
     return f"import urllib.request as r; r.urlopen('{url}', timeout={advice.timeout}).read()"
 
 
-def _indented(text: str, spaces: int) -> str:
-    return "\n".join(" " * spaces + line for line in text.splitlines())
+def _call(advice: Advice) -> str:
+    return _CALL.replace("TIMEOUT", str(advice.timeout))
+
+
+def _yaml(value: Any) -> str:
+    text: str = yaml.safe_dump(value, sort_keys=False, width=math.inf)
+    return text

@@ -47,7 +47,8 @@ class Api:
     def native(self, body: Json) -> list[Json] | Json:
         """Answer `/generate`."""
         answers = [self._native(made, body, len(made.ids)) for made in self._native_made(body)]
-        return answers if len(answers) > 1 else answers[0]
+        several = isinstance(body.get("text"), list) or len(answers) > 1
+        return answers if several else answers[0]
 
     def native_events(self, body: Json) -> list[Json]:
         """Answer a `/generate` stream: each event holds all tokens so far."""

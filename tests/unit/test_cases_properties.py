@@ -157,15 +157,19 @@ def test_prefix_below_a_page_says_nothing() -> None:
         ('{"a": {"b": 2}', {"a": {"b": 2}}),
         ("[[1], [2, 3", [[1], [2]]),
         ("{ \n\t ", {}),
+        ('{"a": 12, "b": 3', {"a": 12}),
+        ('{"a": 12 \n', {"a": 12}),
     ],
-    ids=["list", "string", "object", "lists", "space"],
+    ids=["list", "string", "object", "lists", "space", "number", "after a number"],
 )
 def test_start_of_json(text: str, value: Any) -> None:
     """A good answer that ran out of tokens in white space fails."""
     assert start_of(text) == value
 
 
-@pytest.mark.parametrize("text", ["", "abc", '"x', "{]", '{"a" 1, ', "}"])
+@pytest.mark.parametrize(
+    "text", ["", "abc", '"x', "{]", '{"a" 1, ', "}", '{"a" 1', "[1]]", '{"a": 1} and more']
+)
 def test_no_start_of_json(text: str) -> None:
     """Anything passes for the start of an answer."""
     with pytest.raises(ValueError, match=r"."):

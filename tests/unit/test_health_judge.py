@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+import yaml
 
 from ci.health import table
 from ci.health.advice import advise, compose, kubernetes
 from ci.health.experiments import Exit, Observation
 from ci.health.judge import judge
-from ci.health.probes import KINDS, Answer, Answers
+from ci.health.probes import KINDS, PATHS, REQUEST, Answer, Answers
 from ci.settings.health import HealthSettings
 from ci.verdict import Outcome
 
@@ -121,6 +122,15 @@ def test_advice_is_the_probe_that_hides_least(kind: str) -> None:
     assert advice.timeout == (12 if kind == "request" else 3)
     for text in (kubernetes(advice), compose(advice)):
         assert f"{kind}: of the probes it hides least" in text
+    probes, service = yaml.safe_load(kubernetes(advice)), yaml.safe_load(compose(advice))
+    assert list(probes) == ["startupProbe", "readinessProbe", "livenessProbe"]
+    assert probes["livenessProbe"]["timeoutSeconds"] == advice.timeout
+    call = service["healthcheck"]["test"][-1]
+    compile(call, "healthcheck", "exec")
+    if kind == REQUEST:
+        assert probes["livenessProbe"]["exec"]["command"] == ["python3", "-c", call]
+    else:
+        assert probes["livenessProbe"]["httpGet"] == {"path": PATHS[kind], "port": 30000}
 
 
 def test_no_advice_without_a_fault() -> None:

@@ -40,7 +40,7 @@ LIGHT = {
     "ci/platform/doors.py": set[str](),
     "ci/platform/drain.py": {"ci"},
     "ci/health/agent.py": set[str](),
-    "ci/cases/worker.py": set[str](),
+    "ci/cases/interpreter.py": set[str](),
     "ci/contract/interface.py": set[str](),
     "ci/boot/fetch.py": {"httpx"},
     "ci/image/installed.py": set[str](),
