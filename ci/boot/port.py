@@ -7,7 +7,7 @@ import fcntl
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,13 +16,17 @@ import psutil
 from ci.errors import LaunchBlocked
 
 FIRST, LAST = 30_000, 30_999
+LEAST, MOST = 1024, 65_535
+"""Ports that every user may open."""
+RANGE = Path("/proc/sys/net/ipv4/ip_local_port_range")
+"""First and last port that the kernel gives to connections, which then can meet themselves."""
 PORT_TAKEN = 68
 """`launch.sh`'s exit code for a port in use."""
 
 
 @contextmanager
 def reserved(host: str, port: int) -> Iterator[int]:
-    """Yield `port`, or where it is 0 the first one from 30000 up that is free.
+    """Yield `port`, or where it is 0 the first one of `candidates` that is free.
 
     SGLang binds its port only after loading the model, so a free port may be taken by then;
     a lock, held until the context ends, keeps other runs of this package away from it.
@@ -33,7 +37,8 @@ def reserved(host: str, port: int) -> Iterator[int]:
     if port:
         yield port
         return
-    for candidate in range(FIRST, LAST + 1):
+    some = candidates()
+    for candidate in some:
         lock = _lock(candidate)
         if lock is None:
             continue
@@ -43,7 +48,28 @@ def reserved(host: str, port: int) -> Iterator[int]:
                 return
         finally:
             os.close(lock)
-    raise LaunchBlocked(f"no port from {FIRST} to {LAST} is free on {host}", PORT_TAKEN)
+    raise LaunchBlocked(f"no port from {some[0]} to {some[-1]} is free on {host}", PORT_TAKEN)
+
+
+def candidates() -> Sequence[int]:
+    """Return the ports that a server may get: 30000 to 30999, unless connections get those too.
+
+    Then it is as many just below those that connections get, or else just above them.
+    """
+    low, high = _given_to_connections()
+    usual = range(FIRST, LAST + 1)
+    outside = [port for port in usual if not low <= port <= high]
+    below = range(max(LEAST, low - len(usual)), low)
+    above = range(high + 1, min(MOST, high + len(usual)) + 1)
+    return outside or below or above or usual
+
+
+def _given_to_connections() -> tuple[int, int]:
+    try:
+        low, high = map(int, RANGE.read_text().split())
+    except (OSError, ValueError):
+        return 0, 0
+    return low, high
 
 
 def _lock(port: int) -> int | None:

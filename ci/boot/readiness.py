@@ -14,6 +14,8 @@ from functools import partial
 import anyio
 import httpx
 
+from ci.boot import listening
+from ci.boot.listening import POLL_TIMEOUT, Listener, Patience
 from ci.boot.log import ServerLog
 from ci.boot.port import PORT_TAKEN
 from ci.boot.process import ServerProcess, fault_of_exit
@@ -35,36 +37,14 @@ from ci.errors import (
 from ci.report.model import Case, Figure, Phase
 from ci.report.progress import Progress
 from ci.server.client import ServerClient
-from ci.server.reach import obstacle
 from ci.settings import ReadinessSettings
 from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
 
 NAME = "readiness"
 POLL = 0.05
-POLL_TIMEOUT = 5.0
-PROXY_SECONDS = 0.1
-"""How long a connection must hold: a proxy whose server isn't there yet cuts it at once."""
-STRANGER_SECONDS = 3.0
-"""How long something else than the engine must answer before it is believed to stay."""
-NAME_SECONDS = 3.0
-"""How long the host's name must lack an address before it counts as wrong."""
 GONE_SECONDS = 0.7
 """How long a port that was open must refuse connections before the server counts as dead."""
-
-
-@dataclass
-class _Patience:
-    """Passes something over until it was seen at every look for `seconds`."""
-
-    seconds: float
-    since: float | None = None
-
-    def lasts(self, *, seen: bool) -> bool:
-        """Take in whether it was seen just now; return whether that goes on for too long."""
-        now = anyio.current_time()
-        self.since = (now if self.since is None else self.since) if seen else None
-        return self.since is not None and now - self.since >= self.seconds
 
 
 @dataclass
@@ -120,6 +100,10 @@ class Readiness:
             ("port open", budgets.port_open, self._port_open),
             ("serving", budgets.serving, self._serving),
             ("first token", budgets.first_token, self._first_token),
+            *(
+                (_prompt_of(tokens), budgets.first_token, partial(self._prompt, tokens))
+                for tokens in budgets.prompt_tokens
+            ),
         ]
 
     async def _run(
@@ -131,7 +115,7 @@ class Readiness:
                 await unless(probe, partial(self._death, name))
         except TimeoutError:
             last_line = f"; last log line: {self.log.last_line()}" if self.log else ""
-            return NotReady(name, budget, f"{self._last}{last_line}")
+            return NotReady(name, budget, f"{self._last}{_more(name)}{last_line}")
         except SglangCiError as error:
             return error
         return None
@@ -154,9 +138,9 @@ class Readiness:
             await anyio.sleep(POLL)
 
     async def _port_open(self) -> None:
-        nameless = _Patience(NAME_SECONDS)
-        self._last = f"{self.url}: no connection was made yet"
-        while problem := await self._obstacle(nameless):
+        listener = self._listener()
+        self._last = f"{self.url}: nobody has answered yet"
+        while problem := await listener.problem():
             self._last = f"nothing listens at {self.url} ({problem})"
             await anyio.sleep(POLL)
         if self.process is not None and not self.process.owns_port():
@@ -166,17 +150,8 @@ class Readiness:
                 PORT_TAKEN,
             )
 
-    async def _obstacle(self, nameless: _Patience) -> str:
-        """Return what keeps the port from being open; a name may come late, or go again."""
-        hold = PROXY_SECONDS if self.process is None else 0.0
-        try:
-            problem = await obstacle(self.url, POLL_TIMEOUT, hold)
-        except NameUnresolved as error:
-            if nameless.lasts(seen=True):
-                raise
-            return str(error)
-        nameless.lasts(seen=False)
-        return problem
+    def _listener(self) -> Listener:
+        return Listener(self.url, self.engine, ours=self.process is not None)
 
     async def _serving(self) -> None:
         self._last = f"{self.url} accepts connections and says nothing"
@@ -194,15 +169,26 @@ class Readiness:
         async with self.engine.client(self.url, self.budgets.first_token) as client:
             await self._poll("first token", partial(self._answers, client))
 
+    async def _prompt(self, tokens: int) -> None:
+        """Ask for the first token after a prompt of a length that the server hasn't seen yet."""
+        self._last = f"{self.url}: no token came after a prompt of {tokens} tokens"
+        async with self.engine.client(self.url, self.budgets.first_token) as client:
+            await self._poll(_prompt_of(tokens), partial(self._takes, client, tokens))
+
+    async def _takes(self, client: ServerClient, tokens: int) -> bool:
+        await self.engine.prompt(client, tokens, generation=self._generation)
+        return True
+
     async def _answers(self, client: ServerClient) -> bool:
         await self.engine.first_token(client, generation=self._generation)
         return True
 
     async def _poll(self, phase: str, ask: Callable[[], Awaitable[bool]]) -> None:
         """Ask until the answer is yes, and raise what stays too long to be passed over."""
-        gone, stranger = _Patience(GONE_SECONDS), _Patience(STRANGER_SECONDS)
+        gone, stranger = Patience(GONE_SECONDS), Patience(listening.STRANGER_SECONDS)
         while True:
             error: AnswerFault | None = None
+            begin = anyio.current_time()
             try:
                 if await ask():
                     return
@@ -210,21 +196,29 @@ class Readiness:
                 error = Unreachable(self.url, "its host's name is gone", refused=True)
                 self._last = str(fault)
             except AnswerFault as fault:
-                error = self._judged(fault)
+                error = await self._judged(fault, anyio.current_time() - begin)
                 self._last = str(error)
-            if gone.lasts(seen=isinstance(error, Unreachable)):
+            if gone.lasts(seen=await self._is_gone(error)):
                 self._exited(phase)
             if stranger.lasts(seen=_is_final(error)) and error:
                 raise error
             await anyio.sleep(POLL)
 
-    def _judged(self, error: AnswerFault) -> AnswerFault:
-        """Tell a server that is gone from something that never spoke HTTP."""
+    async def _judged(self, error: AnswerFault, seconds: float) -> AnswerFault:
+        """Tell what never spoke HTTP from a server that is gone, or isn't there yet."""
         self._answered |= not isinstance(error, Unreachable | Unresponsive)
         if not isinstance(error, Unreachable) or error.refused or self._answered:
             return error
+        if await self._listener().is_tunnel(seconds):
+            return error
         problem = f"{error.problem}; is it https://, or no HTTP server?"
         return self.engine.stranger(error.url, problem)
+
+    async def _is_gone(self, error: AnswerFault | None) -> bool:
+        """Return whether nobody listens any more; who cuts a connection is still there."""
+        if not isinstance(error, Unreachable):
+            return False
+        return error.refused or await self._listener().is_closed()
 
     def _exited(self, phase: str) -> None:
         """Raise that the server is gone; of a process of ours `died` knows more, and says it."""
@@ -238,6 +232,16 @@ def _is_final(error: AnswerFault | None) -> bool:
     if isinstance(error, BadAnswer):
         return error.status is None or error.status < httpx.codes.INTERNAL_SERVER_ERROR
     return isinstance(error, NotSglang | OtherServer)
+
+
+def _prompt_of(tokens: int) -> str:
+    return f"prompt of {tokens} tokens"
+
+
+def _more(phase: str) -> str:
+    """Return how a phase gets more time; those of prompts have that of the first token."""
+    key = "first_token" if phase.startswith("prompt of") else phase.replace(" ", "_")
+    return f"; for more time: --set readiness.{key}=SECONDS"
 
 
 def _figure(phase: Phase) -> Figure:

@@ -21,6 +21,10 @@ from ci.server.client import Json, ServerClient
 Api = Literal["generate", "chat", "completions"]
 
 
+WORD = " the"
+"""A word that is about one token."""
+
+
 class OtherServer(AnswerFault):
     """Something else than the engine of the settings answers at the URL."""
 
@@ -218,6 +222,21 @@ class Profile:
         if not (isinstance(choices, list) and choices):
             raise BadAnswer(f"{client.url}{path}", "a token was asked for, and no choice came")
         return answer
+
+    async def prompt(self, client: ServerClient, tokens: int, *, generation: bool = True) -> None:
+        """Ask for one token after a prompt of about so many.
+
+        It begins in a way of its own, so that no beginning in the cache shortens the work.
+
+        Raises:
+            AnswerFault: The server doesn't take it, or gives no token.
+        """
+        names = await client.served_models()
+        path, body = self.one_token(names[0] if names else "", generation=generation)
+        text = f"{tokens}{WORD * (tokens - 1)}"
+        answer = await client.post(path, body | {"prompt" if generation else "input": text})
+        if not (answer.get("choices") or answer.get("data")):
+            raise BadAnswer(f"{client.url}{path}", "a token was asked for, and no choice came")
 
     async def describe(self, client: ServerClient) -> Described:
         """Ask what the server is.

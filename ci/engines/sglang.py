@@ -10,9 +10,12 @@ from typing import ClassVar
 
 from ci.engines.metrics import SGLANG_METRICS
 from ci.engines.profile import Api, Described, Profile, Seen
-from ci.errors import AnswerFault, NotSglang
+from ci.errors import AnswerFault, BadAnswer, NotSglang
 from ci.server.client import Json, ServerClient
 from ci.settings.engine import SGLANG
+
+FIRST_ID, IDS = 10, 200
+"""Token ids that prompts are made of: every vocabulary has them, and few of them are special."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +46,19 @@ class Sglang(Profile):
         """Ask `/generate` for one token."""
         return await client.first_token(generation=generation)
 
+    async def prompt(self, client: ServerClient, tokens: int, *, generation: bool = True) -> None:
+        """Ask for one token after a prompt of exactly so many."""
+        ids = _ids(tokens)
+        if not generation:
+            await client.post("/v1/embeddings", {"model": "default", "input": ids})
+            return
+        parameters = {"max_new_tokens": 1, "temperature": 0, "ignore_eos": True}
+        answer = await client.post("/generate", {"input_ids": ids, "sampling_params": parameters})
+        seen = answer.get("meta_info", {}).get("prompt_tokens")
+        if seen != tokens:
+            problem = f"a prompt of {tokens} tokens was sent, prompt_tokens is {seen!r}"
+            raise BadAnswer(f"{client.url}/generate", problem)
+
     async def describe(self, client: ServerClient) -> Described:
         """Ask `/server_info`, `/model_info` and `/v1/models`."""
         server = await client.server_info()
@@ -54,6 +70,12 @@ class Sglang(Profile):
             names=tuple(names),
             device=str(server.get("device", "")),
         )
+
+
+def _ids(tokens: int) -> list[int]:
+    """Return a prompt that begins by its own length: no other one in the cache shortens it."""
+    digits = [FIRST_ID + int(digit) for digit in str(tokens)]
+    return [*digits, *(FIRST_ID + at % IDS for at in range(tokens))][:tokens]
 
 
 PROFILE = Sglang(

@@ -16,6 +16,7 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Callable
 from typing import Any
 
 FLUSH_SECONDS = 0.2
@@ -39,17 +40,24 @@ class Doors:
 
     Args:
         kind: uvicorn's class of servers.
+        started: Is called as soon as one of them has started.
     """
 
-    def __init__(self, kind: Any) -> None:
+    def __init__(self, kind: Any, started: Callable[[], object] = lambda: None) -> None:
         self._open: list[Any] = []
         startup = kind.startup
 
         async def remembered(server: Any, *arguments: Any, **options: Any) -> None:
             self._open.append(server)
             await startup(server, *arguments, **options)
+            started()
 
         kind.startup = remembered
+
+    def stop(self) -> None:
+        """Have the servers end by uvicorn's own way."""
+        for server in self._open:
+            server.should_exit = True
 
     async def close(self) -> None:
         """Let nobody in any more: whoever is connected is answered, and the next one refused."""
@@ -61,17 +69,14 @@ class Doors:
             await asyncio.sleep(FLUSH_SECONDS)
             for listener in listeners:
                 listener.close()
-            await self._asked(ASK_SECONDS)
+            await until(self._all_have_asked, ASK_SECONDS)
             for connection in self._connections():
                 connection.shutdown()
         except Exception:
             logger.exception("draining: connections can't be closed; the server ends anyway")
 
-    async def _asked(self, seconds: float) -> None:
-        """Wait until nobody is connected who has sent no request, for at most `seconds`."""
-        end = time.monotonic() + seconds
-        while time.monotonic() < end and any(_is_new(one) for one in self._connections()):
-            await asyncio.sleep(POLL_SECONDS)
+    def _all_have_asked(self) -> bool:
+        return not any(_is_new(one) for one in self._connections())
 
     def _connections(self) -> list[Any]:
         return [one for server in self._open for one in server.server_state.connections]
@@ -79,6 +84,14 @@ class Doors:
 
 def _is_new(connection: Any) -> bool:
     return getattr(connection, "cycle", connection) is None
+
+
+async def until(happened: Callable[[], bool], seconds: float) -> bool:
+    """Wait until something has happened, for at most `seconds`; return whether it has."""
+    end = time.monotonic() + seconds
+    while not happened() and time.monotonic() < end:
+        await asyncio.sleep(POLL_SECONDS)
+    return happened()
 
 
 def turn_away(listener: int) -> None:

@@ -114,6 +114,11 @@ class ReadinessSettings(Section):
     port_open: Budget = Field(600.0, description="Until the port accepts connections.")
     serving: Budget = Field(120.0, description="Until the server says that it serves.")
     first_token: Budget = Field(60.0, description="Until a real request has its first token.")
+    prompt_tokens: tuple[Annotated[int, Field(ge=1, le=10_000_000), NoBool], ...] = Field(
+        (),
+        description="Lengths of prompts that are asked for once each before a server counts as "
+        "ready; each has the budget of first_token.",
+    )
 
 
 class SmokeSettings(Section):

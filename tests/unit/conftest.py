@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from ci import cli
+from ci.boot import listening, readiness
 from ci.boot import process as processes
-from ci.boot import readiness
 from ci.boot.launch import Launch
 from ci.registry.client import Registry
 from tests.fakes.osv import fake_osv
@@ -58,10 +58,11 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Believe sooner what real servers need seconds for."""
-    monkeypatch.setattr(readiness, "STRANGER_SECONDS", 0.1)
+    monkeypatch.setattr(listening, "STRANGER_SECONDS", 0.1)
     monkeypatch.setattr(readiness, "GONE_SECONDS", 0.1)
-    monkeypatch.setattr(readiness, "NAME_SECONDS", 0.1)
-    monkeypatch.setattr(readiness, "PROXY_SECONDS", 0.02)
+    monkeypatch.setattr(listening, "NAME_SECONDS", 0.1)
+    monkeypatch.setattr(listening, "ASK_SECONDS", 0.2)
+    monkeypatch.setattr(listening, "SILENT_SECONDS", 0.05)
     monkeypatch.setattr(processes, "KILL_GRACE", 0.2)
 
 

@@ -14,7 +14,7 @@ import uvicorn
 from anyio.abc import SocketStream
 
 from ci.platform.doors import Doors, turn_away
-from ci.platform.drain import Message, Receive, Send, refuse
+from ci.platform.gate import Message, Receive, Send, refuse
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 

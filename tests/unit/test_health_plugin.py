@@ -11,7 +11,8 @@ import anyio.lowlevel
 import pytest
 
 from ci.platform import drain as plugin
-from ci.platform.drain import Exchange, Exchanges, Gate, Message, drain, is_work
+from ci.platform.drain import drain
+from ci.platform.gate import PROMISE_PATH, Exchange, Exchanges, Gate, Message, is_work
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -72,7 +73,7 @@ async def ask(
 ) -> Client:
     """Send one request through a gate."""
     client = Client()
-    gate = Gate(app, lambda: draining, exchanges)
+    gate = Gate(app, lambda: draining, exchanges, 20.0)
     await gate({"type": "http", "method": method, "path": path}, nothing, client.send)
     return client
 
@@ -117,6 +118,13 @@ async def test_before_sigterm_nothing_is_changed() -> None:
     assert not exchanges
 
 
+async def test_a_server_says_that_it_drains() -> None:
+    """Nobody outside can tell a server that drains as promised from one that doesn't."""
+    client = await ask(app_of(*WHOLE), Exchanges(), draining=False, method="GET", path=PROMISE_PATH)
+    assert client.status == 200
+    assert json.loads(client.body) == {"seconds": 20.0}
+
+
 async def test_answer_ends_with_its_last_part() -> None:
     """A drain lasts for as long as SGLang's clean-up after a stream, seconds each."""
     exchanges, goes_on = Exchanges(), anyio.Event()
@@ -153,7 +161,7 @@ async def test_what_hangs_is_ended(
     hung = app_of(*((START,) if begins else ()), WHOLE[1], then=anyio.Event())
     scope: Message = {"type": "http", "method": "POST", "path": "/generate"}
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(Gate(hung, bool, exchanges), scope, nothing, client.send)
+        tasks.start_soon(Gate(hung, bool, exchanges, 20.0), scope, nothing, client.send)
         await anyio.lowlevel.checkpoint()
         await anyio.wait_all_tasks_blocked()
         assert not await drain(exchanges, lambda: aborted.append(1), 0.01)
@@ -182,7 +190,7 @@ async def test_aborted_requests_are_a_good_end() -> None:
     """A scheduler that works is taken for one that hangs, and killed."""
     exchanges, leave = Exchanges(), anyio.Event()
     client = Client()
-    gate = Gate(app_of(*WHOLE, then=leave), bool, exchanges)
+    gate = Gate(app_of(*WHOLE, then=leave), bool, exchanges, 20.0)
     scope: Message = {"type": "http", "method": "POST", "path": "/generate"}
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(gate, scope, nothing, client.send)
@@ -203,5 +211,5 @@ def test_other_sglang_still_starts(
     """An SGLang of another make doesn't start because its drain can't be changed."""
     monkeypatch.setenv(plugin.SECONDS, "nonsense")
     monkeypatch.setattr(plugin, "_resolved_once", False)
-    plugin._resolved(None)
+    plugin._resolved(None, None)
     assert "does not fit this version" in caplog.text

@@ -75,6 +75,34 @@ def test_no_free_port_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
         pass
 
 
+@pytest.mark.parametrize(
+    ("given", "first", "last"),
+    [
+        ("32768\t60999\n", 30_000, 30_999),
+        ("30500 60999", 30_000, 30_499),
+        ("1024 30499", 30_500, 30_999),
+        ("10000 65535", 9000, 9999),
+        ("2000 65535", 1024, 1999),
+        ("1024 64999", 65_000, 65_535),
+        ("1024 65535", 30_000, 30_999),
+        ("", 30_000, 30_999),
+    ],
+)
+def test_ports_that_no_connection_is_given(
+    given: str, first: int, last: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A server gets a port on which a poll can meet itself, or another program's connection is."""
+    monkeypatch.setattr(ports, "FIRST", 30_000)
+    monkeypatch.setattr(ports, "LAST", 30_999)
+    monkeypatch.setattr(ports, "RANGE", tmp_path / "range")
+    if given:
+        (tmp_path / "range").write_text(given)
+    found = ports.candidates()
+    assert (found[0], found[-1]) == (first, last)
+    low, high = map(int, given.split() or (0, 0))
+    assert given == "1024 65535" or not any(low <= port <= high for port in found)
+
+
 def test_whose_port_it_is() -> None:
     """A stale server on the port is taken for the one that was just started."""
     code = "import socket, sys\ns = socket.create_server(('127.0.0.1', 0))\n"

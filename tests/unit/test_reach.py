@@ -1,18 +1,14 @@
-"""A server's URL, and what keeps a connection to it from being made."""
+"""A server's URL: what is one, and what is refused."""
 
 from __future__ import annotations
 
 import pytest
 
-from ci.errors import (
-    NameUnresolved,
-    UsageError,
-)
+from ci.errors import UsageError
 from ci.server.client import ServerClient
-from ci.server.reach import base_url, obstacle
-from tests.fakes.faulty import BEHAVIOURS, closed_port, listening
+from ci.server.reach import base_url
 
-pytestmark = [pytest.mark.unit, pytest.mark.anyio]
+pytestmark = pytest.mark.unit
 
 
 @pytest.mark.parametrize(
@@ -54,16 +50,3 @@ def test_a_password_in_a_url_is_refused_and_not_repeated() -> None:
 def test_a_url_may_have_a_path_and_a_slash() -> None:
     """A server behind a prefix can't be asked."""
     assert base_url("https://h/models/a/") == "https://h/models/a"
-
-
-async def test_an_obstacle_is_named() -> None:
-    """A port counts as open that isn't, or the report doesn't say why it wasn't."""
-    port = closed_port()
-    for host in ("127.0.0.1", "localhost"):
-        assert await obstacle(f"http://{host}:{port}", 5.0, 0.5) == "connection refused"
-    with listening(lambda _: None) as url:
-        assert await obstacle(url, 5.0, 5.0) == "connections are cut at once"
-    with listening(BEHAVIOURS["silent"]) as url:
-        assert await obstacle(url, 5.0, 0.05) == ""
-    with pytest.raises(NameUnresolved):
-        await obstacle("http://no-such-host.invalid:1", 5.0, 0.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
+from ci.boot import listening as tunnels
 from ci.boot import readiness
 from ci.boot.log import ENDED, ServerLog
 from ci.verdict import Verdict
@@ -66,15 +68,69 @@ async def test_a_server_that_opens_its_port_late() -> None:
     servers[0].__exit__(None, None, None)
 
 
-async def test_a_proxy_that_listens_for_a_server_which_is_not_there_yet(
-    monkeypatch: pytest.MonkeyPatch,
+TUNNELS: dict[str, Callable[[Connection], object]] = {
+    "a published port": lambda _: None,
+    "ssh -L": lambda connection: connection.closing.wait(0.1),
+}
+
+
+@pytest.mark.parametrize("tunnel", TUNNELS.values(), ids=TUNNELS)
+async def test_a_tunnel_whose_server_still_loads_is_waited_for(
+    tunnel: Callable[[Connection], object],
 ) -> None:
-    """A container's published port counts as open, and then its server as dead."""
-    monkeypatch.setattr(readiness, "PROXY_SECONDS", 5.0)
-    with listening(lambda _: None) as url:
-        found = await check(url, budgets(port_open=SHORT))
-    assert "connections are cut at once" in found.cause
+    """A tunnel's port counts as open, and then its server as dead or as no HTTP server."""
+    with listening(tunnel) as url:
+        found = await check(url, budgets(port_open=2 * SHORT))
+    assert "connections are cut" in found.cause
     assert last(found) == "port open"
+
+
+async def test_a_tunnel_is_open_as_soon_as_its_server_is() -> None:
+    """`ssh -L` cuts each connection a moment later while a model loads, and `wait` gives it up."""
+    begin = time.monotonic()
+
+    def tunnel(connection: Connection) -> None:
+        if time.monotonic() - begin < 2.5:
+            connection.closing.wait(0.1)
+        else:
+            pages(SERVING)(connection)
+
+    with listening(tunnel) as url:
+        found = await check(url)
+    assert found.verdict is Verdict.PASSED
+    assert found.phases[0].seconds > 2
+
+
+async def test_cuts_while_the_server_is_up_are_no_death() -> None:
+    """0.7 s of resets on one path are told as the end of a server that is up."""
+    begin: list[float] = []
+
+    def resets(connection: Connection) -> None:
+        path = connection.request()
+        begin[:] = begin or ([time.monotonic()] if path == "/generate" else [])
+        if path != "/generate" or time.monotonic() - begin[0] > 5 * readiness.GONE_SECONDS:
+            status, body = SERVING.get(path, (404, {}))
+            connection.send(response(status, json.dumps(body)))
+
+    with listening(resets) as url:
+        found = await check(url)
+    assert found.verdict is Verdict.PASSED
+    assert found.phases[-1].seconds > 4 * readiness.GONE_SECONDS
+
+
+async def test_cuts_that_never_end_are_told_when_the_budget_is_spent() -> None:
+    """A server that resets each request for a token is waited for without end."""
+    without = {path: page for path, page in SERVING.items() if path != "/generate"}
+
+    def resets(connection: Connection) -> None:
+        path = connection.request()
+        if path in without:
+            connection.send(response(*without[path][:1], json.dumps(without[path][1])))
+
+    with listening(resets) as url:
+        found = await check(url, budgets(first_token=SHORT))
+    assert found.cause.startswith("first token: not ready: phase 'first token' took over 0.4 s: ")
+    assert "connection cut before an answer" in found.cause
 
 
 async def test_a_burst_of_5xx_is_waited_for() -> None:
@@ -149,7 +205,7 @@ def changing(*steps: tuple[int, Behaviour]) -> Behaviour:
 
 async def test_a_stranger_now_and_then_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """A gateway that mixes its own 404 and 503 pages while a server starts makes it FAILED."""
-    monkeypatch.setattr(readiness, "STRANGER_SECONDS", 0.12)
+    monkeypatch.setattr(tunnels, "STRANGER_SECONDS", 0.12)
     odd = pages({})
     starting = pages({"/model_info": (503, {})})
     steps = [(1, odd), (1, starting)] * 5
@@ -162,7 +218,7 @@ async def test_a_cut_now_and_then_is_passed_over(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(readiness, "GONE_SECONDS", 0.12)
     starting = pages(SERVING | {"/ready": (503, {})})
     steps = [(2, starting), (1, lambda connection: connection.request())] * 5
-    with listening(changing((2, starting), *steps, (1, pages(SERVING)))) as url:
+    with listening(changing((3, starting), *steps, (1, pages(SERVING)))) as url:
         assert (await check(url)).verdict is Verdict.PASSED
 
 

@@ -1,0 +1,86 @@
+"""Whether the server that is about to start will drain as promised, told before it starts.
+
+`launch.sh` says it in its first lines, and the plugin itself (`ci/platform/drain.py`) asks here
+before it attaches. Nothing of SGLang is imported: its source is looked at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib import metadata, util
+from itertools import pairwise
+from pathlib import Path
+
+SECONDS = "SGLANG_CI_DRAIN_SECONDS"
+"""How long running requests have after SIGTERM; SGLang's own way where empty."""
+GROUP, NAME = "sglang.srt.plugins", "drain"
+PARTS = (
+    ("srt/server_args.py", "resolve_once"),
+    ("srt/managers/tokenizer_manager.py", "sigterm_watchdog"),
+)
+APP_PATH = "SGLANG_HTTP_SERVER_APP_PATH"
+WORKER_APP = "ci.platform.worker:app"
+SEVERAL = (("srt/entrypoints/http_server.py", APP_PATH),)
+"""Files of SGLang and what the plugin needs of them: always, and for several workers."""
+UNSEEN = ("--smg-grpc-mode", "--grpc-mode", "--encoder-only", "--use-ray")
+"""Flags with which another server than SGLang's HTTP server runs."""
+
+
+def obstacle(environment: Mapping[str, str], flags: Sequence[str]) -> str:
+    """Return what keeps a server from draining as promised; empty where nothing does.
+
+    Args:
+        environment: The server's.
+        flags: The server's.
+    """
+    if not environment.get(SECONDS):
+        return "DRAIN_SECONDS is empty"
+    if environment.get("SGLANG_RUST_SERVER", "").lower() in {"1", "true", "yes", "y"}:
+        return "SGLANG_RUST_SERVER answers HTTP outside of Python"
+    if other := next((flag for flag in flags if flag.partition("=")[0] in UNSEEN), ""):
+        return f"{other} runs another server"
+    return _absent(environment) or _unfit(environment, flags)
+
+
+def _absent(environment: Mapping[str, str]) -> str:
+    """Return why SGLang doesn't load the plugin; empty where it does."""
+    chosen = environment.get("SGLANG_PLUGINS", "")
+    if chosen and NAME not in {name.strip() for name in chosen.split(",")}:
+        return f"SGLANG_PLUGINS={chosen} leaves the plugin {NAME!r} out"
+    if not any(one.name == NAME for one in metadata.entry_points(group=GROUP)):
+        return "sglang-ci isn't installed beside this SGLang"
+    return ""
+
+
+def _unfit(environment: Mapping[str, str], flags: Sequence[str]) -> str:
+    """Return what the installed SGLang lacks; empty where it lacks nothing."""
+    several = _workers(flags) > 1
+    if several and "--enable-http2" in flags:
+        return "--enable-http2 starts several workers in another way"
+    if several and environment.get(APP_PATH, WORKER_APP) != WORKER_APP:
+        return f"{APP_PATH} names another application"
+    for file, word in (*PARTS, *(SEVERAL if several else ())):
+        if word not in _source(file):
+            return f"{_version()} has no {word}"
+    return ""
+
+
+def _workers(flags: Sequence[str]) -> int:
+    """Return how many processes will answer HTTP."""
+    words = [part for flag in flags for part in flag.split("=", 1)]
+    told = [after for word, after in pairwise(words) if word == "--tokenizer-worker-num"]
+    return int(told[-1]) if told and told[-1].isdecimal() else 1
+
+
+def _source(file: str) -> str:
+    """Return the text of one of SGLang's files; empty where it isn't there."""
+    found = util.find_spec("sglang")
+    try:
+        return (Path(found.origin or "").parent / file).read_text() if found else ""
+    except OSError:
+        return ""
+
+
+def _version() -> str:
+    found = next((one.version for one in metadata.distributions(name="sglang")), "?")
+    return f"SGLang {found}"
