@@ -13,6 +13,7 @@ import typer
 
 from ci.commands import config, contract, health, measure, release, server
 from ci.commands.cases import generate_cases
+from ci.commands.exposure import exposure
 from ci.commands.fuzz import fuzz
 from ci.commands.outcome import EXIT, USAGE
 from ci.commands.size import size
@@ -32,7 +33,7 @@ app = typer.Typer(
 for command in (
     *(server.ci, server.prove, server.serve, server.wait, server.versions, server.smoke),
     *(measure.bench, measure.compare, startup, size, trend, health.health, health.drain, fuzz),
-    *(generate_cases, contract.upgrade, server.fetch, server.report),
+    *(exposure, generate_cases, contract.upgrade, server.fetch, server.report),
 ):
     app.command()(command)
 app.add_typer(contract.app, name="contract")

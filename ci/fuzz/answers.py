@@ -17,6 +17,10 @@ SERVER_ERRORS = range(500, 600)
 NOT_IMPLEMENTED = 501
 BODY = 300
 """Most characters of an answer's body that are told."""
+VARYING = re.compile(
+    r"""[0-9a-f]{8,}|-?\d+(\.\d+)?(e[+-]?\d+)?|\b(inf|nan)\b|'[^']*'|"[^"]*\"""", re.IGNORECASE
+)
+"""What differs from request to request in answers that say the same."""
 LINKS = {
     "model": ("GET /v1/models", ("data", 0, "id")),
     "response_id": ("POST /v1/responses", ("id",)),
@@ -41,15 +45,21 @@ class Sent:
     wrong: str
 
     @property
+    def named(self) -> str:
+        """The status as it is counted."""
+        return str(self.status or "no answer")
+
+    @property
     def defect(self) -> str:
         """What is wrong, without what differs from request to request."""
-        return re.sub(r"[0-9a-f]{8,}|\d+|'[^']*'|\"[^\"]*\"", "…", self.wrong)
+        return VARYING.sub("…", self.wrong)
 
     def line(self) -> str:
         """Return one line of JSON; the request itself where something is wrong."""
         told = {
             "operation": self.drawn.operation,
             "kind": self.drawn.kind,
+            "field": self.drawn.field,
             "status": self.status,
             "seconds": round(self.seconds, 4),
         }

@@ -11,7 +11,7 @@ from typing import Any
 
 COUNTS = {
     *("max_tokens", "max_completion_tokens", "max_output_tokens", "max_new_tokens"),
-    *("min_tokens", "min_new_tokens", "n", "best_of"),
+    *("min_tokens", "min_new_tokens", "n", "best_of", "beam_width", "num_predict"),
 }
 """Numbers of tokens or choices in a request, in any of the dialects that SGLang speaks."""
 LIMITS = {"messages": "max_tokens", "prompt": "max_tokens", "input": "max_output_tokens"}
@@ -44,6 +44,49 @@ ESSENTIAL: Mapping[str, dict[str, Any]] = {
 }
 """What a request to a path can't do without."""
 
+_FLAG, _WHOLE, _NUMBER, _TEXT = (
+    {"type": one} for one in ("boolean", "integer", "number", "string")
+)
+_TEXTS = {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]}
+_SHARED: Mapping[str, Any] = {
+    "stop": _TEXTS,
+    "top_k": _WHOLE,
+    **dict.fromkeys(("temperature", "top_p", "min_p"), _NUMBER),
+    **dict.fromkeys(("frequency_penalty", "presence_penalty"), _NUMBER),
+}
+_SAMPLING: Mapping[str, Any] = {
+    **_SHARED,
+    "repetition_penalty": _NUMBER,
+    "stop_regex": _TEXTS,
+    "stop_token_ids": {"type": "array", "items": _WHOLE},
+    **dict.fromkeys(("max_new_tokens", "min_new_tokens", "n", "beam_width"), _WHOLE),
+    **dict.fromkeys(("stream_interval", "sampling_seed"), _WHOLE),
+    **dict.fromkeys(("json_schema", "regex", "ebnf", "structural_tag"), _TEXT),
+    **dict.fromkeys(("ignore_eos", "skip_special_tokens", "no_stop_trim"), _FLAG),
+    "logit_bias": {"type": "object"},
+    "custom_params": {"type": "object"},
+}
+_OLLAMA: Mapping[str, Any] = {
+    **_SHARED,
+    "repeat_penalty": _NUMBER,
+    **dict.fromkeys(("num_predict", "seed", "num_ctx"), _WHOLE),
+}
+_GENERATE = "#/components/schemas/GenerateReqInput"
+INNER: Mapping[str, dict[str, Any]] = {
+    "sampling_params": {"type": "object", "properties": _SAMPLING},
+    "/api/chat options": {"type": "object", "properties": _OLLAMA},
+    "/api/generate options": {"type": "object", "properties": _OLLAMA},
+    "/vertex_generate parameters": {"$ref": _GENERATE},
+    "/vertex_generate instances[]": {"type": "object", "properties": {"text": _TEXT}},
+}
+"""Fields of objects of which SGLang's schema only says that they are objects."""
+
+
+def inner(path: str, name: str) -> tuple[dict[str, Any], ...]:
+    """Return what is known of a field of a request to `path` beside what its schema says."""
+    found = INNER.get(f"{path} {name}") or INNER.get(name.rpartition(".")[2])
+    return (found,) if found else ()
+
 
 def completed(body: Any, path: str) -> Any:
     """Return `body` with what a request to `path` can't do without, where that is known."""
@@ -59,6 +102,13 @@ def narrowed(body: Any, path: str, turn: int) -> Any:
         return body
     name = sorted(body)[turn % len(body)]
     return ESSENTIAL[path] | {name: body[name]}
+
+
+def alone(body: Any, field: str) -> Any:
+    """Return `body` without SGLang's text where `field` is another form of it."""
+    if isinstance(body, dict) and field.partition("[")[0] in NATIVE - {"text"}:
+        return {name: value for name, value in body.items() if name != "text"}
+    return body
 
 
 def limited(body: Any, most: int) -> Any:

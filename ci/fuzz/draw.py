@@ -2,10 +2,12 @@
 
     python -m ci.fuzz.draw SETTINGS <openapi.json
 
-Schemathesis knows what a schema allows and forbids; Hypothesis draws from that by a seed. Some
-schemas take minutes to draw from, which can be ended in a process only: this one is told in
-JSON (`Wanted`) how many requests to draw of which operations, and how long it may take over
-each kind, and prints one line of JSON a request (`Drawn`), or one that says why there are none.
+Of each operation and kind those come first that have one field at an edge (`ci.fuzz.edges`), and
+then whole requests: Schemathesis knows what a schema allows and forbids, and Hypothesis draws from
+that by a seed. Some schemas take minutes to draw from, which can be ended in a process only: this
+one is told in JSON (`Wanted`) how many requests to draw of which operations, and how long it may
+compute for each kind, and prints one line of JSON a request (`Drawn`), or one that says why there
+are none.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from typing import Any
 
 from ci.fuzz.bodies import completed, limited, narrowed
 from ci.fuzz.drawn import Drawn, Kind, Stopped, Wanted
+from ci.fuzz.edges import Edges
 
 BASE = "http://server"
 """Stands for the server's address in the commands that are printed."""
@@ -31,7 +34,7 @@ OURS = {"x-schemathesis-testcaseid", "user-agent", "content-length", "connection
 
 
 AGAIN = 1.0
-"""Seconds after which a drawing that has swallowed the end of its time is told again."""
+"""Seconds of computing after which a drawing that swallowed the end of its time is told again."""
 
 
 class _Late(BaseException):
@@ -43,12 +46,12 @@ def _within(seconds: float) -> Iterator[None]:
     def late(*_: object) -> None:
         raise _Late
 
-    signal.signal(signal.SIGALRM, late)
-    signal.setitimer(signal.ITIMER_REAL, seconds, AGAIN)
+    signal.signal(signal.SIGPROF, late)
+    signal.setitimer(signal.ITIMER_PROF, seconds, AGAIN)
     try:
         yield
     finally:
-        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.setitimer(signal.ITIMER_PROF, 0)
 
 
 def main() -> None:
@@ -58,37 +61,41 @@ def main() -> None:
 
     wanted = Wanted(**json.loads(sys.argv[1]))
     warnings.simplefilter("ignore")
-    schema = schemathesis.openapi.from_dict(json.load(sys.stdin))
+    document = json.load(sys.stdin)
+    schema = schemathesis.openapi.from_dict(document)
     found = {one.ok().label: one.ok() for one in schema.get_all_operations() if isinstance(one, Ok)}
     for label in wanted.operations:
+        edges = Edges(document, label, wanted)
         for kind in Kind:
             if label in found:
-                _draw(found[label], label, kind, wanted)
+                _draw(found[label], edges, kind, wanted)
             else:
                 _print(Stopped(label, kind, "its description can't be read"))
 
 
-def _draw(operation: Any, label: str, kind: Kind, wanted: Wanted) -> None:
+def _draw(operation: Any, edges: Edges, kind: Kind, wanted: Wanted) -> None:
     from hypothesis.errors import Unsatisfiable
 
-    told, begin = "", time.monotonic()
+    label, told, begin = operation.label, "", time.process_time()
     try:
         with _within(wanted.seconds):
+            for one in edges.of(kind):
+                _print(one)
             _drawn(operation, kind, wanted, partial(_tell, label, kind, wanted, count()))
     except Unsatisfiable:
         told = "" if kind is Kind.INVALID else "none can be drawn"  # nothing may be forbidden
     except (Exception, _Late) as error:  # noqa: BLE001 - what can't be drawn from ends no other
-        late = time.monotonic() - begin > wanted.seconds  # which may look like any fault
+        late = time.process_time() - begin > wanted.seconds  # which may look like any fault
         told = f"the {wanted.seconds:g} s for drawing were spent" if late else _first_line(error)
     _print(Stopped(label, kind, told))
 
 
 def _print(one: Drawn | Stopped) -> None:
     """Print a whole line, however late it is."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGALRM])
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPROF])
     sys.stdout.write(f"{json.dumps(asdict(one))}\n")
     sys.stdout.flush()
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGALRM])
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGPROF])
 
 
 def _first_line(error: BaseException) -> str:

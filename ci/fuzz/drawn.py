@@ -39,12 +39,14 @@ class Wanted:
         operations: Method and path of each, in order.
         examples: Most requests of an operation and kind.
         seed: Makes them repeatable.
-        seconds: Most seconds for those of an operation and kind.
+        edges: Most further ones with one field at an edge.
+        seconds: Most seconds of computing for those of an operation and kind.
         output_tokens: Most tokens that one may ask for.
     """
 
     operations: tuple[str, ...]
     examples: int
+    edges: int
     seed: int
     seconds: float
     output_tokens: int
@@ -61,6 +63,7 @@ class Drawn:
         target: Path and query.
         headers: Its headers.
         body: Its body, a character a byte.
+        field: The one field that is at an edge or beyond; empty where all were drawn.
     """
 
     operation: str
@@ -69,6 +72,7 @@ class Drawn:
     target: str
     headers: Mapping[str, str]
     body: str
+    field: str = ""
 
     @property
     def raw(self) -> bytes:
@@ -79,6 +83,11 @@ class Drawn:
     def text(self) -> str:
         """The body as it is read."""
         return self.raw.decode("utf-8", "replace")
+
+    @property
+    def outer(self) -> str:
+        """The name of its one field, without what lies in a list below it."""
+        return self.field.partition(" ")[0].partition("[")[0]
 
     def curl(self, url: str) -> str:
         """Return a command that sends the request to the server at `url`."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,9 +12,10 @@ from typing import Any, TextIO
 import anyio
 
 from ci.errors import ServerFault, UsageError
-from ci.fuzz.answers import Sender, Sent
+from ci.fuzz.answers import Sender
+from ci.fuzz.asked import Asked
 from ci.fuzz.drawn import Drawn, Kind, Stopped, Wanted, drawing
-from ci.fuzz.known import Known, defect_of, packaged
+from ci.fuzz.known import Known, packaged
 from ci.fuzz.operations import Operations, choose, schema_of
 from ci.report.model import Case
 from ci.server.client import ServerClient
@@ -27,25 +28,14 @@ NAME = "fuzz"
 SENT = "fuzz.jsonl"
 """Every request that was sent, a line each."""
 ALIVE = "server answers"
+BUDGET = "budget"
+NOT_ASKED = "operations that were not asked"
 LAST = 3
 """How many requests before a server's end are told."""
 
 
 class _Dead(Exception):
     """The server answers nothing any more."""
-
-
-@dataclass
-class Asked:
-    """What came of one operation."""
-
-    operation: str
-    statuses: Counter[str] = field(default_factory=Counter)
-    defects: dict[str, list[Sent]] = field(default_factory=dict)
-    accepted: Counter[str] = field(default_factory=Counter)
-    withheld: int = 0
-    problems: list[str] = field(default_factory=list)
-    begun: float = 0.0
 
 
 @dataclass
@@ -86,8 +76,9 @@ class Fuzzing:
             known = Known.of(self._entries(), version, datetime.now(UTC).date())
             self.note(f"{len(operations.asked)} operations of SGLang {version or 'unknown'}")
             with (folder / SENT).open("w", encoding="utf-8") as lines:
-                run = _Run(self, client, Sender(exchange), known, lines)
-                await run.all(document, operations)
+                waiting = list(operations.asked)
+                sender, asked = Sender(exchange), Asked.of(waiting)
+                await _Run(self, client, sender, known, lines, waiting, asked).all(document)
         return StageResult(facts=self._facts(version, operations, known))
 
     def _named(self) -> str:
@@ -120,61 +111,73 @@ class _Run:
     sender: Sender
     known: Known
     lines: TextIO
+    waiting: list[str]
+    asked: Asked
 
-    async def all(self, document: Mapping[str, Any], operations: Operations) -> None:
+    async def all(self, document: Mapping[str, Any]) -> None:
         """Ask every operation, until the budget is spent or the server is dead."""
-        at, waiting = self.of.settings, list(operations.asked)
-        wanted = Wanted(operations.asked, at.examples, at.seed, at.drawing, at.output_tokens)
-        with anyio.move_on_after(at.budget) as budget:
-            try:
-                async with drawing(document, wanted) as drawn:
-                    asked = Asked(waiting[0], begun=anyio.current_time())
-                    async for one in drawn:
-                        if isinstance(one, Drawn):
-                            await self._send(one, asked)
-                        elif await self._ended(one, asked):
-                            waiting.pop(0)
-                            asked = Asked(waiting[0] if waiting else "", begun=anyio.current_time())
-            except _Dead:
-                return
-        if budget.cancelled_caught:
-            told = f"the budget of {at.budget:g} s was spent before {', '.join(waiting)}"
-            self.of.tell(Case(name="budget", outcome=Outcome.INCONCLUSIVE, message=told))
+        at, end = self.of.settings, "the run was cut off"
+        counts = (at.examples, at.edges, at.seed, at.drawing, at.output_tokens)
+        try:
+            with anyio.move_on_after(at.budget) as budget:
+                await self._ask(document, Wanted(tuple(self.waiting), *counts))
+                end = ""
+            if budget.cancelled_caught:
+                end = f"the budget of {at.budget:g} s was spent"
+        except _Dead:
+            end = "the server was dead"
+        finally:
+            if end:
+                self._cut(end, spent=budget.cancelled_caught)
 
-    async def _send(self, drawn: Drawn, asked: Asked) -> None:
-        if self.known.withheld(drawn):
-            asked.withheld += 1
+    async def _ask(self, document: Mapping[str, Any], wanted: Wanted) -> None:
+        async with drawing(document, wanted) as drawn:
+            async for one in drawn:
+                if isinstance(one, Drawn):
+                    await self._send(one)
+                else:
+                    await self._stop(one)
+
+    async def _send(self, drawn: Drawn) -> None:
+        if self.asked.withholds(drawn, self.known):
             return
         sent = await self.sender.send(drawn)
         self.of.last = [*self.of.last, sent.drawn][-LAST:]
         self.lines.write(f"{sent.line()}\n")
         self.lines.flush()
-        status = str(sent.status or "no answer")
-        asked.statuses[status] += 1
-        self.of.sent[status] += 1
-        if sent.wrong:
-            self._judge(sent, asked)
+        self.of.sent[sent.named] += 1
+        self.asked.take(sent, self.known)
         if sent.status is None:
             await self._alive()
 
-    def _judge(self, sent: Sent, asked: Asked) -> None:
-        accepted = self.known.accepted(sent.drawn, sent.wrong)
-        if accepted:
-            asked.accepted[accepted.id] += 1
-        else:
-            asked.defects.setdefault(sent.defect, []).append(sent)
-
-    async def _ended(self, stopped: Stopped, asked: Asked) -> bool:
-        """Take in the end of a kind; return whether it was the operation's last one."""
-        if stopped.problem:
-            asked.problems.append(f"{stopped.kind}: {stopped.problem}")
+    async def _stop(self, stopped: Stopped) -> None:
+        """Take in the end of a kind, which may be the end of the operation."""
+        asked = self.asked
+        asked.stop(stopped)
         if stopped.kind != list(Kind)[-1]:
-            return False
-        self.of.problems += [f"{asked.operation}, {problem}" for problem in asked.problems]
-        for case in _cases(asked, self.of.url, self.known.expired):
-            self.of.tell(case)
+            return
+        self.of.problems += [
+            f"{asked.operation}, {kind}: {it}" for kind, it in asked.problems.items()
+        ]
+        self._tell(asked)
+        self.waiting.pop(0)
+        self.asked = Asked.of(self.waiting)
         await self._alive()
-        return True
+
+    def _tell(self, asked: Asked, cut: str = "") -> None:
+        for case in asked.cases(self.of.url, self.known.expired, cut):
+            self.of.tell(case)
+
+    def _cut(self, end: str, *, spent: bool) -> None:
+        """Tell what was found of the operation that was being asked, and which ones never were."""
+        if self.asked.statuses:
+            self._tell(self.asked, f"not asked to its end: {end}")
+        begun = 1 if self.asked.statuses and not spent else 0
+        left = ", ".join(self.waiting[begun:])
+        if left:
+            name, before = (BUDGET, "before the end of") if spent else (NOT_ASKED, "before")
+            message = f"{end} {before} {left}"
+            self.of.tell(Case(name=name, outcome=Outcome.INCONCLUSIVE, message=message))
 
     async def _alive(self) -> None:
         """Ask for a token.
@@ -190,36 +193,3 @@ class _Run:
             case = Case(name=ALIVE, outcome=Outcome.FAILED, message=told, details=before)
             self.of.tell(case)
             raise _Dead from error
-
-
-def _cases(asked: Asked, url: str, expired: tuple[KnownDefect, ...]) -> Iterator[Case]:
-    """Yield the cases of one operation: each of its defects, or that there is none."""
-    seconds = anyio.current_time() - asked.begun
-    for number, (_, found) in enumerate(sorted(asked.defects.items()), 1):
-        least = min(found, key=lambda sent: len(sent.drawn.body) + len(sent.drawn.target))
-        name = asked.operation if len(asked.defects) == 1 else f"{asked.operation} ({number})"
-        yield Case(
-            name=name,
-            outcome=Outcome.FAILED,
-            message=f"{least.wrong}; {_requests(len(found))}{_once(least, expired)}",
-            details=least.drawn.curl(url),
-            seconds=seconds,
-        )
-    if asked.defects:
-        return
-    told = [f"{status} {count}" for status, count in sorted(asked.statuses.items())]
-    told += [f"accepted as {name} {count}" for name, count in asked.accepted.items()]
-    told += [f"not sent {asked.withheld}"] if asked.withheld else []
-    outcome = Outcome.PASSED if asked.statuses else Outcome.SKIPPED
-    message = ", ".join(told) or "; ".join(asked.problems) or "nothing was drawn"
-    yield Case(name=asked.operation, outcome=outcome, message=message, seconds=seconds)
-
-
-def _requests(count: int) -> str:
-    return "1 request" if count == 1 else f"{count} requests"
-
-
-def _once(sent: Sent, expired: tuple[KnownDefect, ...]) -> str:
-    """Return until when a defect was accepted, where it was."""
-    found = defect_of(expired, sent.drawn, sent.wrong)
-    return f"; accepted until {found.until} only ({found.id})" if found else ""

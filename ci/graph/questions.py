@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from ci.bench import stage as bench
 from ci.boot import readiness, shutdown
+from ci.exposure import stage as exposure
 from ci.gate import stage as gate
 from ci.gate.stage import Side
 from ci.graph.seen import Seen
@@ -75,6 +76,14 @@ async def _smoke(seen: Seen, _: Stages, tell: Tell) -> StageResult:
     return await ask_smoke(seen.url, seen.settings, tell)
 
 
+async def _exposure(seen: Seen, _: Stages, tell: Tell) -> StageResult:
+    return await exposure.expose(seen.url, seen.settings.exposure, tell)
+
+
+def _exposure_needs(seen: Seen) -> str | None:
+    return "" if seen.settings.exposure.in_ci and seen.asked.engine.native else None
+
+
 async def _health(seen: Seen, stages: Stages, tell: Tell) -> StageResult:
     """Ask only what hurts nobody: the server has more questions before it."""
     harmless = seen.settings.health.model_copy(update={"faults": tuple(HARMLESS)})
@@ -122,6 +131,7 @@ QUESTIONS = (
     Question(readiness.NAME, "Does it give a first token, in time?", _ready, first=True),
     Question(versions.NAME, "Is it what it should be?", _versions),
     Question(smoke.NAME, "Does it answer as SGLang does, whatever it is asked?", _smoke),
+    Question(exposure.NAME, "Who may change it without a key?", _exposure, _exposure_needs),
     Question(health.HEALTH, "Does it call itself well under load?", _health, _health_needs),
     Question(bench.NAME, "How fast is it?", _bench, _bench_needs, measures=True),
     Question(gate.NAME, "Is it slower than the baseline?", _compare, _compare_needs, measures=True),

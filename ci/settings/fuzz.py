@@ -64,6 +64,9 @@ class FuzzSettings(Section):
     examples: Annotated[int, Field(ge=1, le=100_000), NoBool] = Field(
         25, description="Most valid requests of an operation, and as many invalid ones."
     )
+    edges: Annotated[int, Field(ge=0, le=100_000), NoBool] = Field(
+        1500, description="Most further ones of either kind, with one field at its edge or beyond."
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63), NoBool] = Field(
         1, description="Makes a run repeatable."
     )

@@ -17,6 +17,7 @@ from ci.settings.bench import BenchSettings, GateSettings
 from ci.settings.budgets import BudgetSettings
 from ci.settings.contract import ContractSettings, UpgradeSettings
 from ci.settings.engine import SGLANG, EngineSettings
+from ci.settings.exposure import ExposureSettings
 from ci.settings.fields import Budget, Filled, NoBool, OptionalPath, Section
 from ci.settings.fuzz import FuzzSettings
 from ci.settings.health import DrainSettings, HealthSettings
@@ -155,6 +156,7 @@ class Settings(Section):
     health: HealthSettings = HealthSettings()
     drain: DrainSettings = DrainSettings()
     fuzz: FuzzSettings = FuzzSettings()
+    exposure: ExposureSettings = ExposureSettings()
     contract: ContractSettings = ContractSettings()
     upgrade: UpgradeSettings = UpgradeSettings()
     report: ReportSettings = ReportSettings()

@@ -19,7 +19,7 @@ LAYERS = (
     {"stages", "server", "registry"},
     {"engines", "image"},
     {"boot"},
-    {"versions", "smoke", "health", "bench", "contract", "fuzz", "release", "trend"},
+    {"versions", "smoke", "health", "bench", "contract", "fuzz", "exposure", "release", "trend"},
     {"cases", "gate", "boards"},
     {"startup"},
     {"graph"},

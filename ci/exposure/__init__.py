@@ -1,0 +1,1 @@
+"""Which routes that change a server for everybody answer without a key."""

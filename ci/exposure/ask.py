@@ -1,0 +1,152 @@
+"""Finds out whether a route answers without a key, and never lets it act.
+
+SGLang asks for the key before it looks at a request (`sglang/srt/utils/auth.py`, 0.5.23): a body
+that can't be read is refused by 401 where the route is closed, and by 400 where it is open, before
+any of the route's own code runs. Where a route needs no body, only another method than its own can
+be sent: what refuses that by 401 refuses the right one as well; 405 leaves it open whether it
+would, because `--admin-api-key` alone guards a route by its own method.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from http import HTTPStatus
+
+from ci.exposure.routes import ARGUED, Route
+from ci.server.exchange import Answer, Exchange
+
+UNREADABLE = b"{"
+OTHER_METHOD = "PATCH"
+"""A method that none of SGLang's routes has."""
+NOWHERE = "/sglang-ci-asks-what-is-not-there"
+CLOSED_BY = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+OPEN_BY = {
+    *(HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY, HTTPStatus.UNSUPPORTED_MEDIA_TYPE),
+    *(*range(200, 300), HTTPStatus.INTERNAL_SERVER_ERROR),
+}
+STATUS_ROUTE, REFUSED_WITHIN = "/hicache/storage-backend", "requires admin API key"
+"""Reading this one changes nothing, and says that it and its writing are refused without a key."""
+
+
+class State(StrEnum):
+    """Whether a route answers without a key."""
+
+    OPEN = "open"
+    CLOSED = "closed"
+    ABSENT = "not there"
+    UNSURE = "not known"
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What was seen of a route.
+
+    Args:
+        route: The route.
+        state: Whether it answers.
+        told: How that is known.
+        by_itself: Whether its own method was sent, with a body that can't be read.
+    """
+
+    route: Route
+    state: State
+    told: str
+    by_itself: bool = False
+
+
+@dataclass(frozen=True)
+class Front:
+    """What a server, or whatever stands before it, says of requests to no route at all.
+
+    Args:
+        body: Whether a body that can't be read changes that; it then says nothing of a route.
+        method: Whether the method changes it.
+    """
+
+    body: bool
+    method: bool
+
+    @classmethod
+    async def of(cls, stranger: Exchange) -> Front:
+        """Return what stands at the server's door."""
+        plain = await stranger.ask("GET", NOWHERE)
+        other = await stranger.ask(OTHER_METHOD, NOWHERE)
+        read = await stranger.ask("POST", NOWHERE, b"{}")
+        unread = await stranger.ask("POST", NOWHERE, UNREADABLE)
+        return cls(body=read.status != unread.status, method=plain.status != other.status)
+
+
+async def seen(stranger: Exchange, found: Sequence[Route]) -> list[Seen]:
+    """Return what each route says to somebody without a key.
+
+    Args:
+        stranger: The server, asked without a key.
+        found: The routes.
+
+    Raises:
+        ServerFault: No whole answer came.
+    """
+    front = await Front.of(stranger)
+    told = _inferred([await _ask(stranger, route, front) for route in found])
+    return await _refused_within(stranger, told)
+
+
+async def _ask(stranger: Exchange, route: Route, front: Front) -> Seen:
+    if _needs_body(route) and not front.body:
+        answer = await stranger.ask(route.method, route.target, UNREADABLE)
+        told = f"HTTP {answer.status} to a body that can't be read"
+        return Seen(route, _by_body(answer), told, by_itself=True)
+    if front.method:
+        return Seen(route, State.UNSURE, "what stands before it judges by the method")
+    answer = await stranger.ask(OTHER_METHOD, route.target)
+    told = f"HTTP {answer.status} to {OTHER_METHOD}, its own method isn't sent"
+    return Seen(route, _by_method(answer), told)
+
+
+def _needs_body(route: Route) -> bool:
+    """Return whether a route can do nothing where its body can't be read."""
+    found = (route.described or {}).get("requestBody")
+    body = found if isinstance(found, dict) else {}
+    declared = "application/json" in (body.get("content") or {})
+    if route.method == "GET":  # whatever drops such a body leaves a request that acts
+        return declared and bool(body.get("required")) and route.path in ARGUED
+    return declared or route.path in ARGUED
+
+
+def _by_body(answer: Answer) -> State:
+    if answer.status in CLOSED_BY:
+        return State.CLOSED
+    if answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+        return State.ABSENT
+    return State.OPEN if answer.status in OPEN_BY else State.UNSURE
+
+
+def _by_method(answer: Answer) -> State:
+    if answer.status in CLOSED_BY:
+        return State.CLOSED
+    return State.ABSENT if answer.status == HTTPStatus.NOT_FOUND else State.UNSURE
+
+
+def _inferred(told: Sequence[Seen]) -> list[Seen]:
+    """Take what could not be asked for open where everything that could be asked is."""
+    asked = {one.state for one in told if one.by_itself and one.state is not State.ABSENT}
+    return [
+        replace(one, state=State.OPEN, told=f"{one.told}; all that could be asked is open")
+        if one.state is State.UNSURE and not one.by_itself and asked == {State.OPEN}
+        else one
+        for one in told
+    ]
+
+
+async def _refused_within(stranger: Exchange, told: Sequence[Seen]) -> list[Seen]:
+    """Take the routes for closed that let everybody in and refuse then."""
+    answer = await stranger.ask("GET", STATUS_ROUTE)
+    refused = answer.status >= HTTPStatus.BAD_REQUEST and REFUSED_WITHIN in answer.body
+    return [
+        replace(one, state=State.CLOSED, told="refused by the route itself without an admin key")
+        if refused and one.route.path == STATUS_ROUTE and one.state is State.OPEN
+        else one
+        for one in told
+    ]
