@@ -1,4 +1,4 @@
-"""Draw the pictures of the README anew: `make pictures`, after a `make ci` whose report it shows.
+"""Draw the pictures of the README anew: `make ci pictures`, which shows that run's report.
 
 The graph is drawn from the questions as the code has them; the report is what a browser shows
 of its page. The browser is Chromium, such as Debian's package of that name.

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from check_jsonschema import main as check_jsonschema
 from click.testing import CliRunner, Result
 
 from tests.unit.wrappers import (
@@ -56,7 +55,9 @@ def actionlint(*files: Path) -> subprocess.CompletedProcess[str]:
 
 def schema(name: str, *files: Path) -> Result:
     """Hold files against a vendor's schema, as check-jsonschema ships it."""
-    return CliRunner().invoke(check_jsonschema, ["--builtin-schema", name, *map(str, files)])
+    from check_jsonschema import main  # type: ignore[import-untyped]
+
+    return CliRunner().invoke(main, ["--builtin-schema", name, *map(str, files)])
 
 
 @tool
@@ -187,8 +188,8 @@ def test_report_is_published() -> None:
         assert artifacts["when"] == "always"
         assert artifacts["reports"] == {"junit": "report/junit.xml"}
     assert jobs["nightly"]["pages"] == {"publish": "report"}
-    head = JENKINS.read_text().partition("pipeline {")[0]
-    assert all(word in head for word in ("archiveArtifacts", "junit", "publishHTML"))
+    told = JENKINS.read_text().partition("pipeline {")[0]
+    assert all(word in told for word in ("archiveArtifacts", "junit", "publishHTML"))
     for name in ("Pull request", "Nightly", "Publish"):
         assert re.search(r"post \{\s+always \{ showReport\(\) \}", jenkins_stages()[name])
 

@@ -116,8 +116,7 @@ def merged(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
 
 def extended(told: Mapping[str, Any], name: str) -> dict[str, Any]:
     """Return a job of GitLab with what it extends."""
-    job: dict[str, Any] = told[name]
-    whole: dict[str, Any] = {}
+    job, whole = told[name], dict[str, Any]()
     bases = job.get("extends", [])
     for base in [bases] if isinstance(bases, str) else bases:
         whole = merged(whole, extended(told, base))
