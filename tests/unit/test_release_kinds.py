@@ -13,7 +13,7 @@ import pytest
 pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
-TOY = '''
+TOY = """
 from ci.release.kind import Kind, Table, judged
 
 
@@ -32,8 +32,8 @@ class Toy(Kind):
 
 
 KIND = Toy()
-'''
-SCRIPT = '''
+"""
+SCRIPT = """
 from pathlib import Path
 
 import ci
@@ -54,7 +54,7 @@ with released(settings(test={"evidence": ["report", "record", "toy"]})) as relea
     assert not problems(check), problems(check)
     assert "toy quacks" in [case.name for case in check.cases]
     assert "| quack |" in to_markdown(page_of(release.judge()))
-'''
+"""
 
 
 def test_a_new_kind_is_one_file(tmp_path: Path) -> None:
