@@ -225,3 +225,16 @@ def test_what_could_not_be_looked_up_is_looked_up_again(
     shop.publish()
     assert len(shop.evidence().of("vulnerabilities")) == 2
     assert len(shop.evidence().of("report")) == 1
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_piece_that_was_deleted_is_made_anew(shop: Shop, kind: str) -> None:
+    """`publish` promises that repeating completes a release, and ends with a 400 for ever."""
+    shop.fake.referrers_api = False
+    shop.publish()
+    (gone,) = shop.evidence().of(kind)
+    del shop.fake.manifests[gone.artifact.digest]
+    later = NOW + timedelta(minutes=1)
+    publish(shop.publication, replace(shop.desk(), now=later))
+    assert not problems(verify(shop.evidence(), shop.release.policy("test"), later))
+    assert gone.artifact.digest not in [each.artifact.digest for each in shop.evidence().found]
