@@ -21,7 +21,7 @@ from ci.commands.size import size
 from ci.commands.startup import startup
 from ci.commands.streams import OutputLost, checked_output
 from ci.commands.trend import trend
-from ci.errors import SglangCiError, UsageError
+from ci.errors import SettingsError, SglangCiError, UsageError
 from ci.verdict import Verdict
 
 app = typer.Typer(
@@ -52,8 +52,9 @@ def run() -> None:
     except OutputLost as lost:
         _end(f"sglang-ci: {lost.told}" if lost.told else "", lost.exit_code)
     except SglangCiError as error:
+        others = error.others if isinstance(error, SettingsError) else ()
         code = USAGE if isinstance(error, UsageError) else EXIT[error.verdict]
-        _end(f"sglang-ci: {error}", code)
+        _end("\n".join(f"sglang-ci: {one}" for one in (error, *others)), code)
     except Exception:  # noqa: BLE001 - Python's own exit code 1 would read as FAILED
         _end(traceback.format_exc().rstrip(), EXIT[Verdict.ERROR])
 

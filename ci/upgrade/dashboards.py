@@ -42,7 +42,7 @@ def read(path: Path) -> Board:
         UsageError: It can't be read, or holds no query.
     """
     try:
-        text = path.read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8-sig")
         found = list(_queries(json.loads(text))) if path.suffix == ".json" else text.splitlines()
     except (OSError, ValueError) as error:
         raise UsageError(f"{path}: no dashboard: {error}") from error
