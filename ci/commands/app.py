@@ -6,6 +6,7 @@ where SIGINT or SIGTERM ended the run, and 141 where nobody reads standard outpu
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import traceback
@@ -19,9 +20,10 @@ from ci.commands.fuzz import fuzz
 from ci.commands.outcome import EXIT, USAGE
 from ci.commands.size import size
 from ci.commands.startup import startup
-from ci.commands.streams import OutputLost, checked_output
+from ci.commands.streams import OutputLost, guarded_output
 from ci.commands.trend import trend
 from ci.errors import SettingsError, SglangCiError, UsageError
+from ci.secrets.veil import learn_environment, veiled
 from ci.verdict import Verdict
 
 app = typer.Typer(
@@ -46,8 +48,9 @@ app.add_typer(config.app, name="config")
 def run() -> None:
     """Run the command that the arguments name, and exit as it says."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    learn_environment(os.environ)
     try:
-        with checked_output():
+        with guarded_output():
             app()
     except OutputLost as lost:
         _end(f"sglang-ci: {lost.told}" if lost.told else "", lost.exit_code)
@@ -63,5 +66,5 @@ def _end(told: str, code: int) -> None:
     """Say why the command ends, where there is something to say, and exit."""
     if told:
         with suppress(OSError):
-            typer.echo(told, err=True)
+            typer.echo(veiled(told), err=True)
     sys.exit(code)

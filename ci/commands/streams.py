@@ -1,4 +1,7 @@
-"""Standard output as the command writes it: what can't be written is told, and is no verdict."""
+"""Standard output and error as the command writes them.
+
+No text shows a secret, and where standard output can't be written that is told, and no verdict.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,7 @@ from pathlib import Path
 from typing import Any, TextIO, cast
 
 from ci.commands.outcome import EXIT
+from ci.secrets.veil import veiled
 from ci.verdict import Verdict
 
 
@@ -26,8 +30,8 @@ class OutputLost(OSError):
         super().__init__(self.told)
 
 
-class CheckedOutput:
-    """A text stream that raises `OutputLost` where it can't be written, and is silent then."""
+class VeiledOutput:
+    """A text stream in which no secret is shown."""
 
     def __init__(self, stream: TextIO) -> None:
         """Write to `stream`."""
@@ -38,7 +42,8 @@ class CheckedOutput:
         if text == "":
             return 0
         with self._told():
-            return self._stream.write(text)
+            self._stream.write(veiled(text))
+        return len(text)
 
     def flush(self) -> None:
         """Hand over what is buffered."""
@@ -47,6 +52,16 @@ class CheckedOutput:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Keep going where a text can't be written: there is nowhere to tell it."""
+        with suppress(OSError):
+            yield
+
+
+class CheckedOutput(VeiledOutput):
+    """The same that raises `OutputLost` where it can't be written, and is silent then."""
 
     @contextmanager
     def _told(self) -> Iterator[None]:
@@ -59,16 +74,17 @@ class CheckedOutput:
 
 
 @contextmanager
-def checked_output() -> Iterator[None]:
-    """Let standard output be checked for as long as the context lasts.
+def guarded_output() -> Iterator[None]:
+    """Veil standard output and error, and check the former, for as long as the context lasts.
 
     Raises:
         OutputLost: What is still buffered at the end can't be written.
     """
-    stream = sys.stdout
-    sys.stdout = cast("TextIO", CheckedOutput(stream))
+    out, err = sys.stdout, sys.stderr
+    sys.stdout = cast("TextIO", CheckedOutput(out))
+    sys.stderr = cast("TextIO", VeiledOutput(err))
     try:
         yield
         sys.stdout.flush()
     finally:
-        sys.stdout = stream
+        sys.stdout, sys.stderr = out, err

@@ -18,6 +18,7 @@ from ci.contract.record import record
 from ci.contract.rules import Kind
 from ci.errors import UsageError
 from ci.report.model import Case, Check, now
+from ci.secrets import files
 from ci.settings.contract import ContractSettings
 
 NAME = "contract"
@@ -88,7 +89,7 @@ async def check_contract(
     save(baseline, folder / "contract-baseline.json")
     save(candidate, folder / "contract-candidate.json")
     text = page(baseline, candidate, compared, allowance)
-    (folder / PAGE).write_text(text, encoding="utf-8")
+    files.write(folder / PAGE, text)
     return Check(
         name=NAME,
         started=started,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import anyio
 
@@ -17,6 +17,7 @@ from ci.fuzz.drawn import Drawn, Kind, Stopped, Wanted, drawing
 from ci.fuzz.known import Known, defect_of, packaged
 from ci.fuzz.operations import Operations, choose, schema_of
 from ci.report.model import Case, Check, now
+from ci.secrets import files
 from ci.server.client import ServerClient
 from ci.server.exchange import exchanging
 from ci.settings.fuzz import FuzzSettings, KnownDefect
@@ -86,7 +87,7 @@ class Fuzzing:
                 raise UsageError(f"fuzz: none of the server's operations is {self._named()}")
             known = Known.of(self._entries(), version, datetime.now(UTC).date())
             self.note(f"{len(operations.asked)} operations of SGLang {version or 'unknown'}")
-            with (folder / SENT).open("w", encoding="utf-8") as lines:
+            with files.lines(folder / SENT) as lines:
                 run = _Run(self, client, Sender(exchange), known, lines)
                 await run.all(document, operations)
         facts = self._facts(version, operations, known)
@@ -129,7 +130,7 @@ class _Run:
     client: ServerClient
     sender: Sender
     known: Known
-    lines: TextIO
+    lines: files.Lines
 
     async def all(self, document: Mapping[str, Any], operations: Operations) -> None:
         """Ask every operation, until the budget is spent or the server is dead."""

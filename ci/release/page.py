@@ -18,6 +18,7 @@ from ci.release.evidence.record import Record
 from ci.release.evidence.vulnerabilities import findings, unsure
 from ci.report import html, markdown
 from ci.report.model import Report
+from ci.secrets import files
 from ci.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def write_html(page: Page, file: Path) -> None:
         UsageError: The file can't be written.
     """
     try:
-        file.write_text(to_html(page), encoding="utf-8")
+        files.write(file, to_html(page))
     except OSError as error:
         raise UsageError(f"{file} can't be written: {error.strerror}") from error
 

@@ -18,6 +18,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from ci.errors import SettingsError
+from ci.secrets.veil import VEIL, learn_environment, learn_flags, veiled_data
 from ci.settings.explain import explain, nearly
 from ci.settings.model import Settings
 from ci.settings.paths import resolved
@@ -60,7 +61,7 @@ class Effective:
                     for at, source in self.sources.items()
                     if f"{at}.".startswith(f"{name}.")
                 }
-                shown = dict.fromkeys(value, "…") if name == VEILED else value
+                shown = dict.fromkeys(value, VEIL) if name == VEILED else veiled_data(value)
                 yield name, str(shown), ", ".join(found) or "default"
 
     def _tables(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -105,7 +106,10 @@ def read(
     flags: Mapping[str, str] | None = None,
     cwd: Path | None = None,
 ) -> tuple[Effective, tuple[SettingsError, ...]]:
-    """Return what `load` does, made of the settings that are right, and all that is wrong."""
+    """Return what `load` does, made of the settings that are right, and all that is wrong.
+
+    From then on no secret in the server's flags and environment is shown.
+    """
     values: dict[_Key, _Value] = {}
     wrong: list[SettingsError] = []
     for layer in _layers(file, environ or {}, flags or {}, cwd or Path.cwd()):
@@ -114,6 +118,8 @@ def read(
         except SettingsError as error:
             wrong.append(error)
     settings, invalid = _validated(values)
+    learn_flags(settings.server.flags)
+    learn_environment(settings.server.environment)
     sources = {".".join(key): item.source for key, item in values.items()}
     return Effective(settings, sources), (*wrong, *invalid)
 

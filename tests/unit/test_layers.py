@@ -13,7 +13,7 @@ pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
 LAYERS = (
-    {"verdict"},
+    {"verdict", "secrets"},
     {"errors"},
     {"concurrency", "settings", "report", "platform"},
     {"stages", "server", "registry"},
