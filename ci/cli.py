@@ -1,53 +1,46 @@
-"""The `sglang-ci` command: one subcommand a stage, the same names as the Dagger functions.
+"""The entrance of the `sglang-ci` command, and what has to hold before anything is imported.
 
-Exit codes: 0 PASSED, 1 FAILED, 2 usage or configuration, 3 INCONCLUSIVE, 4 ERROR, and
-130 or 143 where SIGINT or SIGTERM ended the run.
+The subcommands' packages take a second to load. So this file needs nothing but Python, and sees
+first that Ctrl-C ends the process quietly, that there are streams to write to, and a folder to
+work in.
 """
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
-import traceback
 
-import typer
-
-from ci.commands import config, contract, health, measure, release, server
-from ci.commands.cases import generate_cases
-from ci.commands.exposure import exposure
-from ci.commands.fuzz import fuzz
-from ci.commands.outcome import EXIT, USAGE
-from ci.commands.size import size
-from ci.commands.startup import startup
-from ci.commands.trend import trend
-from ci.errors import SglangCiError, UsageError
-from ci.verdict import Verdict
-
-app = typer.Typer(
-    name="sglang-ci",
-    help="Prove SGLang serving images, from a commit to production.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for command in (
-    *(server.ci, server.prove, server.serve, server.wait, server.versions, server.smoke),
-    *(measure.bench, measure.compare, startup, size, trend, health.health, health.drain, fuzz),
-    *(exposure, generate_cases, contract.upgrade, server.fetch, server.report),
-):
-    app.command()(command)
-app.add_typer(contract.app, name="contract")
-app.add_typer(release.app, name="release")
-app.add_typer(config.app, name="config")
+INTERRUPTED = 128 + signal.SIGINT
+NO_FOLDER = 2
+_STREAMS = (("stdin", "r"), ("stdout", "w"), ("stderr", "w"))
+"""Python's names of the first three descriptors, and how each is opened."""
 
 
 def main() -> None:
     """Run the command and exit; no traceback's exit code ever stands for a verdict."""
+    signal.signal(signal.SIGINT, lambda *_: os._exit(INTERRUPTED))
+    _open_streams()
     try:
-        app()
-    except SglangCiError as error:
-        typer.echo(f"sglang-ci: {error}", err=True)
-        sys.exit(USAGE if isinstance(error, UsageError) else EXIT[error.verdict])
-    except Exception:  # noqa: BLE001 - Python's own exit code 1 would read as FAILED
-        traceback.print_exc()
-        sys.exit(EXIT[Verdict.ERROR])
+        os.getcwd()  # noqa: PTH109
+    except OSError as error:
+        reason = f"the working folder can't be used ({error.strerror})"
+        sys.stderr.write(f"sglang-ci: {reason}: change to one that exists\n")
+        sys.exit(NO_FOLDER)
+    from ci.commands.app import run
+
+    run()
+
+
+def _open_streams() -> None:
+    """Put the null device where a caller has closed a stream.
+
+    Otherwise the next file that is opened gets the stream's descriptor, and what is printed.
+    """
+    for descriptor, (name, mode) in enumerate(_STREAMS):
+        if getattr(sys, name) is None:
+            opened = os.open(os.devnull, os.O_RDWR)
+            os.dup2(opened, descriptor)
+            if opened != descriptor:
+                os.close(opened)
+            setattr(sys, name, os.fdopen(descriptor, mode))

@@ -56,6 +56,9 @@ class UsageError(SglangCiError):
 class SettingsError(UsageError):
     """A configuration file, variable or flag holds a key or value that isn't allowed."""
 
+    others: tuple[SettingsError, ...] = ()
+    """What else is wrong in the same settings: one mend brings no next error to light."""
+
     def __init__(self, source: str, key: str, problem: str, allowed: str = "") -> None:
         """Name the source (file, variable or flag), the key, and what is allowed there."""
         self.source, self.key, self.problem, self.allowed = source, key, problem, allowed

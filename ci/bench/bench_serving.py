@@ -59,7 +59,7 @@ def read(path: Path) -> tuple[Foreign, ...]:
         UsageError: It can't be read, or holds something else.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
         return tuple(_foreign(json.loads(line)) for line in lines if line.strip())
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         problem = f"{type(error).__name__}: {error}"

@@ -22,6 +22,7 @@ from ci.bench.saturation import Effort
 from ci.bench.schedule import Closed, Load
 from ci.bench.session import Measured, Warmed
 from ci.errors import ReportUnwritable
+from ci.secrets import files
 from ci.verdict import judge
 
 SCHEMA_VERSION = "1.0"
@@ -44,7 +45,7 @@ def write(bench: Bench, folder: Path) -> tuple[Path, ...]:
 
 def _write(bench: Bench, folder: Path) -> Iterator[Path]:
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / JSON).write_text(json.dumps(document(bench), indent=1) + "\n", encoding="utf-8")
+    files.write(folder / JSON, json.dumps(document(bench), indent=1) + "\n")
     yield folder / JSON
     loads = (*bench.loads, *bench.steps)
     for number, measured in enumerate(loads, 1):
@@ -53,7 +54,7 @@ def _write(bench: Bench, folder: Path) -> Iterator[Path]:
         yield path
     lines = (export(one, api=bench.options.api, tag=one.run.load.label) for one in loads)
     text = "".join(json.dumps(line) + "\n" for line in lines)
-    (folder / FOREIGN).write_text(text, encoding="utf-8")
+    files.write(folder / FOREIGN, text)
     yield folder / FOREIGN
 
 

@@ -56,7 +56,7 @@ class FromFile:
             UsageError: It can't be read, or holds something else.
         """
         try:
-            text = path.read_text(encoding="utf-8")
+            text = path.read_text(encoding="utf-8-sig")
         except (OSError, UnicodeError) as error:
             raise UsageError(f"{path}: can't be read: {error}") from error
         found = (_prompt(entry, output_tokens, where) for entry, where in _entries(text, path))

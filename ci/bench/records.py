@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from ci.errors import UsageError
+from ci.secrets import files
 
 
 class ErrorKind(StrEnum):
@@ -124,8 +125,9 @@ _TUPLES = ("times", "counts", "output_ids")
 
 def write(records: Iterable[Record], path: Path) -> None:
     """Write one JSON object a line, gzipped where the name ends in `.gz`; times in whole µs."""
-    with _open(path, "wt") as lines:
-        lines.writelines(_line(record) + "\n" for record in records)
+    with files.lines(path) as lines:
+        for record in records:
+            lines.write(_line(record) + "\n")
 
 
 def read(path: Path) -> tuple[Record, ...]:
@@ -134,14 +136,13 @@ def read(path: Path) -> tuple[Record, ...]:
     Raises:
         UsageError: A line is no record.
     """
-    with _open(path, "rt") as lines:
+    with _opened(path) as lines:
         return tuple(_record(line, f"{path}:{number}") for number, line in enumerate(lines, 1))
 
 
-def _open(path: Path, mode: str) -> Any:
-    if path.suffix == ".gz":
-        return gzip.open(path, mode, encoding="utf-8")
-    return path.open(mode, encoding="utf-8")
+def _opened(path: Path) -> Any:
+    packed = path.suffix == ".gz"
+    return gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8")
 
 
 def _line(record: Record) -> str:

@@ -25,6 +25,7 @@ from ci.errors import (
     ServerExited,
     SglangCiError,
 )
+from ci.secrets.files import Flow
 
 SERVER_MODULE = "sglang.launch_server"
 """What `launch.sh` becomes, as an argument of its own: no path of this package looks like it."""
@@ -133,16 +134,20 @@ class ServerProcess:
     async def collect(self, reader: int, target: Path | None) -> None:
         """Copy the output from a pipe to the log, and to the file `target` where one is given.
 
+        The file shows no secret, and gets each line once it is whole.
+
         Where the file can't be written the log goes on: a full disk must not block the server.
         """
-        lines = _Lines(self.log)
+        lines, shown = _Lines(self.log), Flow()
         descriptor = os.open(target or os.devnull, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         try:
             while chunk := await _read(reader):
                 lines.add(chunk)
                 with suppress(OSError):
-                    os.write(descriptor, chunk)
+                    os.write(descriptor, shown.add(chunk))
         finally:
+            with suppress(OSError):
+                os.write(descriptor, shown.end())
             os.close(descriptor)
         lines.close()
         self._drained.set()

@@ -8,6 +8,7 @@ from pathlib import Path
 from ci.cases.coverage import Coverage, page
 from ci.cases.model import FILE, CaseFile, text
 from ci.errors import UsageError
+from ci.secrets import files
 
 COVERAGE = "coverage.json"
 PAGE = "coverage.md"
@@ -56,7 +57,7 @@ def write(folder: Path, file: CaseFile, found: Coverage) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, said in content.items():
-            (folder / name).write_text(said, encoding="utf-8")
+            files.write(folder / name, said)
     except OSError as error:
         raise UsageError(f"--out {folder}: can't be written: {error.strerror}") from error
 

@@ -1,1 +1,1 @@
-"""The subcommands of `sglang-ci`, one module a room; `ci.cli` puts them together."""
+"""The subcommands of `sglang-ci`, one module a room; `app` puts them together."""

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ci.errors import ReportUnwritable
+from ci.secrets import files
 
 
 def trend(
@@ -23,7 +24,7 @@ def trend(
     history, marked = read(reports), changes.available()
     drawn = [page.told(line, changes.changes(line) if marked else ()) for line in history.lines]
     try:
-        out.write_text(page.render(history, drawn, marked=marked), encoding="utf-8")
+        files.write(out, page.render(history, drawn, marked=marked))
     except OSError as error:
         raise ReportUnwritable(f"{out}: can't be written: {error.strerror}") from error
     for line in page.lines(history, drawn, marked=marked):

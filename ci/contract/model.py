@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
 
 from ci.errors import UsageError
+from ci.secrets import files
 
 SCHEMA_VERSION = "1.0"
 """Version of the recording's schema: the major part changes when readers must change."""
@@ -68,7 +69,7 @@ def save(contract: Contract, path: Path) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(contract.model_dump_json(indent=1) + "\n", encoding="utf-8")
+        files.write(path, contract.model_dump_json(indent=1) + "\n")
     except OSError as error:
         raise UsageError(f"{path}: can't be written: {error.strerror}") from error
 

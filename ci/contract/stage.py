@@ -14,6 +14,7 @@ from ci.contract.page import page, side
 from ci.contract.record import record
 from ci.contract.rules import Kind
 from ci.errors import UsageError
+from ci.secrets import files
 from ci.settings.contract import ContractSettings
 from ci.stages import StageResult, Tell
 
@@ -80,7 +81,7 @@ async def check_contract(
     save(baseline, folder / "contract-baseline.json")
     save(candidate, folder / "contract-candidate.json")
     text = page(baseline, candidate, compared, allowance)
-    (folder / PAGE).write_text(text, encoding="utf-8")
+    files.write(folder / PAGE, text)
     return StageResult(
         facts={"baseline": side(baseline), "candidate": side(candidate), "page": PAGE}
         | facts(compared, allowance),

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import anyio
 
@@ -18,6 +18,7 @@ from ci.fuzz.drawn import Drawn, Kind, Stopped, Wanted, drawing
 from ci.fuzz.known import Known, packaged
 from ci.fuzz.operations import Operations, choose, schema_of
 from ci.report.model import Case
+from ci.secrets import files
 from ci.server.client import ServerClient
 from ci.server.exchange import exchanging
 from ci.settings.fuzz import FuzzSettings, KnownDefect
@@ -75,7 +76,7 @@ class Fuzzing:
                 raise UsageError(f"fuzz: none of the server's operations is {self._named()}")
             known = Known.of(self._entries(), version, datetime.now(UTC).date())
             self.note(f"{len(operations.asked)} operations of SGLang {version or 'unknown'}")
-            with (folder / SENT).open("w", encoding="utf-8") as lines:
+            with files.lines(folder / SENT) as lines:
                 waiting = list(operations.asked)
                 sender, asked = Sender(exchange), Asked.of(waiting)
                 await _Run(self, client, sender, known, lines, waiting, asked).all(document)
@@ -110,7 +111,7 @@ class _Run:
     client: ServerClient
     sender: Sender
     known: Known
-    lines: TextIO
+    lines: files.Lines
     waiting: list[str]
     asked: Asked
 

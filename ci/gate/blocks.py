@@ -19,6 +19,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ci.errors import UsageError
+from ci.secrets import files
 
 Answer = str | tuple[int, ...]
 """One answer: its text, or the ids of its tokens."""
@@ -120,7 +121,7 @@ def plans(seed: int) -> Iterator[Plan]:
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:
     """Write one JSON line a pair."""
     lines = [f"{pair.model_dump_json()}\n" for pair in pairs]
-    path.write_text("".join(lines), encoding="utf-8")
+    files.write(path, "".join(lines))
 
 
 def read_pairs(path: Path) -> tuple[Pair, ...]:

@@ -15,6 +15,7 @@ from ci.health.experiments import DEADLY, FAULTS, HARMLESS, Observation, observe
 from ci.health.judge import judge, skipped
 from ci.health.servers import Servers
 from ci.report.model import Case, Phase
+from ci.secrets import files
 from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
 
@@ -87,7 +88,7 @@ async def check_health(found: Findings, servers: Servers, folder: Path) -> Stage
 def _written(found: Findings, folder: Path) -> dict[str, str]:
     """Write the table, every answer and the advice to `folder`; return the advice as facts."""
     timeout = found.settings.timeout
-    files = {
+    texts = {
         "truth.md": table.markdown(found.seen, timeout),
         "answers.jsonl": table.jsonl(found.seen),
     }
@@ -98,7 +99,7 @@ def _written(found: Findings, folder: Path) -> dict[str, str]:
             "probes for Kubernetes": kubernetes(advice),
             "health check for Compose": compose(advice),
         }
-        files |= {"probes.yaml": kubernetes(advice), "compose.yaml": compose(advice)}
-    for name, text in files.items():
-        (folder / name).write_text(text, encoding="utf-8")
+        texts |= {"probes.yaml": kubernetes(advice), "compose.yaml": compose(advice)}
+    for name, text in texts.items():
+        files.write(folder / name, text)
     return facts

@@ -1,5 +1,6 @@
 """What a user hands to the module, carried from noun to noun."""
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -8,6 +9,17 @@ from dagger import object_type
 
 from ci.errors import SettingsError
 from ci.settings import Settings, load
+from ci.settings.paths import UNSEEN, unseen
+
+PROVING = ("server", "image")
+"""What the paths of settings are for (`HostPath.use`) where a server is started and asked."""
+
+
+class WrongSettingsError(Exception):
+    """Settings can't be used as they are; the message has a line on each that is wrong."""
+
+    def __init__(self, errors: Iterable[SettingsError]) -> None:
+        super().__init__("\n".join(map(str, errors)))
 
 
 @object_type
@@ -29,6 +41,7 @@ class Credentials:
     signing_key_password: dagger.Secret | None = None
     identity_token: dagger.Secret | None = None
     trust: dagger.Directory | None = None
+    ca: dagger.File | None = None
 
 
 @object_type
@@ -44,30 +57,44 @@ class Inputs:
     hub_token: dagger.Secret | None = None
     revision: str = ""
 
-    async def settings(self) -> Settings:
+    async def settings(self, uses: Sequence[str] = PROVING) -> Settings:
         """Read the user's `sglang-ci.toml`; defaults where there is none.
 
+        Args:
+            uses: For what paths in it would be needed, as `HostPath` has it.
+
         Raises:
-            SettingsError: A key or value in it isn't allowed, or names a folder that a
-                container can't see.
+            WrongSettingsError: A key or value in it isn't allowed, or names something of the
+                host that a container can't see.
         """
         if self.config is None:
             return Settings()
         name = await self.config.name()
         file = Path(mkdtemp()) / name
         await self.config.export(str(file))
-        settings = load(file).settings
-        if settings.model.path is not None and self.model is None:
-            raise SettingsError(name, "model.path", "not seen from a container", "pass --model too")
-        if settings.smoke.directories and self.smoke_cases is None:
-            raise SettingsError(
-                name, "smoke.directories", "not seen from a container", "pass --smoke-cases too"
-            )
-        if settings.bench.prompts is not None and self.prompts is None:
-            raise SettingsError(
-                name, "bench.prompts", "not seen from a container", "pass --prompts too"
-            )
+        try:
+            settings = load(file).settings
+        except SettingsError as error:
+            raise WrongSettingsError((error, *error.others)) from error
+        base = file.parent
+        wrong = [
+            SettingsError(name, one.key, f"{one.told(base)} {UNSEEN}; {one.cure(base)}")
+            for one in unseen(settings, base, self._given(), uses)
+        ]
+        if wrong:
+            raise WrongSettingsError(wrong)
         return settings
+
+    def _given(self) -> set[str]:
+        """Return the arguments that were passed, of those that bring a path into a container."""
+        arguments = {
+            "--model": self.model,
+            "--smoke-cases": self.smoke_cases,
+            "--prompts": self.prompts,
+            "--trust": self.credentials.trust,
+            "--registry-ca": self.credentials.ca,
+        }
+        return {name for name, given in arguments.items() if given is not None}
 
     def with_config(self, config: dagger.File) -> "Inputs":
         """Return the same with other settings."""

@@ -45,6 +45,9 @@ class SglangCi:
         dagger.Service | None,
         Doc("A registry that only your host reaches, such as tcp://localhost:5000"),
     ] = None
+    registry_ca: Annotated[
+        dagger.File | None, Doc("Certificates (PEM) to trust for the registry")
+    ] = None
     signing_key: Annotated[dagger.Secret | None, Doc("Private key (PEM) that signs evidence")] = (
         None
     )
@@ -156,5 +159,6 @@ class SglangCi:
                 signing_key_password=self.signing_key_password,
                 identity_token=self.identity_token,
                 trust=self.trust,
+                ca=self.registry_ca,
             ),
         )

@@ -1,6 +1,7 @@
 """`sglang-ci release …`, run in a container that reaches the registry."""
 
 import uuid
+from collections.abc import Sequence
 
 import dagger
 from dagger import ReturnType
@@ -11,6 +12,8 @@ from ci.module.report import Report
 
 TRUST = "/prober/trust"
 """Where the settings' `trust/NAME.pub` lies, beside them."""
+RELEASING = ("registry", "trust")
+CA = "/prober/registry-ca.pem"
 REGISTRY = "registry"
 """Name, inside the container, of a registry that the caller brings as a service."""
 
@@ -19,14 +22,25 @@ class ReleaseError(Exception):
     """A command about a release failed; the message is its own line on why."""
 
 
-async def publisher(inputs: Inputs) -> dagger.Container:
-    """Return a container with the user's settings, credentials and keys for releases."""
+async def publisher(inputs: Inputs, uses: Sequence[str] = RELEASING) -> dagger.Container:
+    """Return a container with the user's settings, credentials and keys for releases.
+
+    Args:
+        inputs: What the user gave.
+        uses: For what paths in the settings are needed, as `HostPath` has it.
+
+    Raises:
+        WrongSettingsError: One of them can't be seen there.
+    """
+    await inputs.settings(uses)
     at = inputs.credentials
     container = build.prober("requirements/release.txt")
     container = prober.with_config(container, inputs.config)
     container = container.with_env_variable("RUN_ID", uuid.uuid4().hex)
     if at.trust is not None:
         container = container.with_mounted_directory(TRUST, at.trust)
+    if at.ca is not None:
+        container = container.with_mounted_file(CA, at.ca)
     for name, value in _variables(inputs).items():
         container = container.with_env_variable(name, value)
     for name, secret in _secrets(inputs).items():
@@ -39,6 +53,7 @@ def _variables(inputs: Inputs) -> dict[str, str]:
     origin = inputs.origin
     named = {
         "REGISTRY_USERNAME": inputs.credentials.username,
+        "SGLANG_CI_REGISTRY__CA_FILE": CA if inputs.credentials.ca is not None else "",
         "SGLANG_CI_ACTOR": origin.actor,
         "SGLANG_CI_BUILD_URL": origin.build_url,
     }

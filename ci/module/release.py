@@ -126,13 +126,15 @@ async def published(
 async def sized(image: dagger.Container, baseline: str, inputs: Inputs) -> Report:
     """Hold an image's size against the budgets, and against `baseline` where one is named."""
     against = ["--baseline", baseline] if baseline else []
-    container = await _holding(image, inputs)
+    container = await _holding(image, inputs, ("registry",) if baseline else ())
     asked = prober.ask(container, "size", TAR, "--installed", INSTALLED, *against)
     return await Report.of(await prober.answer(asked, "size"))
 
 
-async def _holding(image: dagger.Container, inputs: Inputs) -> dagger.Container:
+async def _holding(
+    image: dagger.Container, inputs: Inputs, uses: Sequence[str] = publisher.RELEASING
+) -> dagger.Container:
     """Return a container for releases that has `image` as it would be pushed, and its listing."""
     tar = image.as_tarball(forced_compression=dagger.ImageLayerCompression.Zstd)
-    container = (await publisher.publisher(inputs)).with_mounted_file(TAR, tar)
+    container = (await publisher.publisher(inputs, uses)).with_mounted_file(TAR, tar)
     return container.with_mounted_file(INSTALLED, build.listed(image))

@@ -13,6 +13,7 @@ from ci.errors import UsageError
 from ci.registry.reference import Reference, render_tag
 from ci.release.material import Material
 from ci.release.pieces import Desk
+from ci.secrets.veil import veiled_flags
 
 if TYPE_CHECKING:
     from ci.image.layout import OciLayout
@@ -26,7 +27,6 @@ BUILT = ("image", "model", "server", "versions")
 COMMIT = 12
 """Characters of a commit in a tag."""
 _USER = re.compile(r"//[^/@\s]+@")
-_SECRET = re.compile(r"^-.*\b(key|token|secret|password)$")
 
 
 def target(layout: OciLayout, reference: Reference, settings: Settings) -> Reference:
@@ -88,7 +88,7 @@ def building(settings: Settings) -> dict[str, str]:
     told = settings.model_dump(mode="json", include=set(BUILT))
     told["server"] |= {
         "environment": sorted(settings.server.environment),
-        "flags": _veiled(settings.server.flags),
+        "flags": veiled_flags(settings.server.flags),
     }
     return {
         f"{section}.{key}": bare(str(value))
@@ -100,16 +100,6 @@ def building(settings: Settings) -> dict[str, str]:
 def bare(text: str) -> str:
     """Return `text` without the user and password of any URL in it."""
     return _USER.sub("//", text)
-
-
-def _veiled(flags: Iterable[str]) -> list[str]:
-    shown, secret = [], False
-    for flag in flags:
-        name, equals, _ = flag.partition("=")
-        hidden = secret and not flag.startswith("-")
-        secret = bool(_SECRET.search(name)) and not equals
-        shown.append("…" if hidden else f"{name}=…" if equals and _SECRET.search(name) else flag)
-    return shown
 
 
 def desk(session: Session, progress: Callable[[str], None]) -> Desk:

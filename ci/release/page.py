@@ -15,6 +15,7 @@ from ci.errors import UsageError
 from ci.release.kind import Cell, Table
 from ci.release.kinds import EVIDENCE
 from ci.report import html, markdown
+from ci.secrets import files
 from ci.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -81,7 +82,7 @@ def write_html(page: Page, file: Path) -> None:
         UsageError: The file can't be written.
     """
     try:
-        file.write_text(to_html(page), encoding="utf-8")
+        files.write(file, to_html(page))
     except OSError as error:
         raise UsageError(f"{file} can't be written: {error.strerror}") from error
 

@@ -99,7 +99,7 @@ def _pem(key: str) -> str:
     if PEM in key:
         return key
     try:
-        return Path(key).read_text(encoding="utf-8")
+        return Path(key).read_text(encoding="utf-8-sig")
     except (OSError, ValueError):  # what was given may be a secret: it is neither shown nor kept
         raise SigningFault("SIGNING_KEY is neither a PEM nor a file that can be read") from None
 
@@ -211,6 +211,6 @@ def _public(name: str, value: str) -> str:
     if PEM in value:
         return value
     try:
-        return Path(value).read_text(encoding="utf-8")
+        return Path(value).read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:
         raise UsageError(f"trust.keys.{name}: {value} can't be read: {error}") from error

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, computed_field, field_validator
 
+from ci.secrets.veil import veiled_data
 from ci.verdict import Outcome, Verdict, judge
 
 SCHEMA_VERSION = "1.2"
@@ -24,7 +25,14 @@ Seconds = Annotated[float, Field(ge=0, description="Duration in seconds.")]
 
 
 class _Model(BaseModel):
+    """What every part has in common: no text in it shows a secret."""
+
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
+
+    @field_validator("*")
+    @classmethod
+    def _veiled(cls, value: Any) -> Any:
+        return veiled_data(value) if type(value) in {str, dict} else value
 
 
 class Case(_Model):

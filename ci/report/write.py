@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from ci.errors import ReportUnwritable, UsageError
 from ci.report import html, junit, markdown
 from ci.report.model import SCHEMA_VERSION, Report
+from ci.secrets import files
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -199,7 +200,7 @@ def _write_whole(file: Path, content: str) -> None:
     part = _temporary(file)
     try:
         with _explained("can't write report file", file):
-            part.write_text(content, encoding="utf-8", newline="")
+            files.write(part, content)
             part.replace(file)
     except ReportUnwritable:
         with suppress(OSError):

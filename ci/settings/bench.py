@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from ci.settings.fields import Budget, NoBool, OptionalPath, Section
+from ci.settings.fields import Budget, HostPath, NoBool, Section, Unset
 
 DEFAULT_CONCURRENCY = 8
 """Of the load that is sent where no load is named, and of the blocks of a comparison."""
@@ -65,7 +66,7 @@ class BenchSettings(Section):
     prefix_share: Share = Field(0.0, description="Share of prompts with a common prefix.")
     prefix_tokens: Count = Field(64, description="Tokens of a common prefix.")
     prefix_groups: Count = Field(1, description="How many different common prefixes there are.")
-    prompts: OptionalPath = Field(
+    prompts: Annotated[Path | None, Unset, HostPath("file", "server", "--prompts")] = Field(
         None, description="A file of prompts instead, JSONL or ShareGPT; relative to this file."
     )
     output_tokens: Natural = Field(0, description="Tokens of each answer to it; 0: as it says.")

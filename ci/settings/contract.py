@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
 from pydantic import Field
 
-from ci.settings.fields import Accepted, Budget, Filled, OptionalPath, Section
+from ci.settings.fields import Accepted, Budget, Filled, HostPath, Section, Unset
 
 
 class AcceptedChange(Accepted):
@@ -27,13 +30,15 @@ class ContractSettings(Section):
 class UpgradeSettings(Section):
     """[upgrade]: how two SGLang versions are installed, and what is tried."""
 
-    environments: OptionalPath = Field(
+    environments: Annotated[Path | None, Unset, HostPath("folder", "host")] = Field(
         None,
         description="Folder that keeps an environment for each version, several GB each; "
         "the user's cache folder where it is unset.",
     )
-    uv: str = Field("uv", min_length=1, description="The uv that installs: a name or a file.")
-    overrides: OptionalPath = Field(
+    uv: Annotated[str, HostPath("program", "host")] = Field(
+        "uv", min_length=1, description="The uv that installs: a name or a file."
+    )
+    overrides: Annotated[Path | None, Unset, HostPath("file", "host")] = Field(
         None, description="Overrides of what SGLang asks for (uv's --overrides); relative to this."
     )
     performance: bool = Field(

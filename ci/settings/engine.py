@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated
+
 from pydantic import Field
 
-from ci.settings.fields import Section
+from ci.settings.fields import HostPath, Section
 
 SGLANG = "sglang"
 """Name of the profile that is used where none is named."""
@@ -16,7 +18,7 @@ class EngineSettings(Section):
     profile: str = Field(
         SGLANG, min_length=1, description="An engine profile, ours or an installed package's."
     )
-    python: str = Field(
+    python: Annotated[str, HostPath("program", "image")] = Field(
         "", description="Interpreter that has the engine; empty: this one. Not for sglang."
     )
     command: tuple[str, ...] = Field(

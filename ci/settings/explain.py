@@ -13,6 +13,8 @@ from ci.errors import SettingsError
 from ci.settings.model import Settings
 
 _SHOWN = 120
+_CLOSE = 0.75
+"""How much of a variable's name has to be a setting's, of 1."""
 _KEY = "[key]"
 """How pydantic ends the place of a table's key that is itself not allowed."""
 _FORMATS = {"path": "a path", "date": "a date such as 2026-12-31"}
@@ -52,6 +54,40 @@ def _unknown(key: tuple[str, ...]) -> tuple[str, str]:
     close = difflib.get_close_matches(key[-1], known, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"unknown key{hint}", ", ".join(known)
+
+
+def nearly(name: str, prefix: str) -> tuple[str, ...]:
+    """Return the setting that a variable was meant for, by one `_` too few or small letters.
+
+    Args:
+        name: The variable, which is read by no setting.
+        prefix: How the names of settings' variables begin.
+
+    Returns:
+        The setting's key; empty where the variable is somebody else's.
+    """
+    words = name.lower().removeprefix(prefix.lower())
+    if words == name.lower():
+        return ()
+    if "__" in words:
+        return tuple(words.split("__"))
+    for section in _schema(())["properties"]:
+        rest = words.removeprefix(f"{section}_")
+        if rest != words:
+            return _key_of(section, rest)
+    return ()
+
+
+def _key_of(section: str, rest: str) -> tuple[str, ...]:
+    """Return the key in a section that words with `_` between them nearly are."""
+    known = _schema((section,)).get("properties")
+    if known is None:
+        return (section, "name", "key")
+    for key in known:
+        if rest.startswith(f"{key}_") and _schema((section, key)).get("type") == "object":
+            return (section, key, rest.removeprefix(f"{key}_"))
+    close = difflib.get_close_matches(rest, known, n=1, cutoff=_CLOSE)
+    return (section, *close) if close else ()
 
 
 def quoted(value: object) -> str:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import date
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
 from pydantic_core import PydanticCustomError
@@ -25,7 +25,34 @@ NoBool = BeforeValidator(_no_bool)
 
 Budget = Annotated[float, Field(gt=0, le=86_400), NoBool]
 Filled = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
-OptionalPath = Annotated[Path | None, BeforeValidator(_unset)]
+Unset = BeforeValidator(_unset)
+"""Takes empty text for a value that isn't set."""
+
+
+@dataclass(frozen=True)
+class HostPath:
+    """Marks a setting as a path of the machine on which its file lies.
+
+    Every path has this mark in its type, because what it says is found there alone: a relative
+    path starts at the folder of its file, and a container sees it only by an argument of the
+    module.
+
+    Args:
+        kind: What lies there. A `program` without a slash is a name that is looked up in PATH.
+        use: What needs it: a server that is proven; whoever asks a registry, or trusts what is
+            signed there; the image itself; commands that there are on hosts alone; or nothing,
+            as the run itself makes it.
+        argument: The module's argument that brings it into a container; empty where there is none.
+        beside: Folder beside the settings file that the argument stands for, and below which the
+            path has to be; empty where the argument stands for the path itself.
+        content: How a value begins that is the content itself and no path; empty where none is.
+    """
+
+    kind: Literal["file", "folder", "program"]
+    use: Literal["server", "registry", "trust", "image", "host", "output"]
+    argument: str = ""
+    beside: str = ""
+    content: str = ""
 
 
 class Section(BaseModel):

@@ -9,17 +9,19 @@ laid over each other, and an empty table empties.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
 
 from ci.errors import SettingsError
-from ci.settings.explain import explain, quoted
+from ci.secrets.veil import VEIL, learn_environment, learn_flags, veiled_data
+from ci.settings.explain import explain, nearly
 from ci.settings.model import Settings
-from ci.settings.release import PEM
+from ci.settings.paths import resolved
 
 FILE = "sglang-ci.toml"
 PREFIX = "SGLANG_CI_"
@@ -59,7 +61,7 @@ class Effective:
                     for at, source in self.sources.items()
                     if f"{at}.".startswith(f"{name}.")
                 }
-                shown = dict.fromkeys(value, "…") if name == VEILED else value
+                shown = dict.fromkeys(value, VEIL) if name == VEILED else veiled_data(value)
                 yield name, str(shown), ", ".join(found) or "default"
 
     def _tables(self) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -87,23 +89,74 @@ def load(
         cwd: Folder against which relative paths of variables and flags are resolved.
 
     Raises:
-        SettingsError: A key or value that isn't allowed, with its source and what is.
+        SettingsError: A key or value that isn't allowed, with its source and what is; `others`
+            holds all further ones.
     """
-    cwd = cwd or Path.cwd()
+    effective, wrong = read(file, environ, flags, cwd)
+    if wrong:
+        first, *others = wrong
+        first.others = tuple(others)
+        raise first
+    return effective
+
+
+def read(
+    file: Path | None = None,
+    environ: Mapping[str, str] | None = None,
+    flags: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+) -> tuple[Effective, tuple[SettingsError, ...]]:
+    """Return what `load` does, made of the settings that are right, and all that is wrong.
+
+    From then on no secret in the server's flags and environment is shown.
+    """
     values: dict[_Key, _Value] = {}
-    layers = (
-        _from_file(file, cwd),
-        _from_environ(environ or {}, cwd),
-        _from_flags(flags or {}, cwd),
-    )
-    for layer in layers:
-        _overlay(values, layer)
-    try:
-        settings = Settings.model_validate(_tree(values))
-    except ValidationError as error:
-        sources = {key: item.source for key, item in values.items()}
-        raise explain(error.errors()[0], sources) from None
-    return Effective(settings, {".".join(key): item.source for key, item in values.items()})
+    wrong: list[SettingsError] = []
+    for layer in _layers(file, environ or {}, flags or {}, cwd or Path.cwd()):
+        try:
+            _overlay(values, layer())
+        except SettingsError as error:
+            wrong.append(error)
+    settings, invalid = _validated(values)
+    learn_flags(settings.server.flags)
+    learn_environment(settings.server.environment)
+    sources = {".".join(key): item.source for key, item in values.items()}
+    return Effective(settings, sources), (*wrong, *invalid)
+
+
+def _validated(values: dict[_Key, _Value]) -> tuple[Settings, list[SettingsError]]:
+    """Return the settings without what isn't allowed, and why it isn't.
+
+    What is left out may make something else wrong, which says nothing of what was given.
+    """
+    told: list[SettingsError] = []
+    sources = {key: item.source for key, item in values.items()}
+    left, before = dict(values), len(values) + 1
+    while len(left) < before:
+        try:
+            return Settings.model_validate(_tree(left)), told
+        except ValidationError as error:
+            found = error.errors()
+        told = told or [explain(one, sources) for one in found]
+        bad, before = [tuple(map(str, one["loc"])) for one in found], len(left)
+        left = {key: item for key, item in left.items() if not _touched(key, bad)}
+    return Settings(), told
+
+
+def _touched(key: _Key, places: Sequence[_Key]) -> bool:
+    """Return whether one of `places` lies at, above or below a key."""
+    return any(key[: len(place)] == place[: len(key)] for place in places)
+
+
+def _layers(
+    file: Path | None, environ: Mapping[str, str], flags: Mapping[str, str], cwd: Path
+) -> Iterator[Callable[[], dict[_Key, _Value]]]:
+    """Yield what reads the file, each variable and each flag: one that is wrong hides no other."""
+    yield partial(_from_file, file, cwd)
+    for name, text in environ.items():
+        yield partial(_from_variable, name, text, cwd)
+    for key, text in flags.items():
+        yield partial(_texts, "command line", tuple(key.split(".")), text, cwd)
 
 
 def _from_file(file: Path | None, cwd: Path) -> dict[_Key, _Value]:
@@ -111,31 +164,27 @@ def _from_file(file: Path | None, cwd: Path) -> dict[_Key, _Value]:
     if file is None and not path.exists():
         return {}
     try:
-        tree = tomllib.loads(path.read_text(encoding="utf-8"))
+        tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise SettingsError(str(path), "file", f"can't be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        problem = "is not TOML: not UTF-8: save it as UTF-8"
+        raise SettingsError(str(path), "file", problem) from error
     except (ValueError, RecursionError) as error:
         raise SettingsError(str(path), "file", f"is not TOML: {error}") from error
     return {key: _Value(value, str(path), path.parent) for key, value in _leaves(tree)}
 
 
-def _from_environ(environ: Mapping[str, str], cwd: Path) -> dict[_Key, _Value]:
-    found: dict[_Key, _Value] = {}
-    for name, text in environ.items():
-        if name.startswith(PREFIX) and "__" in name:
-            section, key, *rest = name.removeprefix(PREFIX).split("__", maxsplit=2)
-            named = section.lower() == NAMED
-            rest = [part.lower() for part in rest] if named else rest
-            place = (section.lower(), key.lower(), *rest)
-            _overlay(found, _texts(name, place, text, cwd))
-    return found
-
-
-def _from_flags(flags: Mapping[str, str], cwd: Path) -> dict[_Key, _Value]:
-    found: dict[_Key, _Value] = {}
-    for key, text in flags.items():
-        _overlay(found, _texts("command line", tuple(key.split(".")), text, cwd))
-    return found
+def _from_variable(name: str, text: str, cwd: Path) -> dict[_Key, _Value]:
+    if not (name.startswith(PREFIX) and "__" in name):
+        if meant := nearly(name, PREFIX):
+            right = PREFIX + "__".join(meant).upper()
+            raise SettingsError(name, ".".join(meant), f"is read by no setting: write {right}")
+        return {}
+    section, key, *rest = name.removeprefix(PREFIX).split("__", maxsplit=2)
+    named = section.lower() == NAMED
+    rest = [part.lower() for part in rest] if named else rest
+    return _texts(name, (section.lower(), key.lower(), *rest), text, cwd)
 
 
 def _texts(source: str, key: _Key, text: str, cwd: Path) -> dict[_Key, _Value]:
@@ -171,33 +220,12 @@ def _overlay(values: dict[_Key, _Value], layer: Mapping[_Key, _Value]) -> None:
 
 
 def _tree(values: Mapping[_Key, _Value]) -> dict[str, Any]:
+    """Return the values as tables; none stands below a value that is no table."""
     tree: dict[str, Any] = {}
     for key, item in values.items():
-        node = tree
-        for depth, name in enumerate(key[:-1], start=1):
-            node = node.setdefault(name, {})
-            if not isinstance(node, dict):
-                source, shown = values[key[:depth]].source, ".".join(key[:depth])
-                raise SettingsError(source, shown, f"{quoted(node)} is not allowed", "a table")
-        node[key[-1]] = _resolve(key, item)
+        node: Any = tree
+        for name in key[:-1]:
+            node = node.setdefault(name, {}) if isinstance(node, dict) else None
+        if isinstance(node, dict):
+            node[key[-1]] = resolved(key, item.value, item.base)
     return tree
-
-
-_PATHS = {
-    ("model", "path"),
-    ("smoke", "directories"),
-    ("bench", "prompts"),
-    ("report", "directory"),
-    ("registry", "ca_file"),
-}
-
-
-def _resolve(key: _Key, item: _Value) -> Any:
-    key_file = key[:2] == ("trust", "keys") and PEM not in str(item.value)
-    if key not in _PATHS and not key_file:
-        return item.value
-    if isinstance(item.value, list):
-        return [item.base / part if isinstance(part, str) else part for part in item.value]
-    if not item.value or not isinstance(item.value, str):
-        return item.value
-    return str(item.base / item.value) if key_file else item.base / item.value

@@ -18,7 +18,7 @@ from ci.settings.budgets import BudgetSettings
 from ci.settings.contract import ContractSettings, UpgradeSettings
 from ci.settings.engine import SGLANG, EngineSettings
 from ci.settings.exposure import ExposureSettings
-from ci.settings.fields import Budget, Filled, NoBool, OptionalPath, Section
+from ci.settings.fields import Budget, Filled, HostPath, NoBool, Section, Unset
 from ci.settings.fuzz import FuzzSettings
 from ci.settings.health import DrainSettings, HealthSettings
 from ci.settings.release import (
@@ -63,7 +63,9 @@ class ImageSettings(Section):
 class ModelSettings(Section):
     """[model]: what is served. Nothing set: the packaged tiny model."""
 
-    path: OptionalPath = Field(None, description="A model folder; relative to this file.")
+    path: Annotated[Path | None, Unset, HostPath("folder", "server", "--model")] = Field(
+        None, description="A model folder; relative to this file."
+    )
     name: str = Field(
         "", pattern=r"^$|^[\w.-]+/[\w.-]+$", description="A hub model, organisation/name."
     )
@@ -125,7 +127,7 @@ class ReadinessSettings(Section):
 class SmokeSettings(Section):
     """[smoke]: which cases run, and how long they may take."""
 
-    directories: tuple[Path, ...] = Field(
+    directories: tuple[Annotated[Path, HostPath("folder", "server", "--smoke-cases")], ...] = Field(
         (), description="Folders of further cases, ordinary pytest; relative to this file."
     )
     builtin: bool = Field(default=True, description="Run the packaged suite too.")
@@ -137,7 +139,9 @@ class SmokeSettings(Section):
 class ReportSettings(Section):
     """[report]: where it goes."""
 
-    directory: Path = Field(Path("report"), description="Folder of the report; made if missing.")
+    directory: Annotated[Path, HostPath("folder", "output")] = Field(
+        Path("report"), description="Folder of the report; made if missing."
+    )
 
 
 class Settings(Section):

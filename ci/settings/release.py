@@ -16,9 +16,10 @@ from ci.settings.fields import (
     Accepted,
     Budget,
     Filled,
+    HostPath,
     NoBool,
-    OptionalPath,
     Section,
+    Unset,
     misfit,
 )
 
@@ -43,7 +44,11 @@ def _public(text: str) -> str:
     return text
 
 
-PublicKey = Annotated[Filled, AfterValidator(_public)]
+PublicKey = Annotated[
+    Filled,
+    AfterValidator(_public),
+    HostPath("file", "trust", "--trust", beside="trust", content=PEM),
+]
 
 
 class RegistrySettings(Section):
@@ -58,7 +63,7 @@ class RegistrySettings(Section):
         default=True, description="Never let a release's tag name another digest later."
     )
     plain_http: bool = Field(default=False, description="Speak HTTP with the registry, not HTTPS.")
-    ca_file: OptionalPath = Field(
+    ca_file: Annotated[Path | None, Unset, HostPath("file", "registry", "--registry-ca")] = Field(
         None, description="Certificates to trust for it (PEM); relative to this file."
     )
     endpoint: str = Field(

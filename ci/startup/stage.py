@@ -18,6 +18,7 @@ from ci.boot.serving import readiness, served
 from ci.errors import CheckBroken, ServerFault
 from ci.gate.blocks import Arm, plans
 from ci.report.model import Case, Check, Figure, Phase
+from ci.secrets import files
 from ci.settings import GateSettings, Settings
 from ci.settings.budgets import BudgetSettings
 from ci.stages import StageResult, Stages, Tell, checked
@@ -200,7 +201,7 @@ class _Timing:
 
     def _keep(self, arm: Arm, phases: Start) -> None:
         self._lines.append(json.dumps({"side": arm, "seconds": alone.seconds_of(phases)}))
-        (self._stages.folder / STARTS).write_text("".join(f"{line}\n" for line in self._lines))
+        files.write(self._stages.folder / STARTS, "".join(f"{line}\n" for line in self._lines))
 
     def _warn(self) -> None:
         """Say after the first pair whether as many as are asked for can show anything."""

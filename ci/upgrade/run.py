@@ -18,6 +18,7 @@ from ci.contract.stage import allowance_of
 from ci.gate.stage import Contest
 from ci.report.model import Case, Report
 from ci.report.progress import Progress
+from ci.secrets import files
 from ci.settings import Settings
 from ci.stages import StageResult, Stages, Tell
 from ci.upgrade import flags, greedy, speed
@@ -64,7 +65,7 @@ class Upgrade:
         plain = _without(report, self.installer.folder)
         findings = Findings(plain, old, new, self._compared(old, new))
         text = page(findings, allowance_of(self.settings.contract))
-        (folder / PAGE).write_text(text, encoding="utf-8")
+        files.write(folder / PAGE, text)
         return report.model_copy(update={"facts": report.facts | {"page": PAGE}})
 
     async def _questions(self, old: Side, new: Side) -> dict[str, list[Case]]:

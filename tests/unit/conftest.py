@@ -15,11 +15,19 @@ from ci.boot import listening, readiness
 from ci.boot import process as processes
 from ci.boot.launch import Launch
 from ci.registry.client import Registry
+from ci.secrets import veil
 from tests.fakes.osv import fake_osv
 from tests.fakes.registry import FakeRegistry, fake_registry
 from tests.unit.commands import Command
 from tests.unit.release_commands import Workplace, in_process
 from tests.unit.shells import STUBBORN, Fake
+
+
+@pytest.fixture(autouse=True)
+def _no_secret_of_another_test() -> Iterator[None]:
+    """Forget secrets that a test made known to this process."""
+    yield
+    veil.forget()
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ import pytest
 import typer
 from typer.models import ArgumentInfo
 
-from ci import cli
+from ci.commands import app
 from ci.commands.outcome import EXIT, USAGE
 from ci.report.model import SCHEMA_VERSION
 from ci.report.write import _RENDERERS
@@ -134,7 +134,7 @@ def entry_points() -> Iterator[str]:
 def promised() -> str:
     """Return the list."""
     parts = {
-        "Commands": commands(cli.app, "sglang-ci"),
+        "Commands": commands(app.app, "sglang-ci"),
         "Exit codes": [f"{verdict} {code}" for verdict, code in EXIT.items()] + [f"usage {USAGE}"],
         "Report": [f"schema version {SCHEMA_VERSION}", *_RENDERERS],
         "Options of the pytest plugin": plugin_options(),

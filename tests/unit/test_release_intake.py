@@ -78,7 +78,7 @@ def test_settings_in_the_provenance_hold_no_secret() -> None:
     assert "planted" not in str(told)
     assert told["image.torch_index"] == "https://index.example/simple"
     assert told["server.environment"] == "['HF_TOKEN']"
-    shown = ["--api-key", "…", "--hf-token=…", "--api-key", "--tp", "2", "--tokenizer=x"]
+    shown = ["--api-key", "***", "--hf-token=***", "--api-key", "--tp", "2", "--tokenizer=x"]
     assert told["server.flags"] == str(shown)
     assert not [name for name in told if name.startswith("registry")]
     assert intake.bare("git clone https://ci:planted@git.example/x") == (

@@ -49,7 +49,7 @@ def test_tables_are_laid_over_each_other_and_lists_are_not(tmp_path: Path) -> No
     for part in ("sglang-ci.toml", "SGLANG_CI_SERVER__ENVIRONMENT__Cc", "command line"):
         assert part in shown
     rows = {name: value for name, value, _ in effective.rows()}
-    assert rows["server.environment"] == "{'A': '…', 'B': '…', 'Cc': '…'}"
+    assert rows["server.environment"] == "{'A': '***', 'B': '***', 'Cc': '***'}"
     emptied = load(flags={"server.environment": "{}"}, cwd=tmp_path)
     assert emptied.settings.server.environment == {}
 

@@ -55,7 +55,7 @@ def actionlint(*files: Path) -> subprocess.CompletedProcess[str]:
 
 def schema(name: str, *files: Path) -> Result:
     """Hold files against a vendor's schema, as check-jsonschema ships it."""
-    from check_jsonschema import main  # type: ignore[import-untyped]
+    from check_jsonschema import main
 
     return CliRunner().invoke(main, ["--builtin-schema", name, *map(str, files)])
 

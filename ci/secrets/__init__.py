@@ -1,0 +1,1 @@
+"""Secrets of a run: which texts are some, and a veil over them in everything that is written."""
