@@ -7,3 +7,6 @@ is arithmetic over `records` and knows no server. `docs/bench.md` defines every 
 The room runs under asyncio: where tokens of hundreds of streams arrive at once, what lies
 between the socket and the time stamp is part of the figure.
 """
+
+LEAVES = ("bench.json", "bench_serving.jsonl", "bench-*.jsonl.gz")
+"""Patterns of the files that it leaves beside a report."""

@@ -12,6 +12,7 @@ from pathlib import Path
 import anyio
 import typer
 
+from ci import bench, contract, fuzz, gate, graph, health, startup, upgrade
 from ci.errors import SglangCiError
 from ci.report.model import Report, merge
 from ci.report.progress import Progress, progress_for
@@ -22,6 +23,12 @@ from ci.verdict import Verdict
 
 EXIT = {Verdict.PASSED: 0, Verdict.FAILED: 1, Verdict.INCONCLUSIVE: 3, Verdict.ERROR: 4}
 USAGE = 2
+LEAVES = tuple(
+    pattern
+    for room in (bench, contract, fuzz, gate, graph, health, startup, upgrade)
+    for pattern in room.LEAVES
+)
+"""Patterns of the files that stages leave beside the report."""
 
 
 def reported(
@@ -31,7 +38,8 @@ def reported(
 ) -> None:
     """Open the report's folder, run `prove`, write and show the report, and exit as it says."""
     progress = progress_for(sys.stdout, os.environ)
-    with progress, ReportFolder.open(report_dir or settings.report.directory) as folder:
+    place = report_dir or settings.report.directory
+    with progress, ReportFolder.open(place, LEAVES) as folder:
         found = anyio.run(prove, progress, folder.path)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # the report is written in an instant

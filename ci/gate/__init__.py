@@ -5,3 +5,6 @@ INCONCLUSIVE; `self_test` shows on a user's own machine how often it errs. `docs
 what is promised. Pure Python: a comparison has tens of pairs, and all that is exact about
 them costs microseconds.
 """
+
+LEAVES = ("pairs.jsonl", "baseline.log", "candidate.log")
+"""Patterns of the files that it leaves beside a report."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,6 +19,7 @@ from ci.graph.seen import Asked, Seen
 from ci.image.listing import Installed
 from ci.report.model import Report
 from ci.report.progress import Progress
+from ci.secrets import files
 from ci.stages import Stages
 from ci.versions.stage import read_inventory
 
@@ -87,7 +87,7 @@ class Running:
         finally:
             if self.log is not None:
                 with suppress(OSError):
-                    shutil.copyfile(self.log, folder / SERVER_LOG)
+                    files.copy(self.log, folder / SERVER_LOG)
 
     @asynccontextmanager
     async def _log(self) -> AsyncIterator[ServerLog | None]:

@@ -23,19 +23,10 @@ from ci.report.model import SCHEMA_VERSION, Report
 from ci.secrets import files
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 REPORT_JSON = "report.json"
 INDEX_HTML = "index.html"
-SERVER_LOG = "server.log"
-"""Where a run keeps the log of the server that it started."""
-BESIDE = (
-    *("bench.json", "bench_serving.jsonl", "bench-*.jsonl.gz", "pairs.jsonl", "starts.jsonl"),
-    *("baseline.log", "candidate.log", "server-*.log"),
-    *("truth.md", "answers.jsonl", "probes.yaml", "compose.yaml", "fuzz.jsonl"),
-    *("contract.md", "contract-*.json", "upgrade.md"),
-)
-"""Patterns of the files that stages leave beside the report."""
 
 _LOCK = ".lock"
 _CURES = {
@@ -74,8 +65,12 @@ class ReportFolder:
         self._lock = lock
 
     @classmethod
-    def open(cls, path: Path) -> Self:
+    def open(cls, path: Path, leaves: Iterable[str] = ()) -> Self:
         """Make the folder where it is missing, lock it and remove an earlier run's files.
+
+        Args:
+            path: The folder.
+            leaves: Patterns of the files that runs leave there beside the report.
 
         Raises:
             ReportUnwritable: It is no folder, is in use by another run, or can't be written.
@@ -87,10 +82,10 @@ class ReportFolder:
         try:
             with _explained("can't write to report folder", path):
                 _temporary(path / REPORT_JSON).touch()
-                for name in (*_RENDERERS, SERVER_LOG):
+                for name in _RENDERERS:
                     (path / name).unlink(missing_ok=True)
                     _temporary(path / name).unlink(missing_ok=True)
-                for file in [file for pattern in BESIDE for file in path.glob(pattern)]:
+                for file in [file for pattern in leaves for file in path.glob(pattern)]:
                     file.unlink(missing_ok=True)
         except ReportUnwritable:
             folder.close()

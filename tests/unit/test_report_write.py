@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from ci.commands.outcome import LEAVES
 from ci.errors import ReportUnwritable
 from ci.report.write import ReportFolder, load
 from ci.verdict import Verdict
@@ -76,7 +77,7 @@ def test_an_earlier_report_goes_and_other_files_stay(tmp_path: Path) -> None:
     beside += ["server-long-streams.log", "fuzz.jsonl", "contract-0.5.23.json", "upgrade.md"]
     for name in [*FILES, *beside, "server.log", ".index.html.part", "notes.txt"]:
         (tmp_path / name).write_text("old")
-    ReportFolder.open(tmp_path).close()
+    ReportFolder.open(tmp_path, LEAVES).close()
     assert names(tmp_path) == ["notes.txt"]
 
 
