@@ -109,9 +109,10 @@ def _plugin(one: Json, plugins: Mapping[str, str]) -> str:
 
 def _inputs(documents: list[Any]) -> dict[str, str]:
     """Return the plug-in of each data source that a shared dashboard leaves open."""
-    tops = (one for one in documents if isinstance(one, dict))
-    inputs = (each for one in tops for each in one.get("__inputs", ()))
-    return {str(each.get("name")): str(each.get("pluginId", "")) for each in inputs}
+    tops = [one for one in documents if isinstance(one, dict)]
+    lists = [one["__inputs"] for one in tops if isinstance(one.get("__inputs"), list)]
+    inputs = [one for some in lists for one in some if isinstance(one, dict)]
+    return {str(one.get("name")): str(one.get("pluginId", "")) for one in inputs}
 
 
 def _queries(place: _Place) -> Iterator[Query]:
@@ -122,7 +123,7 @@ def _queries(place: _Place) -> Iterator[Query]:
         return
     record, labels = place.one.get("record"), place.one.get("labels")
     recorded = record if isinstance(record, str) else ""
-    added = tuple(labels) if recorded and isinstance(labels, dict) else ()
+    added = tuple(map(str, labels)) if recorded and isinstance(labels, dict) else ()
     for text in _texts(place.one):
         yield Query(place.where, text, recorded, added)
 

@@ -32,6 +32,7 @@ from promql_parser import (
 from ci.boards.found import Found, Lack, Problem, either, together
 from ci.boards.names import Labels, Versions
 from ci.boards.selector import select
+from ci.boards.variables import TEXT
 
 LONGEST, DEEPEST = 20_000, 300
 """Most characters, and most operators and brackets: the parser's own stack ends beyond them."""
@@ -39,6 +40,9 @@ NESTS = re.compile(r"[(\[+\-*/%^<>=!]|\b(?:and|or|unless|atan2)\b")
 CHOOSE = {"topk", "bottomk", "limitk", "limit_ratio"}
 """Aggregations that choose some series and leave their labels as they are."""
 SETS = {"and", "unless"}
+GROUPED = (VectorMatchCardinality.ManyToOne, VectorMatchCardinality.OneToMany)
+LABELLERS = {"label_replace", "label_join"}
+"""Functions that make a label, their first text, of others, from the third text on."""
 
 
 def parse(text: str) -> Expr:
@@ -47,7 +51,8 @@ def parse(text: str) -> Expr:
     Raises:
         ValueError: It is none, in the parser's own words, or too long for the parser.
     """
-    if len(text) > LONGEST or len(NESTS.findall(text)) > DEEPEST:
+    nests = NESTS.findall(re.sub(TEXT, "", text))
+    if len(text) > LONGEST or len(nests) > DEEPEST:
         raise ValueError(f"over {LONGEST} characters, or over {DEEPEST} operators and brackets")
     return promql_parser.parse(text)
 
@@ -98,12 +103,10 @@ class Reader:
         below = together(self.found(one) for one in expr.args)
         texts = [one.val for one in expr.args if isinstance(one, StringLiteral)]
         name = expr.func.name
-        if name == "label_replace":
-            made, _, source, _ = texts
-            return below.needing([source]).relabelled(lambda labels: labels | {made})
-        if name == "label_join":
+        if texts and name in LABELLERS:
             made, _, *sources = texts
-            return below.needing(sources).relabelled(lambda labels: labels | {made})
+            needed = sources[:1] if name == "label_replace" else sources
+            return below.needing(needed).relabelled(lambda labels: labels | {made})
         if name.startswith("sort_by_label"):
             return below.needing(texts)
         if name.startswith("histogram_"):
@@ -124,7 +127,7 @@ class Reader:
         apart = () if on else _apart(left, right, listed)
         if str(expr.op) in SETS:
             return left.and_problems((*right.problems, *apart))
-        if modifier and modifier.group_labels is not None:
+        if modifier and modifier.card in GROUPED:
             return _grouped(modifier, left, right).and_problems(apart)
         kept = left if left.series else right
         kept = kept.relabelled(lambda labels: labels & listed if on else labels - listed)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 
 from promql_parser import Matcher, MatchOp, VectorSelector
@@ -86,7 +87,7 @@ def _missed(name: str, only: Versions) -> Iterator[Problem]:
     gone = {
         named.item or each: each
         for each, named in sorted(only.before.items(), reverse=True)
-        if (named.item or each) not in after
+        if (named.item or each) not in after and each not in only.after
     }
     if gone:
         told = "; ".join(map(only.told_gone, sorted(gone.values())[:TOLD]))
@@ -131,10 +132,10 @@ def _unreadable(matcher: Matcher) -> str:
     if matcher.op not in PATTERNS:
         known = UNKNOWN not in matcher.value
         return "" if known else "a Grafana variable without values in the file names the metric"
-    if "[[:" in matcher.value:
-        return f"{matcher.value} has a class of letters by name, which isn't read here"
     try:
-        re.compile(_pattern(matcher))
-    except re.error as error:
-        return f"{matcher.value} is a regular expression of RE2's alone: {error}"
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            re.compile(_pattern(matcher))
+    except (re.error, FutureWarning) as error:
+        return f"{matcher.value} means something else to Prometheus than here: {error}"
     return ""

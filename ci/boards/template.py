@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -79,14 +79,18 @@ def _query(value: Any) -> str:
 
 def _current(spec: Json) -> tuple[str, ...]:
     """Return the values that are chosen."""
-    chosen = (spec.get("current") or {}).get("value")
-    some = chosen if isinstance(chosen, list) else [chosen]
-    return tuple(str(one) for one in some if one not in {None, "", ALL})
+    current = spec.get("current")
+    chosen = current.get("value") if isinstance(current, dict) else None
+    return _named(chosen if isinstance(chosen, list) else [chosen])
 
 
 def _listed(spec: Json, query: str) -> tuple[str, ...]:
     """Return the values that are listed; one may be written `name : value`."""
-    options = [one.get("value") for one in spec.get("options") or () if isinstance(one, dict)]
-    found = [str(one) for one in options if one not in {None, "", ALL}]
-    written = (one.rpartition(" : ")[2].strip() for one in query.split(","))
-    return tuple(found or filter(None, written))
+    options = spec.get("options")
+    some = options if isinstance(options, list) else []
+    written = [one.rpartition(" : ")[2].strip() for one in query.split(",")]
+    return _named(one.get("value") for one in some if isinstance(one, dict)) or _named(written)
+
+
+def _named(values: Iterable[Any]) -> tuple[str, ...]:
+    return tuple(str(one) for one in values if one not in (None, "", ALL))

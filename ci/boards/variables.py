@@ -44,7 +44,9 @@ def turns(text: str, values: Values) -> Iterator[Iterator[str]]:
     names = dict.fromkeys(_name(found) for found in VARIABLE.finditer(text))
     most = max((len(values.get(name, ())) for name in names), default=0)
     for turn in range(min(max(most, 1), MOST_VALUES)):
-        chosen = {name: values[name][turn % len(values[name])] for name in names & values.keys()}
+        chosen = {
+            name: values[name][turn % len(values[name])] for name in names if values.get(name)
+        }
         yield _guessed(text, list(names), chosen)
 
 

@@ -9,6 +9,8 @@ import anyio
 import pytest
 from anyio.from_thread import start_blocking_portal
 
+from ci.boards import judge
+from ci.boards.model import Board, Query
 from ci.boot.process import ServerProcess
 from ci.boot.readiness import Readiness
 from ci.boot.serving import served
@@ -78,6 +80,29 @@ def test_a_lost_item_of_each_part_fails(name: str, first: Contract) -> None:
     found = failed(first, first.model_copy(update={"parts": parts}))
     assert [case.outcome for case in found] == [Outcome.FAILED]
     assert found[0].name == f"{name} {LOST[name]}"
+
+
+ASKED = (
+    "histogram_quantile(0.9, sum by (le) (rate(sglang:time_to_first_token_seconds_bucket[5m])))",
+    "rate(sglang_e2e_request_latency_seconds_sum[5m])"
+    " / rate(sglang_e2e_request_latency_seconds_count[5m])",
+    'sum by (model_name) ({"sglang:num_running_reqs"})',
+    "sglang:gen_throughput > 0 and on (model_name) sglang:num_queue_reqs > 10",
+    'label_replace({__name__=~"sglang[:_]num_.*_reqs"}, "model", "$1", "model_name", "(.*)")',
+    "count(sglang:num_aborted_requests_total)",
+)
+"""What dashboards, alerts and scalers ask of SGLang, in the names of both kinds of scrapers."""
+
+
+@pytest.mark.parametrize("expr", ASKED)
+def test_boards_find_what_a_real_server_exposes(expr: str, first: Contract) -> None:
+    """A board that works fails, or one whose metric a real server doesn't have passes."""
+    metrics = first.part("metrics")
+    board = Board("b", (Query("line 1", expr),))
+    (case,) = judge.cases([board], metrics, metrics)
+    assert (case.outcome, case.message) == (Outcome.PASSED, "")
+    (case,) = judge.cases([board], metrics, Part())
+    assert case.outcome is Outcome.FAILED
 
 
 @pytest.mark.long

@@ -80,7 +80,7 @@ DOUBTFUL = {
     "no_such_function(sglang:load)": "unknown function with name 'no_such_function'",
     "$metric": VARIABLE,
     '{__name__="sglang:$metric"}': VARIABLE,
-    '{__name__=~"sglang:[[:alpha:]]+"}': "class of letters by name",
+    '{__name__=~"sglang:[[:alpha:]]+"}': "means something else to Prometheus than here",
     "(" * 9999 + "sglang:load" + ")" * 9999: "over 300 operators and brackets",
     "abs(" * 290 + "sglang:load" + ")" * 290: "nested too deeply",
 }

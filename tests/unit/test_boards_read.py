@@ -339,6 +339,23 @@ def test_plain_lines(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    "odd",
+    [
+        {"templating": {"list": [variable("x", "custom", options={"a": 1}, current=[1])]}},
+        {"templating": {"list": [variable("x", query=[1], current={"value": [["a"], None]})]}},
+        {"__inputs": 5, "variables": [{"kind": "QueryVariable", "spec": {"query": {"spec": 1}}}]},
+        {"__inputs": [5], "panels": {"title": ["a"], "targets": 1, "datasource": 5}},
+        {"record": 1, "labels": {"a": 1}, "expr": "sglang:usage", "kind": ["b"]},
+    ],
+)
+def test_odd_documents_are_no_traceback(tmp_path: Path, odd: dict[str, Any]) -> None:
+    """A dashboard that some tool has written in its own way ends in a traceback."""
+    board = {"odd": odd, "panels": [{"title": "Load", "targets": [target("sglang:load")]}]}
+    cases = of_files(saved(tmp_path, "b.json", odd | {"board": board}))
+    assert "b.json: panel Load" in {case.name for case in cases}
+
+
+@pytest.mark.parametrize(
     ("name", "text"),
     [
         ("b.json", "{"),
