@@ -16,6 +16,7 @@
         ├── LaunchBlocked           launch.sh found this machine unfit (port, GPU, install)
         ├── NameUnresolved          the URL's host has no address
         ├── ModelUnavailable        a hub or its token did not give the model
+        ├── ImageUnavailable        an image can't be built, or can't be had from its registry
         ├── ReportUnwritable        the report's folder can't be written
         ├── CheckBroken             the check itself broke
         ├── SigningFault            a key or token can't sign or be read
@@ -165,6 +166,10 @@ class NameUnresolved(InfrastructureFault):
 
 class ModelUnavailable(InfrastructureFault):
     """The model could not be fetched: no network, no such model, or no permission."""
+
+
+class ImageUnavailable(InfrastructureFault):
+    """A container image can't be built, or can't be had from its registry."""
 
 
 class ReportUnwritable(InfrastructureFault):

@@ -4,6 +4,7 @@ import dagger
 from dagger import dag
 
 from ci.image.bases import bases
+from ci.module.engine import explained
 from ci.module.inputs import Credentials
 from ci.settings import Settings
 
@@ -23,18 +24,21 @@ async def image(settings: Settings, labels: dict[str, str], *, gpu: bool) -> dag
 
     Its base images are resolved to digests first, pinned or not: so a label of the image says
     what it is built on.
+
+    Raises:
+        ImageUnavailable: A base image can't be had, or a step of the build failed.
     """
     source, version = dag.current_module().source(), settings.image.sglang_version
+    target = "gpu" if gpu else "cpu"
     named = bases(await source.file("Dockerfile").contents(), version)
     wanted = named if gpu else {"PYTHON_IMAGE": named["PYTHON_IMAGE"]}
-    resolved = {
-        name: await dag.container().from_(base).image_ref() for name, base in wanted.items()
-    }
-    index = settings.image.torch_index
-    return _built(
-        "gpu" if gpu else "cpu",
-        labels | resolved | {"SGLANG_VERSION": version, "TORCH_INDEX": index},
-    )
+    resolved = {}
+    for name, base in wanted.items():
+        with explained(f"base image {base}"):
+            resolved[name] = await dag.container().from_(base).image_ref()
+    arguments = {"SGLANG_VERSION": version, "TORCH_INDEX": settings.image.torch_index}
+    with explained(f"the image for a {target.upper()} can't be built"):
+        return await _built(target, labels | resolved | arguments).sync()
 
 
 def _built(target: str, arguments: dict[str, str]) -> dagger.Container:

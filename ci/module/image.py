@@ -12,6 +12,7 @@ from ci.engines.command import command_of
 from ci.engines.profile import Profile, Start
 from ci.errors import UsageError
 from ci.module import build, models
+from ci.module.engine import explained
 from ci.module.inputs import Inputs
 from ci.module.prober import PORT, exposed, logged
 from ci.module.release import Release, published, sized
@@ -103,7 +104,8 @@ class Image:
         if gate.servers == "boots":
             raise UsageError(BOOTS)
         inputs = self.inputs if config is None else self.inputs.with_config(config)
-        container = build.pulled(reference, self.inputs.credentials)
+        with explained(f"baseline {reference}"):
+            container = await build.pulled(reference, self.inputs.credentials).sync()
         image = Image(container=container, gpu=self.gpu, inputs=inputs, locks=[])
         server = await image.served([], BASELINE_GPU)
         server.reference = await container.image_ref()

@@ -7,6 +7,7 @@ from dagger import Doc, check, function, object_type, up
 
 from ci.errors import UsageError
 from ci.module import build
+from ci.module.engine import explained
 from ci.module.image import Image
 from ci.module.inputs import Credentials, Inputs, Origin
 from ci.module.release import Environment, Release
@@ -97,7 +98,9 @@ class SglangCi:
         """Build the serving image from the module's Dockerfile, or take one as it is."""
         inputs = self._inputs()
         if container is not None:
-            return Image(container=container, gpu=gpu, inputs=inputs, locks=[])
+            with explained("the image of --container"):
+                given = await container.sync()
+            return Image(container=given, gpu=gpu, inputs=inputs, locks=[])
         settings = await inputs.settings()
         if settings.engine.profile != SGLANG:
             raise UsageError(NO_CONTAINER.format(settings.engine.profile))

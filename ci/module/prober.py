@@ -5,6 +5,7 @@ from dagger import ReturnType, dag
 
 from ci.errors import CheckBroken
 from ci.module.build import LOCK, USER, prober
+from ci.module.engine import cause
 from ci.settings import Settings
 
 CONFIG = "/prober/sglang-ci.toml"
@@ -71,7 +72,10 @@ async def answer(container: dagger.Container, stage: str) -> dagger.Directory:
     Raises:
         CheckBroken: The stage left none; the message is what it said instead.
     """
-    if await container.exists(f"/report/{stage}/report.json"):
-        return container.directory(f"/report/{stage}")
-    said = (await container.stderr()).strip() or (await container.stdout()).strip()
+    try:
+        if await container.exists(f"/report/{stage}/report.json"):
+            return container.directory(f"/report/{stage}")
+        said = (await container.stderr()).strip() or (await container.stdout()).strip()
+    except dagger.QueryError as error:
+        said = cause(error)
     raise CheckBroken(f"{stage} left no report: {said.splitlines()[-1] if said else 'no output'}")

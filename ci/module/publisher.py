@@ -7,6 +7,7 @@ import dagger
 from dagger import ReturnType
 
 from ci.module import build, prober
+from ci.module.engine import cause
 from ci.module.inputs import Inputs
 from ci.module.report import Report
 
@@ -87,10 +88,13 @@ async def told(container: dagger.Container, *arguments: str) -> str:
     """
     argv = ["python3", "-m", "ci", "release", *arguments]
     asked = container.with_exec(argv, expect=ReturnType.ANY)
-    if await asked.exit_code():
-        said = (await asked.stderr()).strip() or (await asked.stdout()).strip() or "no output"
-        raise ReleaseError(said.splitlines()[-1])
-    return await asked.stdout()
+    try:
+        if await asked.exit_code():
+            said = (await asked.stderr()).strip() or (await asked.stdout()).strip() or "no output"
+            raise ReleaseError(said.splitlines()[-1])
+        return await asked.stdout()
+    except dagger.QueryError as error:
+        raise ReleaseError(cause(error)) from None
 
 
 async def reported(container: dagger.Container, *arguments: str) -> Report:

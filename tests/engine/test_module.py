@@ -77,3 +77,15 @@ def test_failing_case_of_the_user_stops_publishing(dagger: Dagger, tmp_path: Pat
     kept = dagger("call", "verdict", f"--report={tmp_path / 'report'}")
     assert kept.returncode != 0
     assert "expected 1.0" in said(kept)
+
+
+def test_a_failed_build_names_its_cause(dagger: Dagger, tmp_path: Path) -> None:
+    """Why an image can't be built drowns in the graph's identifiers."""
+    config = tmp_path / "sglang-ci.toml"
+    config.write_text('[image]\nsglang_version = "0.5.99"\n')
+    ran = dagger("call", "--config", str(config), "image", "size")
+    assert ran.returncode != 0
+    error = next(line for line in ran.stderr.splitlines() if line.startswith("Error: "))
+    assert "the image for a CPU can't be built" in error
+    assert "no version of sglang==0.5.99" in error
+    assert len(error) < 700

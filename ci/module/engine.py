@@ -1,0 +1,49 @@
+"""What the Dagger engine says went wrong, in one line for a person.
+
+Its own message repeats the whole graph as identifiers, thousands of letters each, and says
+last or not at all why a command failed.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import dagger
+
+from ci.errors import ImageUnavailable
+
+_IDENTIFIER = re.compile(r"[A-Za-z0-9+/=_-]{60,}")
+_TRACE = re.compile(r"\s*\[traceparent:[^\]]*\]")
+_INPUTS = "inputs: "
+"""Stands between a step of the graph and what it is made of: the cause is behind the last one."""
+_LONGEST, _LONGEST_COMMAND = 400, 100
+
+
+@contextmanager
+def explained(what: str) -> Iterator[None]:
+    """Say of an image that the engine can't make what it is, and why.
+
+    Raises:
+        ImageUnavailable: The engine failed in this context.
+    """
+    try:
+        yield
+    except dagger.QueryError as error:  # a traceback of it would print every identifier
+        raise ImageUnavailable(f"{what}: {cause(error)}") from None
+
+
+def cause(error: dagger.QueryError) -> str:
+    """Return why the engine failed: of a command that failed, the last line that it printed."""
+    if isinstance(error, dagger.ExecError):
+        said = error.stderr.strip() or error.stdout.strip() or "it printed nothing"
+        command = _short(" ".join(error.command), _LONGEST_COMMAND)
+        last = _short(said.splitlines()[-1], _LONGEST)
+        return f"{command!r} exited with {error.exit_code}: {last}"
+    told = _TRACE.sub("", str(error)).rpartition(_INPUTS)[2]
+    return _short(_IDENTIFIER.sub("…", told), _LONGEST)
+
+
+def _short(text: str, most: int) -> str:
+    """Return text as one line, shortened at its end."""
+    line = " ".join(text.split())
+    return line if len(line) <= most else f"{line[: most - 1]}…"
