@@ -138,7 +138,7 @@ def test_what_only_reads_changes_nothing(name: str, *, changes: bool) -> None:
     """A route that is harmless keeps a server out of production, or one that isn't gets in."""
     method, _, path = name.partition(" ")
     assert Route(method, path).changes is changes
-    document = {"paths": {path: {method.lower(): {}}}}
+    document: dict[str, Any] = {"paths": {path: {method.lower(): {}}}}
     assert (name in {one.name for one in routes(document)}) is changes
 
 
