@@ -94,7 +94,7 @@ async def seen(stranger: Exchange, found: Sequence[Route]) -> list[Seen]:
 
 
 async def _ask(stranger: Exchange, route: Route, front: Front) -> Seen:
-    if _needs_body(route) and not front.body:
+    if _can_do_nothing(route) and not front.body:
         answer = await stranger.ask(route.method, route.target, UNREADABLE)
         told = f"HTTP {answer.status} to a body that can't be read"
         return Seen(route, _by_body(answer), told, by_itself=True)
@@ -105,14 +105,19 @@ async def _ask(stranger: Exchange, route: Route, front: Front) -> Seen:
     return Seen(route, _by_method(answer), told)
 
 
-def _needs_body(route: Route) -> bool:
-    """Return whether a route can do nothing where its body can't be read."""
-    found = (route.described or {}).get("requestBody")
+def _can_do_nothing(route: Route) -> bool:
+    """Return whether a route can do nothing where its body can't be read and its query is empty."""
+    described = route.described or {}
+    found = described.get("requestBody")
     body = found if isinstance(found, dict) else {}
     declared = "application/json" in (body.get("content") or {})
+    queried = any(
+        isinstance(one, dict) and one.get("in") == "query" and one.get("required")
+        for one in described.get("parameters") or ()
+    )
     if route.method == "GET":  # whatever drops such a body leaves a request that acts
-        return declared and bool(body.get("required")) and route.path in ARGUED
-    return declared or route.path in ARGUED
+        return route.path in ARGUED and (queried or (declared and bool(body.get("required"))))
+    return declared or queried or route.path in ARGUED
 
 
 def _by_body(answer: Answer) -> State:

@@ -58,9 +58,11 @@ ARGUED = frozenset(
         *("/update_weights_from_disk", "/update_weights_from_tensor", "/load_lora_adapter"),
         *("/update_weights_from_distributed", "/init_weights_update_group", "/unload_lora_adapter"),
         *("/add_external_corpus", "/remove_external_corpus", "/scale_elastic_ep", "/slow_down"),
+        *("/get_weights_by_name", "/release_memory_occupation", "/resume_memory_occupation"),
+        "/set_trace_level",
     }
 )
-"""Paths that can do nothing without what their body says, in every version that has them."""
+"""Paths that do nothing without what body or query says, in every version that has them."""
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ci.verdict import Outcome
 
 NAME = "exposure"
 SCHEMA = "/openapi.json"
-LIVING = ("/model_info", "/v1/models", "/health")
+LIVING = ("/v1/models", "/model_info", "/health")
 """One of these is there wherever SGLang is, whoever may ask it."""
 
 
@@ -51,10 +51,13 @@ async def expose(url: str, settings: ExposureSettings, tell: Tell) -> StageResul
 
 async def _living(stranger: Exchange) -> None:
     """Hold that an SGLang server is there at all, or somebody who guards it."""
-    statuses = [(await stranger.ask("GET", path)).status for path in LIVING]
-    if not any(one in range(200, 300) or one in CLOSED_BY for one in statuses):
-        told = ", ".join(f"{path} {one}" for path, one in zip(LIVING, statuses, strict=True))
-        raise NotSglang(stranger.url, f"not an SGLang server: HTTP {told}")
+    told = []
+    for path in LIVING:
+        status = (await stranger.ask("GET", path)).status
+        if status in range(200, 300) or status in CLOSED_BY:
+            return
+        told.append(f"{path} {status}")
+    raise NotSglang(stranger.url, f"not an SGLang server: HTTP {', '.join(told)}")
 
 
 async def _document(known: Exchange) -> Mapping[str, Any] | None:

@@ -17,7 +17,10 @@ COUNTS = {
 LIMITS = {"messages": "max_tokens", "prompt": "max_tokens", "input": "max_output_tokens"}
 """What limits the answer to a request that has such a field."""
 NATIVE = {"text", "input_ids", "input_embeds"}
-"""Fields of SGLang's own requests, which are limited in their `sampling_params`."""
+"""Fields of SGLang's own requests, which are limited in their `sampling_params`.
+
+Those of `/vertex_generate`, its `instances`, have their parameters beside them.
+"""
 
 
 _CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
@@ -126,6 +129,8 @@ def limited(body: Any, most: int) -> Any:
             found.setdefault(limit, most)
     if NATIVE & found.keys():
         found.setdefault("sampling_params", {})
+    if "instances" in found and isinstance(found.setdefault("parameters", {}), dict):
+        found["parameters"].setdefault("sampling_params", {"max_new_tokens": most})
     if isinstance(found.get("sampling_params"), dict):
         found["sampling_params"].setdefault("max_new_tokens", most)
     return found

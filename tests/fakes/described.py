@@ -13,6 +13,8 @@ from tests.fakes.serving import JsonHandler, serving
 
 SIZES = {"type": "object", "properties": {"size": {"type": "integer"}}, "required": ["size"]}
 BODY = {"content": {"application/json": {"schema": SIZES}}, "required": True}
+ERRORS = 3
+"""How many errors a server that decays survives."""
 ANSWERS = {"200": {"description": "well"}}
 DOCUMENT: dict[str, Any] = {
     "openapi": "3.1.0",
@@ -30,7 +32,8 @@ class Described:
     """What the server does, and what it was asked.
 
     Args:
-        fault: `error`, `hang`, `no JSON` or `death`, for sizes above 0; empty for none.
+        fault: `error`, `hang`, `no JSON`, `death` or `decay` (three errors, then death), for
+            sizes above 0; empty for none.
         document: What it says of itself; None for nothing.
     """
 
@@ -39,6 +42,7 @@ class Described:
     url: str = ""
     asked: list[tuple[str, bytes]] = field(default_factory=list)
     dead: bool = False
+    errors: int = 0
 
     def answer(self, path: str, body: bytes) -> tuple[int, bytes]:
         """Return status and body."""
@@ -60,9 +64,10 @@ class Described:
             return 400, b'{"error": "no size"}'
         if large and self.fault == "hang":
             time.sleep(5)
-        if large and self.fault == "death":
-            self.dead = True
-        broken = {"error": (500, f"too large: {size}".encode()), "no JSON": (200, b"{size")}
+        self.errors += large and self.fault == "decay"
+        self.dead = (large and self.fault == "death") or self.errors > ERRORS
+        error = (500, f"too large: {size}".encode())
+        broken = {"error": error, "decay": error, "no JSON": (200, b"{size")}
         return broken.get(self.fault, (200, b"{}")) if large else (200, b"{}")
 
 

@@ -250,6 +250,7 @@ def test_constraints_are_asked_in_each_dialect(name: str, keys: dict[str, Any]) 
         "contract compare http://localhost:1 http://localhost:2",
         "upgrade --from 0.5.22 --to 0.5.23",
         "fuzz http://localhost:1",
+        "exposure http://localhost:1",
         "generate-cases http://localhost:1 --out cases",
     ],
 )

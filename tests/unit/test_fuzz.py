@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -13,21 +16,22 @@ import anyio
 import httpx
 import pytest
 
-from ci.errors import ServerFault, UsageError
+from ci.errors import CheckBroken, ServerFault, UsageError
 from ci.extras import install
 from ci.fuzz.answers import Sender, Sent
+from ci.fuzz.asked import Asked
 from ci.fuzz.bodies import completed, limited, narrowed
-from ci.fuzz.drawn import Drawn, Kind
+from ci.fuzz.drawn import Drawn, Kind, Stopped
 from ci.fuzz.known import Known, packaged
 from ci.fuzz.operations import choose
-from ci.fuzz.stage import ALIVE, SENT, Fuzzing
+from ci.fuzz.stage import ALIVE, NOT_ASKED, SENT, Fuzzing
 from ci.report.model import Case, Check
 from ci.report.write import load
 from ci.server.exchange import exchanging
 from ci.settings.fuzz import CHANGING, FuzzSettings, KnownDefect
 from ci.stages import StageResult, Tell, checked
 from ci.verdict import Outcome, Verdict
-from tests.fakes.described import Described, described
+from tests.fakes.described import DOCUMENT, Described, described
 from tests.unit.commands import Command
 
 pytestmark = pytest.mark.unit
@@ -128,6 +132,24 @@ def test_a_server_that_dies_ends_the_run(tmp_path: Path) -> None:
     assert "GET /ready" not in [case.name for case in check.cases]
 
 
+def test_what_was_found_before_the_end_is_in_the_report(tmp_path: Path) -> None:
+    """A server that dies takes along what was found, and hides what was never asked."""
+    with described("decay") as server:
+        check = fuzzed(server, tmp_path)
+    found = failed(check)
+    assert check.cases[0].name == ALIVE
+    assert "HTTP 500: too large" in found["POST /sizes (size 1)"].message
+    assert (
+        "3 requests; not asked to its end: the server was dead"
+        in found["POST /sizes (size 1)"].message
+    )
+    left = next(case for case in check.cases if case.name == NOT_ASKED)
+    assert (left.outcome, left.message) == (
+        Outcome.INCONCLUSIVE,
+        "the server was dead before GET /ready",
+    )
+
+
 def test_a_known_defect_is_accepted_until_its_day(tmp_path: Path) -> None:
     """A defect that nobody here can mend stops every release, or is accepted for ever."""
     with described("error") as server:
@@ -183,6 +205,66 @@ def test_a_budget_that_is_spent_proves_nothing(tmp_path: Path) -> None:
     assert "POST /sizes, GET /ready" in cut.message
 
 
+@pytest.mark.parametrize("end", ["budget", "broken"])
+def test_a_run_that_ends_early_loses_nothing(
+    end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was found before the budget was spent, or before a bug of ours, is in no report."""
+    large = Drawn("POST /sizes", Kind.VALID, "POST", "/sizes", {}, '{"size": 5}', "size")
+
+    @asynccontextmanager
+    async def drawing(*_: object) -> AsyncIterator[AsyncIterator[Drawn]]:
+        async def one() -> AsyncIterator[Drawn]:
+            yield large
+            if end == "broken":
+                raise CheckBroken("drawing requests broke")
+            await anyio.sleep_forever()
+
+        yield one()
+
+    monkeypatch.setattr("ci.fuzz.check.drawing", drawing)
+    tell, settings = Mock(), FuzzSettings(budget=2.0, packaged=False)
+    with described("error") as server, suppress(CheckBroken):
+        anyio.run(Fuzzing(server.url, settings, tell, Mock()).check, tmp_path)
+    found, left = (call.args[0] for call in tell.call_args_list)
+    assert (found.name, found.outcome) == ("POST /sizes", Outcome.FAILED)
+    assert "HTTP 500: too large: 5; 1 request; not asked to its end: the " in found.message
+    assert "GET /ready" in left.message
+    assert left.outcome is Outcome.INCONCLUSIVE
+
+
+def test_a_kind_that_was_not_drawn_proves_nothing(tmp_path: Path) -> None:
+    """An operation passes although no request of a kind was sent to it."""
+    unreadable = {"requestBody": {"$ref": "#/components/requestBodies/Nowhere"}}
+    paths = {"/sizes": {"post": unreadable}, "/ready": {"get": {"responses": {}}}}
+    with described(document=DOCUMENT | {"paths": paths}) as server:
+        check = fuzzed(server, tmp_path)
+    case = check.cases[0]
+    assert (case.name, case.outcome) == ("POST /sizes", Outcome.INCONCLUSIVE)
+    assert "no valid request was drawn" in case.message
+    assert check.verdict is Verdict.INCONCLUSIVE
+
+
+def test_a_kind_that_was_drawn_in_part_is_told() -> None:
+    """Fewer requests were drawn than wanted, and its case doesn't say so."""
+    asked = Asked("POST /sizes")
+    drawn = Drawn("POST /sizes", Kind.INVALID, "POST", "/sizes", {}, "", "size")
+    known = Known.of((), "0.5.23", date(2026, 11, 23))
+
+    async def told() -> list[Case]:
+        for kind in Kind:
+            assert not asked.withholds(replace(drawn, kind=kind), known)
+            asked.take(Sent(drawn, 0.1, 400, ""), known)
+        asked.stop(Stopped("POST /sizes", Kind.INVALID, "the 10 s for drawing were spent"))
+        return list(asked.cases("http://host", ()))
+
+    (case,) = anyio.run(told)
+    assert (case.outcome, case.message) == (
+        Outcome.PASSED,
+        "400 2, invalid: the 10 s for drawing were spent",
+    )
+
+
 @pytest.mark.parametrize(("document", "error"), [(None, ServerFault), ({"a": 1}, ServerFault)])
 def test_a_server_without_a_schema_is_told(
     document: dict[str, Any] | None, error: type[Exception], tmp_path: Path
@@ -219,6 +301,10 @@ def test_what_changes_the_server_is_left_out(path: str) -> None:
         ({"prompt": "a", "n": 99}, {"prompt": "a", "n": 8, "max_tokens": 8}),
         ({"text": "a"}, {"text": "a", "sampling_params": {"max_new_tokens": 8}}),
         ({"sampling_params": {"n": 10**6}}, {"sampling_params": {"n": 8, "max_new_tokens": 8}}),
+        (
+            {"instances": [{}], "parameters": {"a": 1}},
+            {"instances": [{}], "parameters": {"a": 1, "sampling_params": {"max_new_tokens": 8}}},
+        ),
         ({"text": "a", "sampling_params": 3}, {"text": "a", "sampling_params": 3}),
         ([{"n": 9}], [{"n": 8}]),
         ({"max_tokens": "9", "n": True}, {"max_tokens": "9", "n": True}),

@@ -232,7 +232,8 @@ def as_in_a_container(command: Command, folder: Path) -> Report:
     options, port, log = asked_of(folder), str(free_port()), folder / "server.log"
     listing = folder / "inventory.json"
     with listing.open("wb") as out:
-        subprocess.run([sys.executable, installed.__file__], stdout=out, check=True)
+        bare = {**os.environ, "PYTHONPATH": ""}
+        subprocess.run([sys.executable, installed.__file__], stdout=out, env=bare, check=True)
     known = ("--log", str(log), "--model-path", str(TINY_MODEL), "--inventory", str(listing))
     with launched({"PORT": port, "LOG_FILE": str(log), "DEVICE": "cpu"}):
         command("prove", f"http://127.0.0.1:{port}", *known, *options)
