@@ -30,6 +30,7 @@ class Settings:
         embedding: Whether it makes embeddings instead of text.
         grammar_backend: What `/server_info` tells of the grammar backend.
         context_length: Most tokens of a prompt.
+        leak: A key that it tells whoever asks: in `/server_info`, and where it refuses.
     """
 
     port: int = 0
@@ -41,6 +42,7 @@ class Settings:
     embedding: bool = False
     grammar_backend: str = "xgrammar"
     context_length: int = 2048
+    leak: str = ""
 
 
 def model_info(settings: Settings) -> Json:
@@ -55,7 +57,8 @@ def model_info(settings: Settings) -> Json:
 
 def server_info(settings: Settings) -> Json:
     """Return `/server_info`."""
-    return {
+    leaked = {"api_key": settings.leak, "launch_command": f"serve --api-key {settings.leak}"}
+    return (leaked if settings.leak else {}) | {
         "version": settings.version,
         "status": "ready",
         "model_path": settings.model,
