@@ -6,6 +6,7 @@ An assertion and a fault of the server are FAILED; an error of the test's own co
 from __future__ import annotations
 
 import json
+import os
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from ci.concurrency import leaves
 from ci.engines.profile import OtherServer
 from ci.errors import NotSglang, SglangCiError
 from ci.report.model import Case
+from ci.secrets.veil import learn_environment
 from ci.smoke.transport import blame, explain
 from ci.verdict import Outcome
 
@@ -57,7 +59,11 @@ class Journal:
     """Where cases go as they end: JSON lines, each flushed."""
 
     def __init__(self, path: Path, *, progress: bool) -> None:
-        """Open `path` for appending; with `progress`, lines about running cases go there too."""
+        """Open `path` for appending; with `progress`, lines about running cases go there too.
+
+        From then on no case shows a secret of this process's environment.
+        """
+        learn_environment(os.environ)
         self._file: TextIO = path.open("a", encoding="utf-8")
         self._progress = progress
 

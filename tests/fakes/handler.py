@@ -39,6 +39,11 @@ class State:
         self.api = Api(self.settings.model, self.faults, self.settings.context_length)
 
     @property
+    def leak(self) -> str:
+        """What a refusal says of the key."""
+        return f" for the key {self.settings.leak}" if self.settings.leak else ""
+
+    @property
     def ready(self) -> bool:
         """Whether it is ready by now."""
         return time.monotonic() - self.opened >= self.settings.ready_after
@@ -63,7 +68,7 @@ class Handler(BaseHTTPRequestHandler):
         elif path in PAGES:
             self._json(200, PAGES[path](state.settings))
         else:
-            self._json(404, {"detail": "Not Found"})
+            self._json(404, {"detail": f"Not Found{state.leak}"})
 
     def do_POST(self) -> None:
         """Answer a POST, or do what the faults have it do."""
@@ -122,7 +127,7 @@ class Handler(BaseHTTPRequestHandler):
             faults.add("hang")
         status = {"accepts_bad": 200, "bad_is_500": 500}
         found = next((status[fault] for fault in status if fault in faults), 400)
-        self._json(found, {"object": "error", "message": problem})
+        self._json(found, {"object": "error", "message": problem + self.state.leak})
 
     def _stream(self, events: list[Json]) -> None:
         self._head(200, "text/event-stream; charset=utf-8")
@@ -138,7 +143,8 @@ class Handler(BaseHTTPRequestHandler):
         self.state.closing.wait()
 
     def _unavailable(self) -> None:
-        self._json(503, {"object": "error", "message": "no worker is ready"})
+        told = f"no worker is ready{self.state.leak}"
+        self._json(503, {"object": "error", "message": told})
 
     def _malformed(self) -> None:
         self._send(200, b'{"text": "a', "application/json")

@@ -41,6 +41,7 @@ class Plan:
         last_words: What it says before that.
         deaf: Whether it ignores SIGTERM.
         child: Whether it has a child that ignores SIGTERM.
+        tells: A variable whose value it says in its log.
     """
 
     open_after: float = 0.0
@@ -53,6 +54,7 @@ class Plan:
     last_words: str = ""
     deaf: bool = False
     child: bool = False
+    tells: str = ""
 
 
 def install(folder: Path, plan: Plan | None = None) -> dict[str, str]:
@@ -74,11 +76,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--port", type=int)
     parser.add_argument("--model-path")
+    parser.add_argument("--api-key", default="")
     given, _ = parser.parse_known_args()
     if plan["child"]:
         subprocess.Popen([sys.executable, "-c", STUBBORN])
     signal.signal(signal.SIGTERM, signal.SIG_IGN if plan["deaf"] else lambda *_: os._exit(0))
     _say(f"server_args={given}")
+    if plan["tells"]:
+        _say(f"logged in with {os.environ[plan['tells']]} at the hub")
     if plan["dies_after"] >= 0:
         threading.Timer(plan["dies_after"], _die, [plan]).start()
     settings = Settings(
@@ -87,6 +92,7 @@ def main() -> None:
         ready_after=plan["ready_after"],
         version=plan["version"],
         model=given.model_path,
+        leak=given.api_key,
     )
     with FakeSglang(settings, plan["faults"]) as server:
         _say("The server is fired up and ready to roll!")

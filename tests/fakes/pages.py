@@ -31,6 +31,7 @@ class Settings:
         grammar_backend: What `/server_info` tells of the grammar backend.
         context_length: Most tokens of a prompt.
         device: What `/server_info` tells of the device.
+        leak: A key that it tells whoever asks: in `/server_info`, and where it refuses.
     """
 
     port: int = 0
@@ -43,6 +44,7 @@ class Settings:
     grammar_backend: str = "xgrammar"
     context_length: int = 2048
     device: str = "cpu"
+    leak: str = ""
 
 
 def model_info(settings: Settings) -> Json:
@@ -57,7 +59,8 @@ def model_info(settings: Settings) -> Json:
 
 def server_info(settings: Settings) -> Json:
     """Return `/server_info`."""
-    return {
+    leaked = {"api_key": settings.leak, "launch_command": f"serve --api-key {settings.leak}"}
+    return (leaked if settings.leak else {}) | {
         "version": settings.version,
         "status": "ready",
         "model_path": settings.model,

@@ -11,7 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
-from ci.exposure.check import expose
+from ci.exposure.stage import expose
 
 from ci.boot.process import ServerProcess
 from ci.report.model import Check

@@ -222,7 +222,7 @@ def test_a_run_that_ends_early_loses_nothing(
 
         yield one()
 
-    monkeypatch.setattr("ci.fuzz.check.drawing", drawing)
+    monkeypatch.setattr("ci.fuzz.stage.drawing", drawing)
     tell, settings = Mock(), FuzzSettings(budget=2.0, packaged=False)
     with described("error") as server, suppress(CheckBroken):
         anyio.run(Fuzzing(server.url, settings, tell, Mock()).check, tmp_path)
