@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
 # launch.sh: the one way an SGLang server starts, in a container and on a host.
 #
-#     [SETTING=value ...] launch.sh [flag of sglang.launch_server ...]
+#     [SETTING=value ...] launch.sh [flag of sglang serve ...]
 #
 # Looks for what would stop the server late or without a clear word, says it in one line
 # on stderr, and otherwise becomes the server (exec): process id, signals and exit code
-# are the server's own. Of equal flags the last wins: first come the settings', then those
-# of $MODEL_PATH/launch.flags (one a line, value after "="), then the caller's.
+# are the server's own. It is `sglang serve`, or where there is none, `python -m
+# sglang.launch_server`. A line "launch.sh notes: ..." tells and refuses nothing. Of equal
+# flags the last wins: first come the settings', then those of $MODEL_PATH/launch.flags (one
+# a line, value after "="), then the caller's.
 #
 #   MODEL_PATH               folder of the model (the tiny model packaged with sglang-ci)
 #   HOST, PORT               where to listen (127.0.0.1, 30000)
@@ -16,10 +18,11 @@
 #   EXPECTED_SGLANG_VERSION  refuse to start any other
 #   DRAIN_SECONDS            after SIGTERM refuse new work, and give what was accepted so many
 #                            seconds before it is aborted; empty: SGLang's own way (20)
-#   LOG_FILE                 copy all output there. The file is locked (flock) until the
-#                            server ends, however it ends. Its last line, "launch.sh: server
-#                            output ended", comes once the server's children have ended too,
-#                            unless the end of their container cuts it off.
+#   LOG_FILE                 copy all output there, below a line "launch.sh began on KERNEL",
+#                            the boot id of the kernel on which the file is locked (flock)
+#                            until the server ends, however it ends. The last line,
+#                            "launch.sh: server output ended", comes once the server's
+#                            children have ended too, unless their container's end cuts it off.
 #
 # Exit codes of a refusal; any other code is the server's:
 #   64  a setting has a value that isn't allowed
@@ -43,9 +46,10 @@ refuse() { # CODE WHAT WHERE REMEDY
 # copies the output is neither a child (&) nor in the group (set -m). The copy of stderr
 # holds the pipe of the other one (3>&1), which thus ends last.
 copy_output() {
+    local boot=/proc/sys/kernel/random/boot_id
     { exec 9>>"$LOG_FILE" && flock -w 1 9; } 2>/dev/null ||
         refuse 64 'bad LOG_FILE' "$LOG_FILE" 'name one that can be written and is not in use'
-    : >"$LOG_FILE"
+    echo "launch.sh began on $(cat $boot 2>/dev/null)" >"$LOG_FILE"
     copy() { trap '' HUP INT TERM && tee -ap "$LOG_FILE"; }
     exec > >(set -m; { copy; echo 'launch.sh: server output ended' >>"$LOG_FILE"; } <&0 9>&- &)
     exec 2> >(set -m; copy 3>&1 >&2 <&0 9>&- &)
@@ -89,8 +93,9 @@ if [[ -r $MODEL_PATH/launch.flags ]]; then
 fi
 flags+=("$@")
 
-"$PYTHON" - "$gpu" "${flags[@]}" <<'CHECKS'
-import argparse, errno, glob, json, os, re, socket, sys
+export SGLANG_CI_DRAIN_SECONDS=$DRAIN_SECONDS # read by ci/platform/drain.py, where it is installed
+command=$("$PYTHON" - "$gpu" "${flags[@]}" <<'CHECKS'
+import argparse, errno, glob, json, os, re, socket, sys, sysconfig
 from importlib import util
 from pathlib import Path
 
@@ -171,10 +176,23 @@ except OSError as fault:
         refuse(68, "port taken", f"{host}:{port} by {holder(port)}", "stop it, or set another PORT")
     refuse(69, "can't listen", f"{host}:{port} ({fault.strerror})",
            f"set HOST to an address of this machine and PORT to one that {me} may open")
+
+try:
+    from ci.platform.promise import obstacle
+    problem = obstacle(os.environ, sys.argv[2:])
+except ImportError:
+    problem = f"sglang-ci isn't installed in {sys.executable}"
+if problem:
+    print(f"launch.sh notes: no drain as in docs/drain.md, but SGLang's own end: {problem}",
+          file=sys.stderr)
+command = Path(sysconfig.get_path("scripts"), "sglang")
+if command.is_file() and Path(sglang.origin).with_name("cli").joinpath("serve.py").is_file():
+    print(command)
 CHECKS
+)
 
 export SGLANG_CUDA_COREDUMP_BEFORE_CRASH=${SGLANG_CUDA_COREDUMP_BEFORE_CRASH-0}
 export SGLANG_PYSPY_DUMP_BEFORE_CRASH=${SGLANG_PYSPY_DUMP_BEFORE_CRASH-0} # dead child: 1 s, not 66
-export SGLANG_CI_DRAIN_SECONDS=$DRAIN_SECONDS # read by ci/platform/drain.py, where it is installed
 export HF_HUB_OFFLINE=${HF_HUB_OFFLINE-1} # a model is fetched before it is served
+[[ -z $command ]] || exec "$PYTHON" "$command" serve "${flags[@]}"
 exec "$PYTHON" -m sglang.launch_server "${flags[@]}"

@@ -29,6 +29,8 @@ JUMP_IF_FALSE = {opmap.get(name) for name in ("POP_JUMP_FORWARD_IF_FALSE", "POP_
 
 SITE = Path(sysconfig.get_path("purelib"))
 SERVER = (
+    "sglang.cli.main",
+    "sglang.cli.serve",
     "sglang.launch_server",
     "sglang.srt.entrypoints.http_server",
     "sglang.srt.managers.detokenizer_manager",

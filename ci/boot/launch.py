@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from ci.errors import CheckBroken
@@ -14,6 +15,19 @@ REFUSED = {65, 66, 67, 72}
 """Exit codes of `launch.sh` that blame what was to be served."""
 BLOCKED = {64, 68, 69, 70, 71, 73}
 """Exit codes of `launch.sh` that blame this machine or the way it was called."""
+
+
+MODULE, COMMAND = "sglang.launch_server", ("sglang", "serve")
+"""What `launch.sh` becomes: a module, or where there is one the command and its first word."""
+
+
+def is_sglang(words: Sequence[str]) -> bool:
+    """Return whether a command line is that of SGLang's server.
+
+    No path of this package looks like one.
+    """
+    pairs = ((Path(first).name, second) for first, second in pairwise(words))
+    return MODULE in words or COMMAND in pairs
 
 
 @dataclass(frozen=True)

@@ -20,8 +20,12 @@ KEPT_LINES = 4000
 LONGEST_LINE = 10_000
 """Most characters that are kept of a line."""
 _LISTED = 4
-ENDED = "launch.sh: server output ended"
-"""What `launch.sh` writes to LOG_FILE after the last process of the server is gone."""
+BEGAN, ENDED = "launch.sh began on ", "launch.sh: server output ended"
+"""What `launch.sh` writes to LOG_FILE: with the lock, and after the server's last process."""
+BOOT = Path("/proc/sys/kernel/random/boot_id")
+"""Names the kernel that runs: a lock is seen by who runs on the same."""
+STALE_SECONDS = 1.0
+"""How long a server that is just being started has to empty the log of an earlier one."""
 _REFUSED = "launch.sh: "
 
 
@@ -63,6 +67,7 @@ class ServerLog:
 
     def __init__(self, start: float) -> None:
         self.start = start
+        self.began = False
         self.ended = anyio.Event()
         self.fault: SglangCiError | None = None
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
@@ -72,6 +77,7 @@ class ServerLog:
         """Take in one line that arrived `at` (`anyio.current_time()`)."""
         line = line[:LONGEST_LINE]
         self._lines.append(line)
+        self.began |= line.startswith(BEGAN) and line.removeprefix(BEGAN) == _kernel()
         for pattern in _PATTERNS:
             if pattern not in self._seen and re.search(pattern, line):
                 self._seen[pattern] = at
@@ -104,7 +110,13 @@ class ServerLog:
         return tuple(found)
 
     def explain(self) -> str:
-        """Return the line that says best why the server died.
+        """Return the line that says best why the server died."""
+        lines = [line.strip() for line in self._lines if not _is_ours(line)]
+        last = next((_TIME.sub("", line) for line in reversed(lines) if line), "no output")
+        return self.reason() or last
+
+    def reason(self) -> str:
+        """Return the error that ended the server; empty where the log has none.
 
         SGLang's own last lines only tell that a child was lost; the error of that child
         stands above them.
@@ -114,7 +126,19 @@ class ServerLog:
         for at in (*reversed(range(first)), *reversed(range(first, len(lines)))):
             if _ERROR.fullmatch(lines[at]):
                 return _sentence(lines[at:])
-        return next((line for line in reversed(lines) if line), "no output")
+        return ""
+
+
+def _is_ours(line: str) -> bool:
+    """Return whether `launch.sh` said it of itself, and not of the server."""
+    return line == ENDED or line.startswith(BEGAN)
+
+
+def _kernel() -> str | None:
+    try:
+        return BOOT.read_text().strip() or None
+    except OSError:
+        return None
 
 
 def _sentence(lines: list[str]) -> str:
@@ -130,6 +154,11 @@ class _Tail:
         self._path = path
         self._position = 0
         self._rest = b""
+
+    def feed(self, log: ServerLog) -> None:
+        """Add what is new to `log`."""
+        for line in self.lines():
+            log.add(line, anyio.current_time())
 
     def lines(self) -> list[str]:
         """Return the lines completed since the last call; none where there is no file yet."""
@@ -154,25 +183,38 @@ async def follow(path: Path, log: ServerLog, interval: float = 0.05) -> None:
     """Feed a growing file to `log`, line by line, until it is cancelled.
 
     The file may not be there yet, and may be replaced by an emptied one. `launch.sh` locks it
-    for as long as the server lives, so a lock that was held and is free again is the server's
-    end, also where a container ended before the log's last line was written.
+    for as long as the server lives. So a lock that is free is the server's end where it was
+    held before, or where the log shows that its server had begun on this kernel: also one that
+    ended before anybody looked, or in a container that cut off the log's last line.
 
     Raises:
         UsageError: It is there and can't be read.
     """
     tail, held = _Tail(path), False
-    while True:
-        try:
+    try:
+        await _current(path, interval)
+        while True:
+            tail.feed(log)
             locked = _is_locked(path)
-            lines = tail.lines()
-        except OSError as error:
-            raise UsageError(f"{path}: the log can't be read: {error.strerror}") from error
-        for line in lines:
-            log.add(line, anyio.current_time())
-        if held and not locked:
-            log.ended.set()
-        held = locked
-        await anyio.sleep(interval)
+            if not locked and (held or log.began):
+                tail.feed(log)
+                log.ended.set()
+            held = locked
+            await anyio.sleep(interval)
+    except OSError as error:
+        raise UsageError(f"{path}: the log can't be read: {error.strerror}") from error
+
+
+async def _current(path: Path, interval: float) -> None:
+    """Wait a moment where the file is an earlier server's: it may be about to be emptied."""
+    with anyio.move_on_after(STALE_SECONDS):
+        while _is_left(path):
+            await anyio.sleep(interval)
+
+
+def _is_left(path: Path) -> bool:
+    """Return whether there is a log that no living server holds."""
+    return path.exists() and path.stat().st_size > 0 and not _is_locked(path)
 
 
 def _is_locked(path: Path) -> bool:

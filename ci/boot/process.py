@@ -15,7 +15,7 @@ import anyio
 import anyio.abc
 import psutil
 
-from ci.boot.launch import BLOCKED, REFUSED, Launch, launch_script
+from ci.boot.launch import BLOCKED, REFUSED, Launch, is_sglang, launch_script
 from ci.boot.log import LONGEST_LINE, ServerLog
 from ci.boot.port import listens, members
 from ci.concurrency import one_error, pipe
@@ -27,8 +27,6 @@ from ci.errors import (
 )
 from ci.secrets.files import Flow
 
-SERVER_MODULE = "sglang.launch_server"
-"""What `launch.sh` becomes, as an argument of its own: no path of this package looks like it."""
 _CHUNK = 65_536
 _GUARD = "setpriv"
 KILL_GRACE = 5.0
@@ -102,7 +100,7 @@ class ServerProcess:
             return False
         if self.launch.argv:
             return bool(words) and Path(words[0]).name != _GUARD
-        return SERVER_MODULE in words
+        return is_sglang(words)
 
     def owns_port(self) -> bool:
         """Return whether the port is this server's own, and not a stranger's."""

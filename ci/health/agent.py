@@ -31,7 +31,8 @@ from typing import Any
 
 TITLES = {"sglang::scheduler": "scheduler", "sglang::detokenizer": "detokenizer"}
 """How SGLang's children call themselves (`setproctitle`, with a rank behind), to their role."""
-SERVER = "sglang.launch_server"
+MODULE, COMMAND = "sglang.launch_server", ("sglang", "serve")
+"""What SGLang's own process is started by: a module, or a command and its first word."""
 SIGNALS = ("SIGSTOP", "SIGCONT", "SIGKILL", "SIGTERM")
 POLL = 0.05
 
@@ -41,7 +42,9 @@ def role_of(title: str) -> str:
     for start, role in TITLES.items():
         if title.startswith(start):
             return role
-    return "parent" if SERVER in title.split() else "other"
+    words = title.split()
+    pairs = zip((Path(word).name for word in words), words[1:], strict=False)
+    return "parent" if MODULE in words or COMMAND in pairs else "other"
 
 
 def processes(session: int) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 import httpx
 import psutil
 
+from ci.boot.launch import is_sglang
 from ci.errors import CheckBroken, UsageError
 
 ROLES = {
@@ -20,7 +21,6 @@ ROLES = {
     "sglang::detokenizer": "detokenizer",
 }
 """How the titles of SGLang's children begin (`setproctitle`), to their role."""
-SERVER = "sglang.launch_server"
 AGENT_SECONDS = 30.0
 """Most seconds for one answer of a fault agent; killing a large server takes some."""
 
@@ -46,7 +46,7 @@ def role_of(title: str) -> str:
     The agent has the same, as it stands alone.
     """
     told = (role for start, role in ROLES.items() if title.startswith(start))
-    return next(told, "parent" if SERVER in title.split() else "other")
+    return next(told, "parent" if is_sglang(title.split()) else "other")
 
 
 class Target(Protocol):

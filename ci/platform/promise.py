@@ -74,11 +74,15 @@ def _workers(flags: Sequence[str]) -> int:
 
 def _source(file: str) -> str:
     """Return the text of one of SGLang's files; empty where it isn't there."""
-    found = util.find_spec("sglang")
     try:
-        return (Path(found.origin or "").parent / file).read_text() if found else ""
+        return (_package() / file).read_text()
     except OSError:
         return ""
+
+
+def _package() -> Path:
+    found = util.find_spec("sglang")
+    return Path(found.origin or "").parent if found else Path()
 
 
 def _version() -> str:

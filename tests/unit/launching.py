@@ -12,6 +12,7 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -19,6 +20,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+
+from ci.platform.promise import PARTS
 
 LAUNCH = Path(__file__).parents[2] / "launch.sh"
 VERSION = "0.5.23"
@@ -124,6 +127,9 @@ def make_place(root: Path) -> Place:
         folder.mkdir(parents=True)
     (package / "__init__.py").touch()
     (package / "launch_server.py").write_text(SERVER)
+    for file, word in PARTS:
+        (package / file).parent.mkdir(parents=True, exist_ok=True)
+        (package / file).write_text(word)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: sglang\nVersion: {VERSION}\n")
     (root / "model/config.json").write_text("{}")
     program(root / "bin/bare-python", f'exec {sys.executable} -S "$@"')
@@ -140,6 +146,20 @@ def make_place(root: Path) -> Place:
             "CUDA_VISIBLE_DEVICES": "",
         },
     )
+
+
+def with_command(place: Place) -> Place:
+    """Return `place` with an interpreter of its own that has the command `sglang`."""
+    home, package = place.root / "venv", place.root / "site/sglang/cli"
+    (home / "bin").mkdir(parents=True)
+    (home / "pyvenv.cfg").write_text(f"home = {Path(sys.executable).resolve().parent}\n")
+    (home / "bin/python").symlink_to(Path(sys.executable).resolve())
+    (home / "bin/sglang").write_text("from sglang.cli import serve\n")
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "serve.py").write_text(SERVER)
+    known = f"{place.environment['PYTHONPATH']}:{sysconfig.get_path('purelib')}"
+    return place.having(PYTHON=str(home / "bin/python"), PYTHONPATH=known)
 
 
 def program(path: Path, body: str) -> None:

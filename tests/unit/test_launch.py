@@ -15,11 +15,13 @@ from typing import Any
 import psutil
 import pytest
 
+from ci.boot.launch import is_sglang
 from ci.platform import TINY_MODEL
-from tests.unit.launching import HANG, LAUNCH, Place, kill_group, make_place, program
+from tests.unit.launching import HANG, LAUNCH, Place, kill_group, make_place, program, with_command
 
 pytestmark = pytest.mark.unit
 
+BEGAN = f"launch.sh began on {Path('/proc/sys/kernel/random/boot_id').read_text()}"
 ENDED = "launch.sh: server output ended\n"
 ON_CPU = [
     *("--device", "cpu", "--attention-backend", "torch_native", "--sleep-on-idle"),
@@ -73,6 +75,55 @@ def test_seconds_of_a_drain(place: Place, asked: str | None, told_to: str) -> No
     """A server gets no limit for its drain, or can't be left to SGLang's own way."""
     place = place if asked is None else place.having(DRAIN_SECONDS=asked)
     assert told(place)["environment"]["SGLANG_CI_DRAIN_SECONDS"] == told_to
+
+
+def test_the_command_is_started_where_there_is_one(place: Place) -> None:
+    """SGLang warns of a way to start it that will go, or another process is the server."""
+    place = with_command(place)
+    assert told(place, "--a=b")["argv"] == ["serve", *common(place), *ON_CPU, "--a=b"]
+    with place.running("--stay") as process:
+        assert f'"pid": {process.pid},' in read_until(process, "child")
+        assert is_sglang(psutil.Process(process.pid).cmdline())
+        process.terminate()
+        assert process.wait(HANG) == 7
+
+
+def test_a_command_of_another_installation_is_not_started(place: Place) -> None:
+    """The command of an SGLang that lacks `serve` ends with a usage error."""
+    place = with_command(place)
+    (place.root / "site/sglang/cli/serve.py").unlink()
+    assert told(place)["argv"] == common(place) + ON_CPU
+
+
+@pytest.mark.parametrize(
+    ("variables", "flags", "why"),
+    [
+        ({"DRAIN_SECONDS": ""}, [], "DRAIN_SECONDS is empty"),
+        ({"SGLANG_RUST_SERVER": "1"}, [], "SGLANG_RUST_SERVER answers HTTP outside of Python"),
+        ({"SGLANG_PLUGINS": "other"}, [], "SGLANG_PLUGINS=other leaves the plugin 'drain' out"),
+        ({}, ["--grpc-mode"], "--grpc-mode runs another server"),
+        (
+            {},
+            ["--tokenizer-worker-num", "2"],
+            "SGLang 0.5.23 has no SGLANG_HTTP_SERVER_APP_PATH",
+        ),
+    ],
+)
+def test_a_promise_that_does_not_hold_is_said(
+    place: Place, variables: dict[str, str], flags: list[str], why: str
+) -> None:
+    """A server drops its clients at its end, and nothing said that it would."""
+    done = place.having(**variables).run(*flags)
+    assert done.returncode == 0
+    first, *_ = done.stderr.splitlines()
+    assert first == f"launch.sh notes: no drain as in docs/drain.md, but SGLang's own end: {why}"
+    assert "notes" not in place.run().stderr
+
+
+def test_an_interpreter_without_this_package_does_not_drain(place: Place) -> None:
+    """SGLang's official image without sglang-ci looks as if it drained."""
+    done = place.having(PYTHON=str(place.root / "bin/bare-python")).run()
+    assert "own end: sglang-ci isn't installed in " in done.stderr
 
 
 def test_models_flags_come_before_the_callers(place: Place) -> None:
@@ -138,7 +189,8 @@ def test_log_file_holds_all_output(place: Place) -> None:
     done = place.having(LOG_FILE=str(log)).run()
     assert done.stdout.startswith("{")
     assert done.stderr == "a line on standard error\n"
-    *lines, last = log.read_text().splitlines(keepends=True)
+    first, *lines, last = log.read_text().splitlines(keepends=True)
+    assert first == BEGAN
     assert sorted(lines) == sorted([done.stdout, done.stderr])
     assert last == ENDED
 

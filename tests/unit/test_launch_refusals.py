@@ -181,7 +181,10 @@ def test_refusal_is_in_the_log_file(place: Place) -> None:
     log = place.root / "log"
     done = place.having(LOG_FILE=str(log), DEVICE="cuda").run()
     assert done.returncode == 70
-    assert log.read_text() == f"{done.stderr}launch.sh: server output ended\n"
+    first, told, last = log.read_text().splitlines(keepends=True)
+    assert first.startswith("launch.sh began on ")
+    assert told == done.stderr
+    assert last == "launch.sh: server output ended\n"
     assert LINE.fullmatch(done.stderr)
 
 

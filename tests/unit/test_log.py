@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
@@ -9,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.boot.log import ENDED, KEPT_LINES, LONGEST_LINE, ServerLog, follow
+from ci.boot import log as logs
+from ci.boot.log import BEGAN, BOOT, ENDED, KEPT_LINES, LONGEST_LINE, ServerLog, follow
 from ci.concurrency import one_error
 from ci.errors import UsageError
 
@@ -145,6 +149,68 @@ async def test_follow_reads_a_file_as_it_grows(tmp_path: Path) -> None:
             await log.ended.wait()
         tasks.cancel_scope.cancel()
     assert log.tail().splitlines() == ["one", "two", "bad \N{REPLACEMENT CHARACTER}", "anew", ENDED]
+
+
+HERE = f"{BEGAN}{BOOT.read_text()}"
+"""What a server of this kernel writes first."""
+
+
+@asynccontextmanager
+async def followed(path: Path) -> AsyncIterator[ServerLog]:
+    """Follow a file for as long as the context lasts."""
+    log = ServerLog(anyio.current_time())
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow, path, log, 0.005)
+        yield log
+        tasks.cancel_scope.cancel()
+
+
+async def test_a_server_that_ended_before_anybody_looked(tmp_path: Path) -> None:
+    """A server that died while its prober was being built is waited for, or its name is blamed."""
+    path = tmp_path / "server.log"
+    path.write_text(f"{HERE}OSError: the reason\nthe last line\n")
+    async with followed(path) as log:
+        with anyio.fail_after(10):
+            await log.ended.wait()
+    assert log.explain() == "OSError: the reason"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        pytest.param("", id="it has not begun"),
+        pytest.param("a line\n", id="somebody else writes it, without a lock"),
+        pytest.param(f"{BEGAN}\na line\n", id="its kernel is not known"),
+        pytest.param(f"{BEGAN}another\na line\n", id="its lock is another kernel's"),
+    ],
+)
+async def test_a_free_lock_alone_is_no_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str
+) -> None:
+    """A server that still starts, or whose lock can't be seen from here, is called dead."""
+    monkeypatch.setattr(logs, "STALE_SECONDS", 0.05)
+    path = tmp_path / "server.log"
+    path.write_text(content)
+    async with followed(path) as log:
+        await anyio.sleep(0.3)
+        assert not log.ended.is_set()
+
+
+async def test_the_log_of_an_earlier_server_is_not_this_ones(tmp_path: Path) -> None:
+    """A server that is started beside `wait` is called dead by the log of the one before."""
+    path = tmp_path / "server.log"
+    path.write_text(f"{HERE}OSError: earlier\n{ENDED}\n")
+    async with followed(path) as log:
+        await anyio.sleep(0.1)
+        with path.open("a") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            path.write_text(HERE)
+            await until(log, HERE.strip())
+            await anyio.sleep(0.1)
+            assert not log.ended.is_set()
+        with anyio.fail_after(10):
+            await log.ended.wait()
+    assert log.explain() == "no output"
 
 
 async def test_follow_says_that_a_log_can_not_be_read(tmp_path: Path) -> None:

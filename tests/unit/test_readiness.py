@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -14,7 +15,7 @@ import pytest
 
 from ci.boot import listening as tunnels
 from ci.boot import readiness
-from ci.boot.log import ENDED, ServerLog
+from ci.boot.log import BEGAN, BOOT, ENDED, ServerLog, follow
 from ci.verdict import Verdict
 from tests.fakes.faulty import Behaviour, Connection, closed_port, listening, response
 from tests.fakes.sglang import FakeSglang, Settings
@@ -279,6 +280,21 @@ async def test_the_end_of_the_log_is_a_death(fake: FakeSglang | None, phase: str
                 found = await check(fake.url, log=log)
     assert found.cause == f"{phase}: server exited in phase '{phase}': OSError: the reason"
     assert ENDED in found.log
+
+
+async def test_a_dead_server_is_told_before_its_missing_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that died while its prober was being built reads as a host without an address."""
+    monkeypatch.setattr(tunnels, "NAME_SECONDS", 3.0)
+    path, log = tmp_path / "server.log", ServerLog(anyio.current_time())
+    path.write_text(f"{BEGAN}{BOOT.read_text()}OSError: the reason\n")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(follow, path, log)
+        found = await check("http://no-such-host.invalid:1", log=log)
+        tasks.cancel_scope.cancel()
+    assert found.verdict is Verdict.FAILED
+    assert found.cause == "port open: server exited in phase 'port open': OSError: the reason"
 
 
 async def test_polling_is_light() -> None:
