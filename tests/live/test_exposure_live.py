@@ -6,17 +6,19 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
-from ci.exposure.stage import expose
 
 from ci.boot.process import ServerProcess
+from ci.exposure.stage import expose
 from ci.report.model import Check
 from ci.server.client import ServerClient
 from ci.settings.exposure import ExposureSettings
+from ci.stages import checked
 from ci.verdict import Outcome, Verdict
 
 pytestmark = pytest.mark.live
@@ -26,7 +28,8 @@ ROOT = Path(__file__).parents[2]
 
 def exposed(url: str) -> Check:
     """Return what is found where routes have to be closed."""
-    return anyio.run(expose, url, ExposureSettings(demand="closed"), lambda _: None)
+    ask = partial(expose, url, ExposureSettings(demand="closed"))
+    return anyio.run(checked, "exposure", ask)
 
 
 @pytest.fixture(scope="module")

@@ -225,7 +225,7 @@ def test_a_run_that_ends_early_loses_nothing(
     monkeypatch.setattr("ci.fuzz.stage.drawing", drawing)
     tell, settings = Mock(), FuzzSettings(budget=2.0, packaged=False)
     with described("error") as server, suppress(CheckBroken):
-        anyio.run(Fuzzing(server.url, settings, tell, Mock()).check, tmp_path)
+        anyio.run(Fuzzing(server.url, settings, tell, Mock()).run, tmp_path)
     found, left = (call.args[0] for call in tell.call_args_list)
     assert (found.name, found.outcome) == ("POST /sizes", Outcome.FAILED)
     assert "HTTP 500: too large: 5; 1 request; not asked to its end: the " in found.message
