@@ -19,7 +19,7 @@ Topics = Annotated[
     list[str] | None, typer.Option("--topic", help="A topic of prompts; may be repeated.")
 ]
 Capabilities = Annotated[
-    list[str] | None, typer.Option("--capability", help="What to try; may be repeated.")
+    list[str] | None, typer.Option("--capability", help="A capability to test; may be repeated.")
 ]
 
 
@@ -31,7 +31,7 @@ def generate_cases(
     topic: Topics = None,
     capability: Capabilities = None,
     record: Annotated[  # noqa: FBT002
-        bool, typer.Option("--record", help="Hold later answers to those of this server.")
+        bool, typer.Option("--record", help="Expect this server's answers from later ones too.")
     ] = False,
     python: Annotated[str, typer.Option(help="An interpreter that has SGLang.")] = sys.executable,
     config: ConfigFile = None,

@@ -42,7 +42,7 @@ def record(
     config: ConfigFile = None,
     settings: Set = None,
 ) -> None:
-    """Record what a running server gives others to rely on."""
+    """Record what users and dashboards rely on of a running server."""
     from ci import engines
     from ci.contract import stage
     from ci.contract.model import save
@@ -64,7 +64,7 @@ def compare(
     settings: Set = None,
     report_dir: ReportDir = None,
 ) -> None:
-    """Hold a candidate's contract against a baseline's; --installed is the candidate's."""
+    """Compare a candidate's contract with a baseline's; --installed is the candidate's."""
     from ci import engines
     from ci.contract import stage
 

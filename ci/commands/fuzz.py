@@ -1,4 +1,4 @@
-"""The subcommand that asks a server what nobody would ask."""
+"""The subcommand that sends a server unusual and invalid requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 Operation = Annotated[
     list[str] | None,
-    typer.Option("--operation", help="Which, as a regular expression; several; default all."),
+    typer.Option("--operation", help="Regular expression of operations to ask; may be repeated."),
 ]
 
 

@@ -1,4 +1,4 @@
-"""Subcommands that hurt servers: what they say of their health, and how they end."""
+"""Subcommands that break servers on purpose: health endpoints, and the shutdown."""
 
 from __future__ import annotations
 
@@ -18,20 +18,22 @@ if TYPE_CHECKING:
 MaybeUrl = Annotated[
     str,
     typer.Argument(
-        metavar="[URL]", help="The server's base URL; without one servers are started here."
+        metavar="[URL]", help="The server's base URL; without it, servers are started here."
     ),
 ]
 Pid = Annotated[
-    int, typer.Option(min=0, help="The server's parent process on this host, to hurt that too.")
+    int,
+    typer.Option(min=0, help="Process id of a server on this host, whose processes may be killed."),
 ]
 Agent = Annotated[
     str, typer.Option(metavar="URL", help="The fault agent beside it (ci/health/agent.py).")
 ]
 Faults = Annotated[
-    list[str] | None, typer.Option("--fault", help="What is done; several; by default all.")
+    list[str] | None, typer.Option("--fault", help="A fault to cause; may be repeated.")
 ]
 Scenarios = Annotated[
-    list[str] | None, typer.Option("--scenario", help="What it is doing; several; default all.")
+    list[str] | None,
+    typer.Option("--scenario", help="What it is doing when SIGTERM comes; may be repeated."),
 ]
 
 
@@ -44,7 +46,7 @@ def health(
     settings: Set = None,
     report_dir: ReportDir = None,
 ) -> None:
-    """Hold what a server says of its health against what is true, fault by fault."""
+    """Break a server in several ways, and check whether its health endpoints tell the truth."""
     from ci import engines
     from ci.health import stage
 

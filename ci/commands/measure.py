@@ -15,13 +15,13 @@ from ci.errors import UsageError
 
 Concurrency = Annotated[
     list[int] | None,
-    typer.Option(help="Requests under way at any time; several for a load each."),
+    typer.Option(help="Requests in flight at any time; repeat it for more loads."),
 ]
 Rates = Annotated[
-    list[float] | None, typer.Option("--rate", help="Requests a second; several for a load each.")
+    list[float] | None, typer.Option("--rate", help="Requests a second; repeat it for more loads.")
 ]
 SelfTest = Annotated[
-    bool, typer.Option("--self-test", help="Hold the gate against servers of known slowness.")
+    bool, typer.Option("--self-test", help="Check the gate with a server of known slowness.")
 ]
 SideArgument = Annotated[
     str,
@@ -62,7 +62,7 @@ def compare(
         str,
         typer.Argument(
             metavar="[URL|FILE]",
-            help="The same of the candidate; with --self-test another server of the same image.",
+            help="The candidate; with --self-test, a second server of the same image.",
         ),
     ] = "",
     self_test: SelfTest = False,  # noqa: FBT002

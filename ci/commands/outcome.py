@@ -36,7 +36,7 @@ def reported(
     report_dir: Path | None,
     prove: Callable[[Progress, Path], Awaitable[Report]],
 ) -> None:
-    """Open the report's folder, run `prove`, write and show the report, and exit as it says."""
+    """Open the report's folder, run `prove`, write and show the report, and exit by its verdict."""
     progress = progress_for(sys.stdout, os.environ)
     place = report_dir or settings.report.directory
     with progress, ReportFolder.open(place, LEAVES) as folder:

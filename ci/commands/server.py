@@ -189,7 +189,7 @@ def report(
     paths: Annotated[list[Path], typer.Argument(help="Reports, or folders that hold them.")],
     report_dir: ReportDir = None,
 ) -> None:
-    """Lay reports together as one, and render it."""
+    """Merge reports into one, and render it."""
     parts = [load(path) for path in paths]  # the report's folder may be one of them
 
     async def merged(progress: Progress, _: Path) -> Report:  # noqa: ARG001

@@ -33,18 +33,18 @@ def size(
         str, typer.Argument(help="An OCI layout, as a tar or a folder, or a registry's reference.")
     ],
     baseline: Annotated[
-        str, typer.Option(help="The image beside it, likewise. [default: gate.baseline]")
+        str, typer.Option(help="The image to compare with. [default: gate.baseline]")
     ] = "",
     installed: Listing = None,
     baseline_installed: Listing = None,
     platform: Annotated[
-        str, typer.Option(help="Which image of several, where a reference names an index.")
+        str, typer.Option(help="Platform of the image, where a reference names several.")
     ] = "linux/amd64",
     config: ConfigFile = None,
     settings: Set = None,
     report_dir: ReportDir = None,
 ) -> None:
-    """Hold an image's size, by layer and package, against budgets and a baseline's."""
+    """Compare an image's size, by layer and package, with budgets and with a baseline's size."""
     from ci.image.size import NAME, weigh
 
     at = effective(config, settings, {}).settings

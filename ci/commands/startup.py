@@ -32,13 +32,13 @@ def startup(
     ] = None,
     baseline_flag: Annotated[
         list[str] | None,
-        typer.Option(help="Start a baseline here, with these flags of SGLang's in place of FLAGS."),
+        typer.Option(help="Start a baseline here, with these SGLang flags in place of FLAGS."),
     ] = None,
     config: ConfigFile = None,
     settings: Set = None,
     report_dir: ReportDir = None,
 ) -> None:
-    """Start a server here again and again, and hold each phase against budgets and a baseline."""
+    """Start a server here several times, and compare each phase with budgets and a baseline."""
     from ci.startup import stage as room
     from ci.startup.phases import earlier
 

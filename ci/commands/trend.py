@@ -1,4 +1,4 @@
-"""The subcommand that lays past reports beside each other."""
+"""The subcommand that shows the figures of past reports over time."""
 
 from __future__ import annotations
 

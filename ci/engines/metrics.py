@@ -1,4 +1,4 @@
-"""What engines call the figures that a load is held against."""
+"""What engines call the metrics with which a load's figures are compared."""
 
 from __future__ import annotations
 

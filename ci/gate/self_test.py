@@ -1,4 +1,4 @@
-"""The gate held against the truth on a user's own machine.
+"""Checks on a user's own machine whether the gate's verdicts are right.
 
 One server, or two of the same image, seen through two proxies, stand for both sides. First
 neither proxy slows anything: whatever is found there is the machine's noise, and FAILED would

@@ -92,7 +92,7 @@ class Contest:
 
 @dataclass(frozen=True)
 class Gate:
-    """A baseline, and how candidates are held against it."""
+    """A baseline, and how candidates are compared with it."""
 
     baseline: Side
     contest: Contest

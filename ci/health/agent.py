@@ -103,11 +103,11 @@ class Agent:
         self._end.set()
 
     def end(self) -> None:
-        """Have `wait` return as soon as the command has ended."""
+        """Let `wait` return once the command has ended."""
         self._end.set()
 
     def wait(self) -> int:
-        """Wait for the command and for leave to go; kill its session, return an exit code."""
+        """Wait until the command has ended and the agent may exit; return an exit code."""
         alive = time.monotonic()
         while self._child.poll() is None or not self._may_go(alive):
             if self._child.poll() is None:

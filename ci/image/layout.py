@@ -136,7 +136,7 @@ def _only_image(path: Path, index: _Place) -> Descriptor:
 
 
 class _Verified(io.RawIOBase):
-    """Content that is held against its digest before its last block is given away."""
+    """Content whose digest is checked before its last block is handed out."""
 
     def __init__(self, path: Path, place: _Place, digest: str) -> None:
         self._path, self._digest, self._left = path, digest, place.size

@@ -84,7 +84,7 @@ class Image:
         self,
         baseline: Annotated[str, Doc("The image to compare with; [gate] baseline if empty")] = "",
     ) -> Report:
-        """Hold the image's layers and packages against budgets and a baseline's."""
+        """Compare the image's layers and packages with budgets and with a baseline's."""
         return await sized(self.container, baseline, self.inputs)
 
     async def proven(self, against: Server | None) -> Report:

@@ -25,7 +25,7 @@ async def url(service: dagger.Service) -> str:
 def with_logs(container: dagger.Container, run: str) -> dagger.Container:
     """Return `container` with the folder that the server of `run` and its prober share.
 
-    A volume of another owner would be another volume.
+    For Dagger a cache volume that is mounted with another owner is a different volume.
     """
     logs = dag.cache_volume(f"sglang-ci-log-{run}")
     return container.with_mounted_cache(LOG_FOLDER, logs, owner=USER).with_env_variable(

@@ -124,7 +124,7 @@ async def published(
 
 
 async def sized(image: dagger.Container, baseline: str, inputs: Inputs) -> Report:
-    """Hold an image's size against the budgets, and against `baseline` where one is named."""
+    """Compare an image's size with the budgets, and with `baseline` where one is named."""
     against = ["--baseline", baseline] if baseline else []
     container = await _holding(image, inputs, ("registry",) if baseline else ())
     asked = prober.ask(container, "size", TAR, "--installed", INSTALLED, *against)

@@ -31,7 +31,7 @@ class Server:
     """
 
     service: Annotated[
-        dagger.Service, Doc("The service, to be bound to other containers, or reached by its up")
+        dagger.Service, Doc("The service: bind it to other containers, or reach it with `up`")
     ] = field()
     mounted: dagger.Container
     arguments: list[str]

@@ -70,7 +70,7 @@ class Registry:
         return self._manifests.resolve(target)
 
     def manifest(self, target: str) -> Manifest:
-        """Return the manifest of a tag or digest, held against its digest.
+        """Return the manifest of a tag or digest, after checking its digest.
 
         Raises:
             MissingArtifact: There is none.
@@ -79,7 +79,7 @@ class Registry:
         return self._manifests.read(target)
 
     def blob(self, descriptor: Descriptor, limit: int) -> bytes:
-        """Return a blob of at most `limit` bytes, held against its digest and size.
+        """Return a blob of at most `limit` bytes, after checking its digest and size.
 
         Raises:
             MissingArtifact: There is none.

@@ -59,7 +59,7 @@ class _Verification:
         yield from self._not_counted()
 
     def facts(self) -> dict[str, str]:
-        """Return what was held against the policy."""
+        """Return what was checked against the policy."""
         pieces = {kind: self._counted(kind) for kind in self.policy.settings.evidence}
         told = {kind: _told(found) for kind, found in pieces.items() if found}
         people = self.policy.approvals(self.evidence, self.now)

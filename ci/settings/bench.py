@@ -40,7 +40,9 @@ Effect = Annotated[float, Field(gt=0, le=10), NoBool]
 class BenchSettings(Section):
     """[bench]: the load that `bench` sends, and how its warm-up ends."""
 
-    in_ci: bool = Field(default=True, description="Whether `ci` sends it too, tolerantly.")
+    in_ci: bool = Field(
+        default=True, description="Whether `ci` sends it too, with wide tolerances."
+    )
     tolerant: bool = Field(
         default=False, description="Believe figures of a busy machine, five times as rough."
     )
@@ -51,7 +53,7 @@ class BenchSettings(Section):
     )
     model: str = Field("", description="The model's name for the chat API; empty: as served.")
     concurrency: Annotated[tuple[Count, ...], Apart] = Field(
-        (), description="Closed loops, each keeping so many requests under way; with no load: 8."
+        (), description="Closed loops: each keeps so many requests in flight; 8 if no load is set."
     )
     rate: Annotated[tuple[Rate, ...], Apart] = Field(
         (), description="Open loops, each of so many requests a second."
@@ -60,7 +62,7 @@ class BenchSettings(Section):
         "poisson", description="When an open loop's requests start."
     )
     requests: Count = Field(128, description="Requests of each load.")
-    seed: Natural = Field(0, description="Of prompts and schedules; the same one, the same load.")
+    seed: Natural = Field(0, description="Seed: the same one gives the same load.")
     input: str = Field("128", description="Tokens of a prompt: 256, 128-512, lognormal:256,0.6.")
     output: str = Field("32", description="Tokens of an answer, likewise.")
     prefix_share: Share = Field(0.0, description="Share of prompts with a common prefix.")
@@ -69,8 +71,8 @@ class BenchSettings(Section):
     prompts: Annotated[Path | None, Unset, HostPath("file", "server", "--prompts")] = Field(
         None, description="A file of prompts instead, JSONL or ShareGPT; relative to this file."
     )
-    output_tokens: Natural = Field(0, description="Tokens of each answer to it; 0: as it says.")
-    repeat: bool = Field(default=False, description="Whether its prompts may come more than once.")
+    output_tokens: Natural = Field(0, description="Tokens of an answer to it; 0: as it says.")
+    repeat: bool = Field(default=False, description="Whether the file's prompts may be repeated.")
     slo_ttft: Budget | None = Field(None, description="Most seconds to the first token.")
     slo_tpot: Budget | None = Field(None, description="Most seconds a token after the first.")
     slo_e2e: Budget | None = Field(None, description="Most seconds to the last token.")
@@ -96,7 +98,7 @@ class GateSettings(Section):
         "", description="The image that candidates are compared with, by digest."
     )
     slowdown: Effect = Field(0.10, description="The slow-down that must not pass: 0.1 is 10 %.")
-    least: Effect = Field(0.05, description="The least effect: what is slower by less is let pass.")
+    least: Effect = Field(0.05, description="A slow-down that is smaller is let pass.")
     false_alarm: Error = Field(0.01, description="Highest chance of FAILED for an equal candidate.")
     power: Annotated[float, Field(gt=0.5, lt=1), NoBool] = Field(
         0.95, description="Chance with which such a slow-down must not pass."
@@ -111,7 +113,7 @@ class GateSettings(Section):
     )
     interim: bool = Field(default=True, description="Whether a run may end early.")
     repeat: bool = Field(default=True, description="Whether an inconclusive run is repeated once.")
-    seed: Natural | None = Field(None, description="Of prompts and order; a new one where unset.")
+    seed: Natural | None = Field(None, description="Seed of prompts and order; unset: a new one.")
     budget: Budget = Field(3600.0, description="Most seconds of a comparison.")
     identical: Share | None = Field(
         None, description="Least share of identical answers; unset: shown and not judged."

@@ -23,7 +23,7 @@ class BudgetSettings(Section):
     size_floor: Bytes = Field(10_000_000, description="Bytes by which anything may grow.")
     start_up: Budget | None = Field(None, description="Most seconds of a whole start.")
     process_started: Budget | None = Field(None, description="Of the median start's phase.")
-    port_open: Budget | None = Field(None, description="Likewise.")
+    port_open: Budget | None = Field(None, description="The same of the phase port open.")
     serving: Budget | None = Field(None, description="Likewise.")
     first_token: Budget | None = Field(None, description="Likewise.")
     arguments: Budget | None = Field(None, description="Likewise; a part of port_open.")

@@ -48,7 +48,8 @@ class KnownDefect(Accepted):
         "", description="A regular expression that is found in what the report says of the answer."
     )
     request: Pattern = Field(
-        "", description="Another that is found in the request's path, query and body; empty: any."
+        "",
+        description="A regular expression found in the request's path, query or body; empty: any.",
     )
     withheld: Pattern = Field(
         "", description="Requests whose body it is found in are not sent at all: they are deadly."
@@ -72,14 +73,14 @@ class FuzzSettings(Section):
     )
     timeout: Budget = Field(30.0, description="Most seconds for one request.")
     drawing: Budget = Field(10.0, description="Most seconds for drawing those of one kind.")
-    budget: Budget = Field(900.0, description="Most seconds for all.")
+    budget: Budget = Field(900.0, description="Most seconds of the whole check.")
     output_tokens: Annotated[int, Field(ge=1, le=100_000), NoBool] = Field(
         8, description="Most tokens that a request may ask for; larger numbers become this one."
     )
     include: tuple[Pattern, ...] = Field(
         (".*",), description="Operations (POST /generate) that are asked, as regular expressions."
     )
-    exclude: tuple[Pattern, ...] = Field(CHANGING, description="Those of them that are not.")
+    exclude: tuple[Pattern, ...] = Field(CHANGING, description="Those of them that are left out.")
     known: tuple[KnownDefect, ...] = Field(
         (), description="Accepted defects beside those that this version knows."
     )

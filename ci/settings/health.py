@@ -25,7 +25,7 @@ Amount = Annotated[int, Field(ge=1, le=4096), NoBool]
 
 
 class HealthSettings(Section):
-    """[health]: what a server's own word on its health has to be worth."""
+    """[health]: how truthful and how fast a server's probes must be."""
 
     in_ci: bool = Field(
         default=False, description="Whether `ci` asks too, by loads that hurt nobody: a minute."
@@ -45,11 +45,11 @@ class HealthSettings(Section):
     exit: Budget = Field(
         15.0, description="Most seconds from a child's death until the whole server is gone."
     )
-    faults: tuple[FaultName, ...] = Field((), description="What is done; all where empty.")
+    faults: tuple[FaultName, ...] = Field((), description="The faults to cause; all where empty.")
     calm: Budget = Field(3.0, description="Seconds for which the unhurt server is watched first.")
     observe: Budget = Field(30.0, description="Most seconds for which a hurt server is watched.")
     load: Budget = Field(20.0, description="Least seconds for which a load is watched.")
-    streams: Amount = Field(32, description="Streams of a saturation, more than the server runs.")
+    streams: Amount = Field(32, description="Streams that saturate it: more than it can run.")
     tokens: Amount = Field(64, description="Tokens of each of them.")
     prompts: Amount = Field(4, description="Long prompts that are sent at once.")
     prompt_tokens: Annotated[int, Field(ge=1, le=1_000_000), NoBool] = Field(

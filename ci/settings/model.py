@@ -90,7 +90,7 @@ class ServerSettings(Section):
     port: Port = Field(0, description="Port to listen on; 0 takes a free one from 30000 up.")
     device: Literal["auto", "cuda", "cpu"] = Field("auto", description="Where the model runs.")
     log_level: Literal["debug", "info", "warning", "error"] = Field(
-        "info", description="Below info only the outer phases of start-up are known."
+        "info", description="Above info, only the outer phases of start-up are known."
     )
     flags: tuple[str, ...] = Field((), description="Further flags of SGLang's own.")
     environment: dict[str, str] = Field({}, description="Further environment variables.")

@@ -1,4 +1,4 @@
-"""The launch flags that a user gives, held against what the new version takes."""
+"""Checks the launch flags that a user gives against those that the new version accepts."""
 
 from __future__ import annotations
 

@@ -29,7 +29,7 @@ PYTHON_WARNING = re.compile(r"\.py:\d+: \w*Warning")
 
 
 class Unbootable(SglangCiError):
-    """The old version doesn't run here, so that the new one can't be held against it."""
+    """The old version doesn't run here, so there is nothing to compare the new one with."""
 
     verdict = Verdict.INCONCLUSIVE
 

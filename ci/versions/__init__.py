@@ -1,1 +1,1 @@
-"""What a server is, against what is expected of it."""
+"""A server's versions, compared with the expected ones."""
