@@ -47,14 +47,14 @@ class Demands:
 
     def cases(self, listing: Installed) -> Iterator[Case]:
         """Yield a case for each demand that isn't met, and one for all the others."""
-        asked = list(_demanded(listing))
+        asked = _demanded(listing)
         if not asked:
             yield Case(name=f"what {SGLANG} demands", outcome=Outcome.SKIPPED, message=NOT_TOLD)
             return
         there, on_purpose = listing.versions, self._on_purpose(listing)
-        left_out = {name for name, _ in asked if name not in there and name in on_purpose}
+        left_out = {name for name in asked if name not in there and name in on_purpose}
         unmet = 0
-        for name, demand in asked:
+        for name, demand in asked.items():
             if name not in left_out and not self._met(demand, name, there.get(name, "")):
                 unmet += 1
                 told = f"demanded {demand}, installed {there.get(name, 'none')}"
@@ -84,16 +84,19 @@ class Demands:
         return fits or self.expected.get(name) == installed
 
 
-def _demanded(listing: Installed) -> Iterator[tuple[str, Requirement]]:
-    """Yield canonical name and demand, as the listing's own interpreter evaluates markers."""
+def _demanded(listing: Installed) -> dict[str, Requirement]:
+    """Return each demand by canonical name, as the listing's own interpreter evaluates markers."""
     environment = {**listing.markers, "extra": ""}
+    found: dict[str, Requirement] = {}
     for text in listing.sglang.requires if listing.sglang else _told_here(listing):
         try:
             demand = Requirement(text)
         except InvalidRequirement:
             continue
         if demand.marker is None or demand.marker.evaluate(environment):
-            yield canonicalize_name(demand.name), demand
+            same = found.setdefault(canonicalize_name(demand.name), demand)
+            same.specifier &= demand.specifier
+    return found
 
 
 def _told_here(listing: Installed) -> tuple[str, ...]:

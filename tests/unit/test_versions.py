@@ -33,6 +33,8 @@ DEMANDS = (
     'torch-cpu-only==1; platform_machine == "s390x"',
     'pytest; extra == "test"',
     "Flashinfer_Python[cu13]==0.7.2",
+    "no requirement at all",
+    "Torch>=2",
 )
 INSTALLED = Installed.model_validate(
     {
@@ -263,7 +265,7 @@ async def whole(found: Installed, device: str = "cpu", **expected: Any) -> dict[
         (
             {"torch": "2.9.0"},
             "torch as sglang demands",
-            "demanded torch==2.11.0, installed 2.9.0",
+            "demanded torch==2.11.0,>=2, installed 2.9.0",
         ),
         ({"torch": "nightly"}, "torch as sglang demands", None),
         ({"flashinfer_python": "0.7.1"}, "Flashinfer_Python as sglang demands", None),
