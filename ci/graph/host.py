@@ -187,6 +187,6 @@ class _Run:
             return await check_versions(client, expected, self.stages.case, engine)
 
     async def _shutdown(self, server: ServerProcess) -> Check:
-        clean = engine_of(self.settings).clean_exits
-        grace = self.settings.server.stop_grace
-        return await check_shutdown(server, grace, self.stages.case, clean)
+        engine, grace = engine_of(self.settings), self.settings.server.stop_grace
+        case, clean, leaves = self.stages.case, engine.clean_exits, engine.leaves
+        return await check_shutdown(server, grace, case, clean, leaves)
