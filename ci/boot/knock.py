@@ -51,11 +51,13 @@ async def obstacle(url: str, seconds: float, hold: float) -> str:
 
 async def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
     """Return family and address of each way to a host; a number takes no look-up."""
+    kind, number = socket.SOCK_STREAM, socket.AI_NUMERICHOST
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        found = socket.getaddrinfo(host, port, type=kind, flags=number)
+        return [(family, address) for family, *_, address in found]
     except (socket.gaierror, UnicodeError):
-        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [(family, address) for family, _, _, _, address in found]
+        looked_up = await anyio.getaddrinfo(host, port, type=kind)
+        return [(family, address) for family, *_, address in looked_up]
 
 
 async def _knock(family: int, address: Any, seconds: float, hold: float) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -15,16 +16,14 @@ import anyio
 import anyio.abc
 import psutil
 
-from ci.boot.launch import BLOCKED, REFUSED, Launch, is_sglang, launch_script
+from ci.boot.belongings import MARK, Belongings, shared, title
+from ci.boot.death import exited, fault_of_exit
+from ci.boot.launch import Launch, is_sglang, launch_script
 from ci.boot.log import LONGEST_LINE, ServerLog
-from ci.boot.port import listens, members
+from ci.boot.memory import Memory
+from ci.boot.port import listens
 from ci.concurrency import one_error, pipe
-from ci.errors import (
-    LaunchBlocked,
-    LaunchRefused,
-    ServerExited,
-    SglangCiError,
-)
+from ci.errors import SglangCiError
 from ci.secrets.files import Flow
 
 _CHUNK = 65_536
@@ -60,21 +59,26 @@ class Stopped:
         seconds: Time from SIGTERM until the last of its processes was gone.
         killed: Whether SIGKILL was needed.
         orphans: Command lines of processes that outlived their parent and had to be killed.
+        left: Shared memory and semaphores that were left, and that are removed now.
     """
 
     exit_code: int
     seconds: float
     killed: bool
     orphans: tuple[str, ...]
+    left: tuple[str, ...] = ()
 
 
 class ServerProcess:
     """A running server; made by `running`."""
 
-    def __init__(self, process: anyio.abc.Process, launch: Launch, log: ServerLog) -> None:
+    def __init__(
+        self, process: anyio.abc.Process, launch: Launch, belongings: Belongings, memory: Memory
+    ) -> None:
         self.launch = launch
-        self.log = log
-        self._process = process
+        self.log = ServerLog(anyio.current_time())
+        self.belongings = belongings
+        self._process, self._memory = process, memory
         self._drained = anyio.Event()
 
     @property
@@ -94,6 +98,7 @@ class ServerProcess:
 
     def has_started(self) -> bool:
         """Return whether `launch.sh` has handed over to SGLang, or another engine was begun."""
+        self._memory.look(self.pid)
         try:
             words = psutil.Process(self.pid).cmdline()
         except psutil.Error:
@@ -104,6 +109,7 @@ class ServerProcess:
 
     def owns_port(self) -> bool:
         """Return whether the port is this server's own, and not a stranger's."""
+        self.belongings.look()
         return listens(self.pid, self.launch.port)
 
     async def died(self, phase: str) -> SglangCiError:
@@ -111,23 +117,26 @@ class ServerProcess:
         exit_code = await self._process.wait()
         with anyio.move_on_after(LAST_WORDS):
             await self._drained.wait()
-        if self.launch.argv:
-            return _exited(exit_code, phase, self.log)
-        return fault_of_exit(exit_code, phase, self.log)
+        fault = exited if self.launch.argv else fault_of_exit
+        return fault(exit_code, phase, self.log, self._memory.told())
 
     async def stop(self, grace: float) -> Stopped:
         """End the server and all of its processes: SIGTERM, then after `grace` s SIGKILL."""
+        self.belongings.look()
         begin = anyio.current_time()
         with anyio.move_on_after(grace):
             self._signal(signal.SIGTERM)
             await self._process.wait()
         killed = self._process.returncode is None
         orphans = [] if killed else await self._left_behind()
-        self._signal_group(signal.SIGKILL)
+        self._kill_all()
         exit_code = await self._process.wait()
         await self._left_behind()
         seconds = anyio.current_time() - begin
-        return Stopped(exit_code, seconds, killed, tuple(orphans))
+        left = self.belongings.left()
+        for path in left:
+            path.unlink(missing_ok=True)
+        return Stopped(exit_code, seconds, killed, tuple(orphans), tuple(one.name for one in left))
 
     async def collect(self, reader: int, target: Path | None) -> None:
         """Copy the output from a pipe to the log, and to the file `target` where one is given.
@@ -151,65 +160,29 @@ class ServerProcess:
         self._drained.set()
 
     async def _left_behind(self) -> list[str]:
-        """Wait a moment for the process group to be empty; return who is still there."""
+        """Wait a moment for its processes to be gone; return who is still there."""
         for _ in range(round(KILL_GRACE / 0.1)):
-            if not members(self.pid):
+            if not self.belongings.living():
                 return []
             await anyio.sleep(0.1)
-        return [" ".join(_command(process)) for process in members(self.pid)]
+        return [title(process) for process in self.belongings.living()]
 
     def _signal(self, number: signal.Signals) -> None:
         if self._process.returncode is None:
             self._process.send_signal(number)
 
-    def _signal_group(self, number: signal.Signals) -> None:
-        try:
-            os.killpg(self.pid, number)
-        except ProcessLookupError:
-            return
+    def _kill_all(self) -> None:
+        """Kill its process group, and who has left it."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        for process in self.belongings.living():
+            with suppress(psutil.Error):
+                process.kill()
 
 
 async def _read(reader: int) -> bytes:
     await anyio.wait_readable(reader)
     return os.read(reader, _CHUNK)
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        return list(process.cmdline()) or [process.name()]
-    except psutil.Error:
-        return [str(process.pid)]
-
-
-def fault_of_exit(exit_code: int | None, phase: str, log: ServerLog) -> SglangCiError:
-    """Return the error for a server that ended by itself with `exit_code`.
-
-    Where its log can't be read any more nothing is known of its end, and that is the error.
-    """
-    if log.fault:
-        return log.fault
-    cause = log.explain()
-    if exit_code in REFUSED:
-        return LaunchRefused(cause, exit_code)
-    if exit_code in BLOCKED:
-        return LaunchBlocked(cause, exit_code)
-    return _exited(exit_code, phase, log)
-
-
-def _exited(exit_code: int | None, phase: str, log: ServerLog) -> ServerExited:
-    """Return the error where the exit code is the server's own."""
-    cause = log.explain()
-    if exit_code is not None and exit_code < 0:
-        cause = f"{signal_name(-exit_code)}; {cause}"
-    return ServerExited(exit_code, phase, cause, log.tail())
-
-
-def signal_name(number: int) -> str:
-    """Return a signal's name; real-time signals have none."""
-    try:
-        return signal.Signals(number).name
-    except ValueError:
-        return f"signal {number}"
 
 
 def command(launch: Launch) -> list[str]:
@@ -230,18 +203,21 @@ async def running(launch: Launch, output: Path | None = None) -> AsyncIterator[S
         launch: What to start.
         output: File that gets the server's output as well.
     """
+    before, mark, memory = shared(), secrets.token_hex(8), Memory()
+    memory.look(os.getpid())
     with pipe() as (reader, writer):
         with anyio.CancelScope(shield=True):  # a process that has no owner yet must not be lost
             process = await anyio.open_process(
                 [*_guard(), *command(launch)],
-                env=launch.environ(),
+                env=launch.environ() | {MARK: mark},
                 stdin=subprocess.DEVNULL,
                 stdout=writer,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         writer.close()
-        server = ServerProcess(process, launch, ServerLog(anyio.current_time()))
+        belongings = Belongings(process.pid, mark, before)
+        server = ServerProcess(process, launch, belongings, memory)
         async with _collecting(server, reader.fileno(), output):
             yield server
 

@@ -12,27 +12,20 @@ from dataclasses import dataclass, field
 from functools import partial
 
 import anyio
-import httpx
 
-from ci.boot import listening
-from ci.boot.listening import POLL_TIMEOUT, Listener, Patience
+from ci.boot.death import fault_of_exit
+from ci.boot.listening import POLL_TIMEOUT, Listener
 from ci.boot.log import ServerLog
+from ci.boot.polling import POLL, Polling
 from ci.boot.port import PORT_TAKEN
-from ci.boot.process import ServerProcess, fault_of_exit
+from ci.boot.process import ServerProcess
 from ci.concurrency import unless
-from ci.engines.profile import OtherServer, Profile
+from ci.engines.profile import Profile
 from ci.engines.sglang import PROFILE as SGLANG
 from ci.errors import (
-    AnswerFault,
-    BadAnswer,
     LaunchBlocked,
-    NameUnresolved,
     NotReady,
-    NotSglang,
-    ServerExited,
     SglangCiError,
-    Unreachable,
-    Unresponsive,
 )
 from ci.report.model import Case, Figure, Phase
 from ci.report.progress import Progress
@@ -42,9 +35,6 @@ from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
 
 NAME = "readiness"
-POLL = 0.05
-GONE_SECONDS = 0.7
-"""How long a port that was open must refuse connections before the server counts as dead."""
 
 
 @dataclass
@@ -66,9 +56,13 @@ class Readiness:
     process: ServerProcess | None = None
     log: ServerLog | None = None
     engine: Profile = SGLANG
-    _last: str = field(default="nothing was seen", init=False)
     _generation: bool = field(default=True, init=False)
-    _answered: bool = field(default=False, init=False)
+    _polls: Polling = field(init=False)
+
+    def __post_init__(self) -> None:
+        """See nothing yet."""
+        listener = Listener(self.url, self.engine, ours=self.process is not None)
+        self._polls = Polling(listener, self.log)
 
     async def wait(self, tell: Tell) -> StageResult:
         """Wait for each phase in turn; each is a case, and the first that fails is the last."""
@@ -109,13 +103,13 @@ class Readiness:
     async def _run(
         self, name: str, budget: float, probe: Callable[[], Awaitable[None]]
     ) -> SglangCiError | None:
-        self._last = "nothing was seen"
+        self._polls.last = "nothing was seen"
         try:
             with anyio.fail_after(budget):
                 await unless(probe, partial(self._death, name))
         except TimeoutError:
             last_line = f"; last log line: {self.log.last_line()}" if self.log else ""
-            return NotReady(name, budget, f"{self._last}{_more(name)}{last_line}")
+            return NotReady(name, budget, f"{self._polls.last}{_more(name)}{last_line}")
         except SglangCiError as error:
             return error
         return None
@@ -131,17 +125,16 @@ class Readiness:
 
     async def _process_started(self) -> None:
         assert self.process is not None  # noqa: S101
-        self._last = "launch.sh has not handed over to SGLang"
+        self._polls.last = "launch.sh has not handed over to SGLang"
         if not self.engine.native:
-            self._last = "its command has not begun"
+            self._polls.last = "its command has not begun"
         while not self.process.has_started():
             await anyio.sleep(POLL)
 
     async def _port_open(self) -> None:
-        listener = self._listener()
-        self._last = f"{self.url}: nobody has answered yet"
-        while problem := await listener.problem():
-            self._last = f"nothing listens at {self.url} ({problem})"
+        self._polls.last = f"{self.url}: nobody has answered yet"
+        while problem := await self._polls.listener.problem():
+            self._polls.last = f"nothing listens at {self.url} ({problem})"
             await anyio.sleep(POLL)
         if self.process is not None and not self.process.owns_port():
             raise LaunchBlocked(
@@ -150,30 +143,27 @@ class Readiness:
                 PORT_TAKEN,
             )
 
-    def _listener(self) -> Listener:
-        return Listener(self.url, self.engine, ours=self.process is not None)
-
     async def _serving(self) -> None:
-        self._last = f"{self.url} accepts connections and says nothing"
+        self._polls.last = f"{self.url} accepts connections and says nothing"
         async with self.engine.client(self.url, POLL_TIMEOUT) as client:
-            await self._poll("serving", partial(self._serves, client))
+            await self._polls.until("serving", partial(self._serves, client))
 
     async def _serves(self, client: ServerClient) -> bool:
         seen = await self.engine.serving(client)
-        self._answered, self._generation = True, seen.generation
-        self._last = seen.told or self._last
+        self._polls.answered, self._generation = True, seen.generation
+        self._polls.last = seen.told or self._polls.last
         return seen.ready
 
     async def _first_token(self) -> None:
-        self._last = f"{self.url}: one token was asked for and none came"
+        self._polls.last = f"{self.url}: one token was asked for and none came"
         async with self.engine.client(self.url, self.budgets.first_token) as client:
-            await self._poll("first token", partial(self._answers, client))
+            await self._polls.until("first token", partial(self._answers, client))
 
     async def _prompt(self, tokens: int) -> None:
         """Ask for the first token after a prompt of a length that the server hasn't seen yet."""
-        self._last = f"{self.url}: no token came after a prompt of {tokens} tokens"
+        self._polls.last = f"{self.url}: no token came after a prompt of {tokens} tokens"
         async with self.engine.client(self.url, self.budgets.first_token) as client:
-            await self._poll(_prompt_of(tokens), partial(self._takes, client, tokens))
+            await self._polls.until(_prompt_of(tokens), partial(self._takes, client, tokens))
 
     async def _takes(self, client: ServerClient, tokens: int) -> bool:
         await self.engine.prompt(client, tokens, generation=self._generation)
@@ -182,56 +172,6 @@ class Readiness:
     async def _answers(self, client: ServerClient) -> bool:
         await self.engine.first_token(client, generation=self._generation)
         return True
-
-    async def _poll(self, phase: str, ask: Callable[[], Awaitable[bool]]) -> None:
-        """Ask until the answer is yes, and raise what stays too long to be passed over."""
-        gone, stranger = Patience(GONE_SECONDS), Patience(listening.STRANGER_SECONDS)
-        while True:
-            error: AnswerFault | None = None
-            begin = anyio.current_time()
-            try:
-                if await ask():
-                    return
-            except NameUnresolved as fault:
-                error = Unreachable(self.url, "its host's name is gone", refused=True)
-                self._last = str(fault)
-            except AnswerFault as fault:
-                error = await self._judged(fault, anyio.current_time() - begin)
-                self._last = str(error)
-            if gone.lasts(seen=await self._is_gone(error)):
-                self._exited(phase)
-            if stranger.lasts(seen=_is_final(error)) and error:
-                raise error
-            await anyio.sleep(POLL)
-
-    async def _judged(self, error: AnswerFault, seconds: float) -> AnswerFault:
-        """Tell what never spoke HTTP from a server that is gone, or isn't there yet."""
-        self._answered |= not isinstance(error, Unreachable | Unresponsive)
-        if not isinstance(error, Unreachable) or error.refused or self._answered:
-            return error
-        if await self._listener().is_tunnel(seconds):
-            return error
-        problem = f"{error.problem}; is it https://, or no HTTP server?"
-        return self.engine.stranger(error.url, problem)
-
-    async def _is_gone(self, error: AnswerFault | None) -> bool:
-        """Return whether nobody listens any more; who cuts a connection is still there."""
-        if not isinstance(error, Unreachable):
-            return False
-        return error.refused or await self._listener().is_closed()
-
-    def _exited(self, phase: str) -> None:
-        """Raise that the server is gone; of a process of ours `died` knows more, and says it."""
-        if self.process is None:
-            log = self.log.tail() if self.log else ""
-            raise ServerExited(None, phase, f"its port was open, and now {self._last}", log)
-
-
-def _is_final(error: AnswerFault | None) -> bool:
-    """Return whether a server that is still starting doesn't answer like that."""
-    if isinstance(error, BadAnswer):
-        return error.status is None or error.status < httpx.codes.INTERNAL_SERVER_ERROR
-    return isinstance(error, NotSglang | OtherServer)
 
 
 def _prompt_of(tokens: int) -> str:

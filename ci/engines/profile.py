@@ -151,6 +151,7 @@ class Profile:
         constrain: How constrained output is asked of it.
         metrics: What its metrics are called.
         clean_exits: Exit codes of a good end after SIGTERM.
+        leaves: Patterns of the names in /dev/shm that a good one leaves behind.
         reuses_connections: Whether a connection can be used again after a stream.
     """
 
@@ -165,6 +166,7 @@ class Profile:
     constrain: Constrain = openai_constrain
     metrics: MetricNames = NO_METRICS
     clean_exits: tuple[int, ...] = (0,)
+    leaves: tuple[str, ...] = ()
     reuses_connections: bool = True
 
     native: ClassVar[bool] = False

@@ -84,4 +84,5 @@ PROFILE = Sglang(
     package="sglang",
     ready=("/ready", "/health"),
     metrics=SGLANG_METRICS,
+    leaves=("sglang_loads_*.shm",),
 )

@@ -119,8 +119,9 @@ def _compare_needs(seen: Seen) -> str | None:
 
 async def _shutdown(seen: Seen, _: Stages, tell: Tell) -> StageResult:
     assert seen.process  # noqa: S101 - `_shutdown_needs` says so
-    grace, clean = seen.settings.server.stop_grace, seen.asked.engine.clean_exits
-    return await shutdown.check_shutdown(seen.process, grace, tell, clean=clean)
+    grace, engine = seen.settings.server.stop_grace, seen.asked.engine
+    clean, leaves = engine.clean_exits, engine.leaves
+    return await shutdown.check_shutdown(seen.process, grace, tell, clean=clean, leaves=leaves)
 
 
 def _shutdown_needs(seen: Seen) -> str:

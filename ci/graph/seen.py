@@ -8,8 +8,9 @@ from typing import Self
 
 from ci.bench.configured import bench_options
 from ci.bench.options import BenchOptions
+from ci.boot.death import fault_of_exit
 from ci.boot.log import ServerLog
-from ci.boot.process import ServerProcess, fault_of_exit
+from ci.boot.process import ServerProcess
 from ci.boot.serving import engine_of
 from ci.engines.profile import Profile
 from ci.errors import SglangCiError

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from ci import cli
-from ci.boot import listening, readiness
+from ci.boot import listening, polling
 from ci.boot import process as processes
 from ci.boot.launch import Launch
 from ci.registry.client import Registry
@@ -67,7 +67,7 @@ def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Fake:
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Believe sooner what real servers need seconds for."""
     monkeypatch.setattr(listening, "STRANGER_SECONDS", 0.1)
-    monkeypatch.setattr(readiness, "GONE_SECONDS", 0.1)
+    monkeypatch.setattr(polling, "GONE_SECONDS", 0.1)
     monkeypatch.setattr(listening, "NAME_SECONDS", 0.1)
     monkeypatch.setattr(listening, "ASK_SECONDS", 0.2)
     monkeypatch.setattr(listening, "SILENT_SECONDS", 0.05)

@@ -12,9 +12,10 @@ import pytest
 
 from ci.boot import launch as launching
 from ci.boot import process as processes
+from ci.boot.death import fault_of_exit
 from ci.boot.launch import BLOCKED, REFUSED, Launch, launch_script
 from ci.boot.log import LONGEST_LINE
-from ci.boot.process import fault_of_exit, running
+from ci.boot.process import running
 from ci.errors import (
     CheckBroken,
     LaunchBlocked,

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from ci.boot import listening as tunnels
-from ci.boot import readiness
+from ci.boot import polling
 from ci.boot.log import BEGAN, BOOT, ENDED, ServerLog, follow
 from ci.verdict import Verdict
 from tests.fakes.faulty import Behaviour, Connection, closed_port, listening, response
@@ -69,17 +69,20 @@ async def test_a_server_that_opens_its_port_late() -> None:
     servers[0].__exit__(None, None, None)
 
 
-TUNNELS: dict[str, Callable[[Connection], object]] = {
-    "a published port": lambda _: None,
-    "ssh -L": lambda connection: connection.closing.wait(0.1),
-}
+def closing_late(connection: Connection) -> None:
+    """Cut the connection after a moment, whatever is said on it."""
+    connection.closing.wait(0.1)
+
+
+TUNNELS: dict[str, Behaviour] = {"a published port": lambda _: None, "ssh -L": closing_late}
 
 
 @pytest.mark.parametrize("tunnel", TUNNELS.values(), ids=TUNNELS)
 async def test_a_tunnel_whose_server_still_loads_is_waited_for(
-    tunnel: Callable[[Connection], object],
+    tunnel: Behaviour, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tunnel's port counts as open, and then its server as dead or as no HTTP server."""
+    monkeypatch.setattr(tunnels, "STRANGER_SECONDS", 10.0)
     with listening(tunnel) as url:
         found = await check(url, budgets(port_open=2 * SHORT))
     assert "connections are cut" in found.cause
@@ -91,10 +94,8 @@ async def test_a_tunnel_is_open_as_soon_as_its_server_is() -> None:
     begin = time.monotonic()
 
     def tunnel(connection: Connection) -> None:
-        if time.monotonic() - begin < 2.5:
-            connection.closing.wait(0.1)
-        else:
-            pages(SERVING)(connection)
+        there = time.monotonic() - begin > 2.5
+        (pages(SERVING) if there else closing_late)(connection)
 
     with listening(tunnel) as url:
         found = await check(url)
@@ -109,14 +110,14 @@ async def test_cuts_while_the_server_is_up_are_no_death() -> None:
     def resets(connection: Connection) -> None:
         path = connection.request()
         begin[:] = begin or ([time.monotonic()] if path == "/generate" else [])
-        if path != "/generate" or time.monotonic() - begin[0] > 5 * readiness.GONE_SECONDS:
+        if path != "/generate" or time.monotonic() - begin[0] > 5 * polling.GONE_SECONDS:
             status, body = SERVING.get(path, (404, {}))
             connection.send(response(status, json.dumps(body)))
 
     with listening(resets) as url:
         found = await check(url)
     assert found.verdict is Verdict.PASSED
-    assert found.phases[-1].seconds > 4 * readiness.GONE_SECONDS
+    assert found.phases[-1].seconds > 4 * polling.GONE_SECONDS
 
 
 async def test_cuts_that_never_end_are_told_when_the_budget_is_spent() -> None:
@@ -216,7 +217,7 @@ async def test_a_stranger_now_and_then_is_passed_over(monkeypatch: pytest.Monkey
 
 async def test_a_cut_now_and_then_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """One connection that is cut, seconds after another one, counts as the server's death."""
-    monkeypatch.setattr(readiness, "GONE_SECONDS", 0.12)
+    monkeypatch.setattr(polling, "GONE_SECONDS", 0.12)
     starting = pages(SERVING | {"/ready": (503, {})})
     steps = [(2, starting), (1, lambda connection: connection.request())] * 5
     with listening(changing((3, starting), *steps, (1, pages(SERVING)))) as url:
