@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ci.errors import UsageError
+from ci.errors import SettingsError, UsageError
 from ci.server.reach import base_url
 from ci.settings import Effective, load
+from ci.settings.load import read
 
 if TYPE_CHECKING:
     from ci.gate.stage import Side
@@ -42,13 +43,24 @@ def effective(
     Raises:
         SettingsError: A key or value that isn't allowed.
     """
+    return load(config, os.environ, _flags(assignments) | dict(overrides))
+
+
+def lenient(
+    config: Path | None, assignments: list[str] | None, overrides: Mapping[str, str]
+) -> tuple[Effective, tuple[SettingsError, ...]]:
+    """Return the same, made of the settings that are right, and all that is wrong."""
+    return read(config, os.environ, _flags(assignments) | dict(overrides))
+
+
+def _flags(assignments: list[str] | None) -> dict[str, str]:
     flags = {}
     for text in assignments or ():
         key, equals, value = text.partition("=")
         if not equals:
             raise UsageError(f"--set {text}: not KEY=VALUE")
         flags[key] = value
-    return load(config, os.environ, flags | dict(overrides))
+    return flags
 
 
 def listed(key: str, values: Sequence[str | Path | float] | None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -11,10 +12,12 @@ import typer
 from packaging.utils import canonicalize_name
 
 from ci.boot import serving
-from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed, side
+from ci.commands.before import checked
+from ci.commands.options import ConfigFile, ReportDir, Set, effective, lenient, listed, side
 from ci.commands.outcome import one_stage, reported
 from ci.errors import UsageError
 from ci.graph import host as pipeline
+from ci.preflight.asked import Asked
 from ci.report.model import Report, merge
 from ci.report.progress import Progress
 from ci.report.write import load
@@ -50,10 +53,12 @@ def ci(
     report_dir: ReportDir = None,
 ) -> None:
     """Start a real server on this host, prove it, stop it, and leave a report."""
-    overrides = _model(model) | listed("smoke.directories", smoke) | listed("server.flags", flags)
-    at = effective(config, settings, overrides).settings
+    overrides = model_of(model) | listed("smoke.directories", smoke) | listed("server.flags", flags)
+    found, wrong = lenient(config, settings, overrides)
+    at = found.settings
     against = side("baseline", baseline) if baseline else None
-    reported(at, report_dir, partial(pipeline.prove, at, against))
+    asked = Asked.here(at, os.environ, wrong=wrong, config=config, baseline=against)
+    reported(at, report_dir, checked(asked, partial(pipeline.prove, at, against)))
 
 
 def serve(
@@ -63,7 +68,7 @@ def serve(
     model: ModelOption = "",
 ) -> None:
     """Start a server in the foreground, as `ci` would, in place of this process."""
-    overrides = _model(model) | listed("server.flags", flags)
+    overrides = model_of(model) | listed("server.flags", flags)
     anyio.run(serving.serve, effective(config, settings, overrides).settings)
 
 
@@ -135,7 +140,8 @@ def report(
     reported(Settings(), report_dir, merged)
 
 
-def _model(text: str) -> dict[str, str]:
+def model_of(text: str) -> dict[str, str]:
+    """Return the settings that `--model` stands for: a folder, or a hub's name@revision."""
     name, at, revision = text.partition("@")
     if not text:
         return {}

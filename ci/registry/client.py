@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from enum import Enum
 from functools import partial
 from http import HTTPStatus
 from io import BytesIO
 from threading import Event
 from typing import TYPE_CHECKING, BinaryIO, Final, Self
+from urllib.parse import urljoin
 
-from ci.errors import ConflictingWrite, UsageError
+from ci.errors import ConflictingWrite, RegistryFault, UsageError
 from ci.registry.access import Access
 from ci.registry.exchange import DONE, PERHAPS, Answer, Ask, Content
 from ci.registry.oci import EMPTY, EMPTY_CONTENT, MANIFESTS, Descriptor, Manifest, digest_of
@@ -133,6 +135,17 @@ class Registry:
         at = self.reference.at(descriptor.digest)
         content = Content(at, PHASE, descriptor.size, opened, cancelled or Event())
         return upload(self._transport, content)
+
+    def may_push(self) -> None:
+        """Begin an upload, and cancel it: so it is known that one may be made.
+
+        Raises:
+            RegistryRefused: This user may not push here.
+        """
+        begun = self._transport.ask(Ask(self.reference, PHASE, "POST", "blobs/uploads/", DONE))
+        location = urljoin(begun.url, begun.headers.get("Location", ""))
+        with suppress(RegistryFault):  # what isn't cancelled, a registry forgets by itself
+            self._transport.ask(Ask(self.reference, PHASE, "DELETE", location, DONE))
 
     def put_manifest(
         self, target: str, content: bytes, media_type: str, *, expected: str | Unchecked | None

@@ -21,7 +21,7 @@ LAYERS = (
     {"boot"},
     {"versions", "smoke", "health", "bench", "contract", "fuzz", "release", "trend"},
     {"cases", "gate"},
-    {"startup"},
+    {"startup", "preflight"},
     {"graph"},
     {"upgrade"},
     {"commands", "module"},

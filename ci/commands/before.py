@@ -1,0 +1,56 @@
+"""The preflight before a run: what is wrong is told at once, and nothing else is begun."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+
+from ci.commands.outcome import Refused
+from ci.preflight.asked import Asked, Finding
+from ci.preflight.stage import NAME, preflight, refusals
+from ci.report.model import Check, Report, merge, now
+from ci.report.progress import Progress
+from ci.stages import Stages
+from ci.verdict import Verdict
+
+Prove = Callable[[Progress, Path], Awaitable[Report]]
+
+
+def checked(asked: Asked, prove: Prove | None = None) -> Prove:
+    """Return what asks the questions of the preflight, and then does `prove` where all is well.
+
+    Both stand in one report. Where the caller has to give something otherwise it raises
+    `Refused`, and where something is out of reach its report is the preflight's alone.
+    """
+
+    async def proven(progress: Progress, folder: Path) -> Report:
+        report, found = await _examined(replace(asked, folder=folder), progress)
+        if (lines := refusals(found)) and not report.interrupted:
+            raise Refused(report, lines)
+        if report.verdict is not Verdict.PASSED or prove is None:
+            return report
+        return merge([report, await prove(progress, folder)])
+
+    return proven
+
+
+async def _examined(asked: Asked, progress: Progress) -> tuple[Report, list[Finding]]:
+    stages, found = Stages(progress, asked.folder), list[Finding]()
+
+    def tell(finding: Finding) -> None:
+        found.append(finding)
+        stages.case(finding.case)
+
+    async def work() -> Check:
+        started, begin = now(), anyio.current_time()
+        await preflight(asked, tell)
+        seconds, cases = anyio.current_time() - begin, tuple(one.case for one in found)
+        return Check(name=NAME, started=started, seconds=seconds, cases=cases)
+
+    async def run() -> None:
+        await stages.run(NAME, work)
+
+    return await stages.report(run), found
