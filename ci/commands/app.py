@@ -19,6 +19,7 @@ from ci.commands.cases import generate_cases
 from ci.commands.exposure import exposure
 from ci.commands.fuzz import fuzz
 from ci.commands.outcome import EXIT, USAGE
+from ci.commands.preflight import preflight
 from ci.commands.size import size
 from ci.commands.startup import startup
 from ci.commands.streams import OutputLost, guarded_output
@@ -36,7 +37,8 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 for command in (
-    *(server.ci, server.prove, server.serve, server.wait, server.versions, server.smoke),
+    *(preflight, server.ci, server.prove, server.serve, server.wait, server.versions),
+    server.smoke,
     *(measure.bench, measure.compare, startup, size, trend, health.health, health.drain, fuzz),
     *(exposure, generate_cases, contract.upgrade, server.fetch, server.report),
 ):

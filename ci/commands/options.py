@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ci.errors import UsageError
+from ci.errors import SettingsError, UsageError
 from ci.server.reach import base_url
 from ci.settings import Effective, load
+from ci.settings.load import read
 
 if TYPE_CHECKING:
     from ci.gate.stage import Side
@@ -43,6 +44,13 @@ def effective(
         SettingsError: A key or value that isn't allowed.
     """
     return load(config, os.environ, pairs("--set", "KEY=VALUE", assignments) | dict(overrides))
+
+
+def lenient(
+    config: Path | None, assignments: list[str] | None, overrides: Mapping[str, str]
+) -> tuple[Effective, tuple[SettingsError, ...]]:
+    """Return the same, made of the settings that are right, and all that is wrong."""
+    return read(config, os.environ, pairs("--set", "KEY=VALUE", assignments) | dict(overrides))
 
 
 def pairs(option: str, form: str, texts: Sequence[str] | None) -> dict[str, str]:

@@ -21,6 +21,16 @@ from ci.settings import Settings
 from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Verdict
 
+
+class Refused(Exception):
+    """What the caller asked for can't be: the report says all of why, and so does each line."""
+
+    def __init__(self, report: Report, lines: list[str]) -> None:
+        """Keep the report, and the lines."""
+        self.report, self.lines = report, lines
+        super().__init__("; ".join(lines))
+
+
 EXIT = {Verdict.PASSED: 0, Verdict.FAILED: 1, Verdict.INCONCLUSIVE: 3, Verdict.ERROR: 4}
 USAGE = 2
 LEAVES = tuple(
@@ -36,11 +46,20 @@ def reported(
     report_dir: Path | None,
     prove: Callable[[Progress, Path], Awaitable[Report]],
 ) -> None:
-    """Open the report's folder, run `prove`, write and show the report, and exit by its verdict."""
-    progress = progress_for(sys.stdout, os.environ)
+    """Open the report's folder, run `prove`, write and show the report, and exit by its verdict.
+
+    Args:
+        settings: The settings in force.
+        report_dir: The report's folder; that of the settings where there is none.
+        prove: Finds what is to be reported; it may raise `Refused`.
+    """
+    progress, refused = progress_for(sys.stdout, os.environ), list[str]()
     place = report_dir or settings.report.directory
     with progress, ReportFolder.open(place, LEAVES) as folder:
-        found = anyio.run(prove, progress, folder.path)
+        try:
+            found = anyio.run(prove, progress, folder.path)
+        except Refused as refusal:
+            found, refused = refusal.report, refusal.lines
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, signal.SIG_IGN)  # the report is written in an instant
         try:
@@ -51,7 +70,9 @@ def reported(
         progress.finished(found, folder.path)
     if found.interrupted:
         raise typer.Exit(128 + signal.Signals[found.interrupted])
-    raise typer.Exit(EXIT[found.verdict])
+    for line in refused:
+        typer.echo(f"sglang-ci: {line}", err=True)
+    raise typer.Exit(USAGE if refused else EXIT[found.verdict])
 
 
 def one_stage(

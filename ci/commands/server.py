@@ -12,12 +12,23 @@ import typer
 from packaging.utils import canonicalize_name
 
 from ci.boot import model_files, readiness, serving
-from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed, pairs, side
+from ci.commands.before import checked
+from ci.commands.options import (
+    ConfigFile,
+    ReportDir,
+    Set,
+    effective,
+    lenient,
+    listed,
+    pairs,
+    side,
+)
 from ci.commands.outcome import reported
 from ci.graph.host import prove_here
 from ci.graph.questions import QUESTIONS
 from ci.graph.running import Running
 from ci.graph.seen import Asked
+from ci.preflight.asked import Intent
 from ci.report.model import Report, merge
 from ci.report.progress import Progress
 from ci.report.write import load
@@ -75,10 +86,12 @@ def ci(
     report_dir: ReportDir = None,
 ) -> None:
     """Start a real server on this host, prove it, stop it, and leave a report."""
-    overrides = _model(model) | listed("smoke.directories", smoke) | listed("server.flags", flags)
-    at = effective(config, settings, overrides).settings
+    overrides = model_of(model) | listed("smoke.directories", smoke) | listed("server.flags", flags)
+    found, wrong = lenient(config, settings, overrides)
+    at = found.settings
     against = side("baseline", baseline) if baseline else None
-    reported(at, report_dir, partial(prove_here, at, against))
+    intent = Intent.here(at, os.environ, wrong=wrong, config=config, baseline=against)
+    reported(at, report_dir, checked(intent, partial(prove_here, at, against)))
 
 
 def serve(
@@ -88,7 +101,7 @@ def serve(
     model: ModelOption = "",
 ) -> None:
     """Start a server in the foreground, as `ci` would, in place of this process."""
-    overrides = _model(model) | listed("server.flags", flags)
+    overrides = model_of(model) | listed("server.flags", flags)
     anyio.run(serving.serve, effective(config, settings, overrides).settings)
 
 
@@ -205,7 +218,8 @@ def one_question(running: Running, name: str, report_dir: Path | None) -> None:
     reported(running.asked.settings, report_dir, ask)
 
 
-def _model(text: str) -> dict[str, str]:
+def model_of(text: str) -> dict[str, str]:
+    """Return the settings that `--model` stands for: a folder, or a hub's name@revision."""
     name, at, revision = text.partition("@")
     if not text:
         return {}

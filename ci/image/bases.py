@@ -7,8 +7,11 @@ and Renovate included.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
+from packaging.version import Version
+
+from ci.errors import UsageError
 from ci.registry.reference import Reference
 
 _BASE = re.compile(
@@ -17,6 +20,8 @@ _BASE = re.compile(
 )
 _VERSION = re.compile(r"^ARG SGLANG_VERSION=(?P<version>\S+)$", re.MULTILINE)
 _PLACE = "${SGLANG_VERSION}"
+_PARTS = 3
+"""Numbers of a release of SGLang: 0.5.16."""
 
 
 def bases(dockerfile: str, version: str = "") -> dict[str, str]:
@@ -45,6 +50,44 @@ def pinned(dockerfile: str, digests: Mapping[str, str]) -> str:
         return f"ARG {base['name']}={base['image']}@{digest}" if digest else base[0]
 
     return _BASE.sub(line, dockerfile)
+
+
+def spelt(version: str) -> str:
+    """Return a version as releases and their images are named: 0.5.16 for v0.5.16 and 0.5.16.0."""
+    found = Version(version)
+    kept = list(found.release)
+    while len(kept) > _PARTS and not kept[-1]:
+        kept.pop()
+    return str(found).replace(".".join(map(str, found.release)), ".".join(map(str, kept)), 1)
+
+
+def refuse_misspelt(version: str, images: Iterable[str]) -> None:
+    """See that a version is spelt as its release is: by PEP 440 other spellings mean the same.
+
+    Args:
+        version: The version.
+        images: The base images that are named by it.
+
+    Raises:
+        UsageError: It isn't, and no image would be found.
+    """
+    right = spelt(version)
+    if right != version:
+        named = ", ".join(image for image in images if version in image) or f"sglang {version}"
+        raise UsageError(
+            f"image.sglang_version: no release is called {version}, so there is no {named}: "
+            f"write {right}"
+        )
+
+
+def remedy(name: str) -> str:
+    """Return what to do where the base image of the Dockerfile's argument `name` can't be had."""
+    if name == "SGLANG_IMAGE":
+        return (
+            "set image.sglang_version to a release that has an image, "
+            "or bring an image of your own by --container"
+        )
+    return "see that the engine reaches the image's registry; `make pins` finds its newest digest"
 
 
 def qualified(image: str) -> Reference:

@@ -8,13 +8,15 @@ honour those; with the others, a write of somebody else in that instant is overw
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from http import HTTPStatus
 from io import BytesIO
 from threading import Event
 from typing import TYPE_CHECKING, BinaryIO, Self
+from urllib.parse import urljoin
 
-from ci.errors import UsageError
+from ci.errors import RegistryFault, UsageError
 from ci.extras import install
 from ci.registry.access import Access
 from ci.registry.exchange import DONE, PERHAPS, Ask, Content
@@ -111,6 +113,17 @@ class Registry:
         at = self.reference.at(descriptor.digest)
         content = Content(at, PHASE, descriptor.size, opened, cancelled or Event())
         return upload(self._transport, content)
+
+    def may_push(self) -> None:
+        """Begin an upload, and cancel it: so it is known that one may be made.
+
+        Raises:
+            RegistryRefused: This user may not push here.
+        """
+        begun = self._transport.ask(Ask(self.reference, PHASE, "POST", "blobs/uploads/", DONE))
+        location = urljoin(begun.url, begun.headers.get("Location", ""))
+        with suppress(RegistryFault):  # what isn't cancelled, a registry forgets by itself
+            self._transport.ask(Ask(self.reference, PHASE, "DELETE", location, DONE))
 
     def put_manifest(
         self, target: str, content: bytes, media_type: str, *, expected: str | Unchecked | None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -39,6 +39,15 @@ def target(layout: OciLayout, reference: Reference, settings: Settings) -> Refer
         "version": layout.label(f"{LABEL}.version"),
         "revision": layout.label(f"{LABEL}.revision")[:COMMIT],
     }
+    return placed(reference, settings, fields)
+
+
+def placed(reference: Reference, settings: Settings, fields: Mapping[str, str]) -> Reference:
+    """Return where an image goes to, from what the settings' template of a tag may name.
+
+    Raises:
+        UsageError: The tag can't be made, or is one that promotions alone may move.
+    """
     tag = reference.tag or render_tag(settings.registry.tag, fields)
     environments = settings.environments
     if tag in environments or tag.removesuffix(".history") in environments:

@@ -47,6 +47,11 @@ _IN_FLAG = re.compile(r"(?<![\w-])--(?:[\w-]*[-_])?\w+$")
 _HEADER = re.compile(r"(?<![\w-])(?:x-|private-|api-)[\w-]*\w+$")
 _QUOTED = r"(?!(?P=mark))(?P<value>(?:\\.|[^\\\n])+?)(?P=mark)"
 _BARE = r"(?P<value>[^\s\"'\\,;&<>()\[\]{}]+)"
+_PROSE = (
+    r"(?:is|isn|are|was|has|must|takes|and|or|with|to|for|that|needs|in|of|on|here|too)"
+    r"(?=[\s,.;:']|$)"
+)
+"""What follows the name of a flag in a sentence, and is no value of it."""
 _BEHIND_NAME = (
     re.compile(rf"(?:[-_]id)?\\*[\"']?\s*[:=]\s*(?P<mark>\\*[\"']){_QUOTED}"),
     re.compile(rf"(?:[-_]id)?={_BARE}"),
@@ -54,7 +59,8 @@ _BEHIND_NAME = (
 _BEHIND_FLAG = (
     re.compile(rf"(?P<mark>\\*[\"']),\s*(?P=mark)(?!-){_QUOTED}"),
     re.compile(rf"(?:=|\s+)(?P<mark>\\*[\"']){_QUOTED}"),
-    re.compile(rf"(?:=|\s+)(?!-){_BARE}"),
+    re.compile(rf"={_BARE}"),
+    re.compile(rf"\s+(?!-|{_PROSE}){_BARE}"),
 )
 _BEHIND_HEADER = (re.compile(rf":\s*{_BARE}"),)
 _BEHIND_OTHERS = {

@@ -151,6 +151,10 @@ class Exchange:
         location = _LOCATION.format(quote(repository), len(self.registry.requests))
         self.answer(202, Location=location)
 
+    def cancel(self) -> None:
+        """Cancel an upload."""
+        self.answer(204)
+
     def upload(self) -> None:
         """Store a blob."""
         content = self.handler.body()
@@ -200,6 +204,7 @@ ROUTES: Mapping[str, Callable[..., None]] = {
     r"(?:GET|HEAD) /v2/.+/blobs/(sha256:[0-9a-f]+)": Exchange.blob,
     r"POST /v2/(.+)/blobs/uploads/": Exchange.begin,
     r"PUT /v2/.+/blobs/uploads/\w+": Exchange.upload,
+    r"DELETE /v2/.+/blobs/uploads/\w+": Exchange.cancel,
     r"GET /v2/.+/referrers/([^/]+)": Exchange.referrers,
     r"GET /v2/.+/tags/list": Exchange.tags,
 }

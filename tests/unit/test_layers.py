@@ -21,7 +21,7 @@ LAYERS = (
     {"boot"},
     {"versions", "smoke", "health", "bench", "contract", "fuzz", "exposure", "release", "trend"},
     {"cases", "gate", "boards"},
-    {"startup"},
+    {"startup", "preflight"},
     {"graph"},
     {"upgrade"},
     {"commands", "module"},

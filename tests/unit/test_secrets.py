@@ -29,6 +29,7 @@ PEM = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIPLANTEDPLANTED\n-----END EC PRIV
         "('--admin-api-key', 'K')",
         "--ssl-keyfile-password K",
         "--hf-token=K",
+        "--hf-token is-K",
         "api_key='K', served_model_name='x'",
         "{'api_key': 'K', 'tp_size': 1}",
         '{"api_key":"K"}',
@@ -72,6 +73,7 @@ def test_what_stands_behind_a_secrets_name_is_veiled(text: str) -> None:
         "https://host:8443/v1/models?x=1 registry.example/team/image@sha256:0123",
         "[bench] requests = 128; password is missing",
         "the token of the hub: set HF_TOKEN",
+        "--password is set, and --username isn't; --api-key and --hf-token are here",
     ],
 )
 def test_what_is_no_secret_stays(text: str) -> None:

@@ -198,8 +198,7 @@ def test_no_server_that_is_started_leaves_a_secret(
     """The end of a server's log, with its key, is in the report of any early death."""
     plan = Plan(tells="HF_TOKEN")
     if kind != "good":
-        last = "MemoryError: no memory"
-        plan = replace(plan, dies_after=0.1, open_after=60.0, last_words=last)
+        plan = replace(plan, dies_after=0.1, open_after=60.0, last_words="MemoryError: no memory")
     for name in ("sglang-ci.toml", "other.toml"):
         configured(name, plan)
     code = command(*started.split())
