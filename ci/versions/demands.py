@@ -17,6 +17,7 @@ from packaging.version import InvalidVersion
 from ci.image.listing import Installed
 from ci.report.model import Case
 from ci.verdict import Outcome
+from ci.versions.same import same
 
 SGLANG = "sglang"
 LEFT_OUT_ON_A_CPU = frozenset(
@@ -47,27 +48,28 @@ class Demands:
 
     def cases(self, listing: Installed) -> Iterator[Case]:
         """Yield a case for each demand that isn't met, and one for all the others."""
-        asked = _demanded(listing)
+        asked, there = _demanded(listing), listing.versions
         if not asked:
             yield Case(name=f"what {SGLANG} demands", outcome=Outcome.SKIPPED, message=NOT_TOLD)
             return
-        there, on_purpose = listing.versions, self._on_purpose(listing)
-        left_out = {name for name in asked if name not in there and name in on_purpose}
-        unmet = 0
-        for name, demand in asked.items():
-            if name not in left_out and not self._met(demand, name, there.get(name, "")):
-                unmet += 1
-                told = f"demanded {demand}, installed {there.get(name, 'none')}"
-                case = f"{demand.name} as {SGLANG} demands"
-                yield Case(name=case, outcome=Outcome.FAILED, message=told)
-        met = len(asked) - len(left_out) - unmet
-        outcome = Outcome.PASSED if met else Outcome.SKIPPED
-        others = "others " if unmet else ""
-        message = f"{met} {others}installed as it demands"
-        yield Case(name=f"what {SGLANG} demands", outcome=outcome, message=message)
+        left_out = self._on_purpose(listing) & asked.keys() - there.keys()
+        held = {name: demand for name, demand in asked.items() if name not in left_out}
+        unmet = [name for name in held if not self._met(held[name], name, there.get(name, ""))]
+        for name in unmet:
+            wanted = held[name].specifier or "any version"
+            yield Case(
+                name=f"{name} as {SGLANG} demands",
+                outcome=Outcome.FAILED,
+                message=f"demanded {wanted}, installed {there.get(name, 'none')}",
+            )
+        yield Case(
+            name=f"what {SGLANG} demands",
+            outcome=Outcome.PASSED if len(held) > len(unmet) else Outcome.SKIPPED,
+            message=f"{len(held) - len(unmet)} {'others ' if unmet else ''}installed as it demands",
+        )
         if left_out:
-            message = f"{len(left_out)} of what {SGLANG} demands: {', '.join(sorted(left_out))}"
-            yield Case(name="left out on purpose", outcome=Outcome.SKIPPED, message=message)
+            told = f"{len(left_out)} of what {SGLANG} demands: {', '.join(sorted(left_out))}"
+            yield Case(name="left out on purpose", outcome=Outcome.SKIPPED, message=told)
 
     def _on_purpose(self, listing: Installed) -> set[str]:
         """Return what may be missing: on a CPU also what only a GPU or a tool uses."""
@@ -81,7 +83,7 @@ class Demands:
             fits = demand.specifier.contains(installed, prereleases=True)
         except InvalidVersion:
             fits = not demand.specifier
-        return fits or self.expected.get(name) == installed
+        return fits or same(self.expected.get(name, ""), installed)
 
 
 def _demanded(listing: Installed) -> dict[str, Requirement]:
@@ -94,15 +96,15 @@ def _demanded(listing: Installed) -> dict[str, Requirement]:
         except InvalidRequirement:
             continue
         if demand.marker is None or demand.marker.evaluate(environment):
-            same = found.setdefault(canonicalize_name(demand.name), demand)
-            same.specifier &= demand.specifier
+            first = found.setdefault(canonicalize_name(demand.name), demand)
+            first.specifier &= demand.specifier
     return found
 
 
 def _told_here(listing: Installed) -> tuple[str, ...]:
     """Return what the SGLang that is installed here demands, if it is the listing's version."""
     try:
-        same = version(SGLANG) == listing.versions.get(SGLANG)
+        here = version(SGLANG)
     except PackageNotFoundError:
         return ()
-    return tuple(requires(SGLANG) or ()) if same else ()
+    return tuple(requires(SGLANG) or ()) if here == listing.versions.get(SGLANG) else ()

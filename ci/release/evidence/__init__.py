@@ -1,1 +1,1 @@
-"""The pieces of evidence: what each of them says, as the predicate of a statement."""
+"""The kinds of evidence: each module is one, and says as `KIND` all that is special about it."""
