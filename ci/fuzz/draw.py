@@ -79,15 +79,26 @@ def _draw(operation: Any, edges: Edges, kind: Kind, wanted: Wanted) -> None:
     label, told, begin = operation.label, "", time.process_time()
     try:
         with _within(wanted.seconds):
-            for one in edges.of(kind):
-                _print(one)
+            told = _at_edges(edges, kind)
             _drawn(operation, kind, wanted, partial(_tell, label, kind, wanted, count()))
     except Unsatisfiable:
-        told = "" if kind is Kind.INVALID else "none can be drawn"  # nothing may be forbidden
+        if kind is Kind.VALID:  # of the others there may be none
+            told = told or "none can be drawn"
     except (Exception, _Late) as error:  # noqa: BLE001 - what can't be drawn from ends no other
-        late = time.process_time() - begin > wanted.seconds  # which may look like any fault
+        spent = time.process_time() - begin >= wanted.seconds  # which may look like any fault
+        late = spent or isinstance(error, _Late)
         told = f"the {wanted.seconds:g} s for drawing were spent" if late else _first_line(error)
     _print(Stopped(label, kind, told))
+
+
+def _at_edges(edges: Edges, kind: Kind) -> str:
+    """Print the requests with one field at its edge; return why there are none, if that is odd."""
+    try:
+        for one in edges.of(kind):
+            _print(one)
+    except Exception as error:  # noqa: BLE001 - whole requests may be drawn nevertheless
+        return f"field by field: {_first_line(error)}"
+    return ""
 
 
 def _print(one: Drawn | Stopped) -> None:

@@ -20,6 +20,10 @@ from ci.fuzz.values import comparable, text_of, values
 
 SHALLOW = 1
 """Fields at this level and above are all asked before any that lies deeper."""
+DEEP = 5
+"""One in so many requests may be of a deeper field: there are thousands."""
+TWIN = 10
+"""Of an operation whose body is like that of one before it, one in so many is asked."""
 _FREE = {"type", "title", "description", "default", "examples"}
 """What a schema of any text whatever may say."""
 
@@ -74,8 +78,18 @@ class Edges:
         found = [one for one in self._all if one.allowed is (kind is Kind.VALID)]
         by_seed = random.Random(f"{self._wanted.seed} {self._label} {kind}")  # noqa: S311
         by_seed.shuffle(found)
-        found.sort(key=lambda one: one.depth > SHALLOW)
-        return [self._drawn(one, kind) for one in found[: self._wanted.edges]]
+        most = self._wanted.edges // (TWIN if self._has_twin else 1)
+        chosen = [one for one in found if one.depth <= SHALLOW][:most]
+        room = min(most - len(chosen), most // DEEP)
+        chosen += [one for one in found if one.depth > SHALLOW][:room]
+        return [self._drawn(one, kind) for one in chosen]
+
+    @property
+    def _has_twin(self) -> bool:
+        """Whether an operation that was drawn before takes the same body."""
+        before = self._wanted.operations[: self._wanted.operations.index(self._label)]
+        others = (Edges(self._document, one, self._wanted) for one in before)
+        return bool(self._schema) and any(one._schema == self._schema for one in others)  # noqa: SLF001
 
     @cached_property
     def _all(self) -> list[_Request]:
@@ -116,7 +130,7 @@ class Edges:
         allows = self._allowing(self._schema)
         for at in self._described.fields(self._path, self._schema, base):
             part = self._allowing(at.schema, as_text=True) if self._kind == encode.FORM else None
-            for value in values(self._described, at.schema):
+            for value in values(self._described, at.schema, listed=at.name.endswith("[]")):
                 body = limited(alone(at.put(value), at.name), self._wanted.output_tokens)
                 allowed = part(value) if part else allows(body)
                 yield replace(usual, field=at.name, depth=at.depth, body=body, allowed=allowed)

@@ -18,10 +18,23 @@ TEXTS = (
 """The second line breaks what reads a regex, a grammar, a JSON schema or a template."""
 STRANGE: tuple[Any, ...] = (None, True, 7, "NaN", [], {}, [None], {"": None})
 """One of each type that JSON has: most fields forbid most of them."""
+NOT_LISTED = ("\0", TEXTS[3], *TEXTS[5:], 7, "NaN", [None], {"": None})
+"""What isn't put into a list: it comes alone, and a list of it makes a run too long."""
 
 
-def values(described: Described, schema: Schema) -> Iterator[Any]:
-    """Yield what is put into a field of `schema`; some may come twice."""
+def values(described: Described, schema: Schema, *, listed: bool = False) -> Iterator[Any]:
+    """Yield what is put into a field; some may come twice.
+
+    Args:
+        described: The document that the schema is of.
+        schema: What may stand there.
+        listed: Whether it is an item of a list.
+    """
+    found = _values(described, schema)
+    return (one for one in found if not (listed and one in NOT_LISTED))
+
+
+def _values(described: Described, schema: Schema) -> Iterator[Any]:
     for one in described.variants(schema):
         kind = one.get("type")
         if "const" in one or "enum" in one:

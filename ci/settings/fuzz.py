@@ -73,7 +73,7 @@ class FuzzSettings(Section):
     )
     timeout: Budget = Field(30.0, description="Most seconds for one request.")
     drawing: Budget = Field(10.0, description="Most seconds for drawing those of one kind.")
-    budget: Budget = Field(900.0, description="Most seconds of the whole check.")
+    budget: Budget = Field(1800.0, description="Most seconds of the whole check.")
     output_tokens: Annotated[int, Field(ge=1, le=100_000), NoBool] = Field(
         8, description="Most tokens that a request may ask for; larger numbers become this one."
     )

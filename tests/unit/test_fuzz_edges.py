@@ -62,12 +62,13 @@ def _operation(kind: str, schema: dict[str, Any]) -> dict[str, Any]:
     return {"post": {"requestBody": {"content": {kind: {"schema": schema}}, "required": True}}}
 
 
-DOCUMENT = {
+_GENERATING = _operation("application/json", GENERATE)["post"]
+DOCUMENT: dict[str, Any] = {
     "paths": {
         "/v1/chat/completions": _operation(
             "application/json", {"$ref": "#/components/schemas/Chat"}
         ),
-        "/generate": _operation("application/json", GENERATE),
+        "/generate": {"post": _GENERATING},
         "/loads/{name}": {"get": {"parameters": LISTED}},
         "/audio": _operation("multipart/form-data", FORM),
         "/ready": {"get": {}},
@@ -176,6 +177,17 @@ def test_a_seed_chooses_where_there_are_too_many() -> None:
     ordered = [one.field for one in drawn(CHAT_LABEL, Kind.INVALID)]
     deep = [index for index, name in enumerate(ordered) if name.startswith("messages[].")]
     assert min(deep) > max(ordered.index(name) for name in ("effort", "stop_regex[]"))
+
+
+def test_an_operation_like_one_before_it_is_asked_less() -> None:
+    """PUT and POST of one path take twice as long, and find the same."""
+    twins = DOCUMENT | {"paths": {"/a": DOCUMENT["paths"]["/generate"] | {"put": _GENERATING}}}
+    both = ("PUT /a", "POST /a")
+    first, second, alone = (
+        Edges(twins, label, Wanted(asked, 5, 50, 1, 10.0, 8)).of(Kind.VALID)
+        for label, asked in (("PUT /a", both), ("POST /a", both), ("POST /a", ("POST /a",)))
+    )
+    assert (len(first), len(second), len(alone)) == (50, 5, 50)
 
 
 def test_a_schema_that_refers_to_itself_has_an_end() -> None:
