@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -33,6 +34,10 @@ Flags = Annotated[list[str] | None, typer.Argument(help="Further flags of SGLang
 ModelOption = Annotated[
     str, typer.Option(help="A model folder, or organisation/name@revision of a hub.")
 ]
+
+
+HUB_NAME = re.compile(r"(?!\.{1,2}/)[\w.-]+/[\w.-]+")
+"""organisation/name, but not a path that says that it is one."""
 
 
 def ci(
@@ -136,11 +141,19 @@ def report(
 
 
 def _model(text: str) -> dict[str, str]:
+    """Return the settings of `--model`: a folder's, or a hub model's where there is none.
+
+    Raises:
+        UsageError: It is a hub's name without a revision.
+    """
     name, at, revision = text.partition("@")
     if not text:
         return {}
     if at and not Path(text).exists():
         return {"model.path": "", "model.name": name, "model.revision": revision}
+    if HUB_NAME.fullmatch(text) and not Path(text).exists():
+        cure = f"a hub's model needs its revision: --model {text}@REVISION"
+        raise UsageError(f"--model {text}: there is no such folder, and {cure}")
     return {"model.path": text, "model.name": "", "model.revision": ""}
 
 

@@ -148,7 +148,7 @@ class _Run:
             except _Dead:
                 return
         if budget.cancelled_caught:
-            told = f"the budget of {at.budget:g} s was spent before {', '.join(waiting)}"
+            told = f"fuzz.budget, {at.budget:g} s, was spent before {', '.join(waiting)}"
             self.of.case(Case(name="budget", outcome=Outcome.INCONCLUSIVE, message=told))
 
     async def _send(self, drawn: Drawn, asked: Asked) -> None:

@@ -11,6 +11,7 @@ from ci.health.experiments import HARMLESS, Observation
 from ci.health.probes import KINDS, PATHS, REQUEST
 
 if TYPE_CHECKING:
+    from ci.settings import ReadinessSettings
     from ci.settings.health import HealthSettings
 
 LEAST_TIMEOUT = 3
@@ -19,14 +20,18 @@ MARGIN = 3.0
 """How many times the slowest good answer under load a platform should wait."""
 PERIOD, FAILURES = 10, 3
 """Kubernetes' own defaults for the period in seconds, and for failures in a row."""
-STARTUP_FAILURES = 60
 
-_CALL = (
-    "import json, os, urllib.request as r; r.urlopen(r.Request("
+_ASK = (
+    "r.urlopen(r.Request("
     "'http://127.0.0.1:%s/generate' % os.environ.get('PORT', '30000'), "
-    "json.dumps({'text': 'Hello', 'sampling_params': {'max_new_tokens': 1}}).encode(), "
+    "json.dumps({PROMPT, 'sampling_params': {'max_new_tokens': 1}}).encode(), "
     "{'Content-Type': 'application/json'}), timeout=TIMEOUT).read()"
 )
+_IMPORTS = "import json, os, urllib.request as r; "
+_CALL = _IMPORTS + _ASK.replace("PROMPT", "'text': 'Hello'")
+_IDS = "'input_ids': [10 + n % 191] + [10 + i % 200 for i in range(n - 1)]"
+_WARM = f"{_IMPORTS}[{_ASK.replace('PROMPT', _IDS)} for n in LENGTHS]"
+"""The first token id is a length's own, so that no cached beginning shortens the prompt."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +44,9 @@ class Advice:
         readiness_timeout: Seconds to wait for /health, which takes a server out of traffic.
         blind: Faults that the liveness probe did not show.
         alarmed: Harmless loads under which it alarmed.
+        start: Most seconds of a start, by the budgets of readiness.
+        prompts: Lengths of prompts, in tokens, whose first ones belong to the start.
+        prompt: Seconds that each of those may take.
     """
 
     liveness: str
@@ -46,6 +54,14 @@ class Advice:
     readiness_timeout: int
     blind: tuple[str, ...]
     alarmed: tuple[str, ...]
+    start: float = 600.0
+    prompts: tuple[int, ...] = ()
+    prompt: float = 60.0
+
+    @property
+    def startup_failures(self) -> int:
+        """How often a start-up probe may fail."""
+        return math.ceil(self.start / PERIOD)
 
     @property
     def detect(self) -> int:
@@ -60,7 +76,11 @@ class Advice:
         return f"{self.liveness}: of the probes it hides least; {blind}{alarmed}"
 
 
-def advise(seen: Sequence[Observation], settings: HealthSettings) -> Advice | None:
+def advise(
+    seen: Sequence[Observation],
+    settings: HealthSettings,
+    start: ReadinessSettings,
+) -> Advice | None:
     """Return the probe that hides least and alarms least, and how long to wait for it.
 
     None where no fault was seen that a probe could have hidden.
@@ -74,6 +94,9 @@ def advise(seen: Sequence[Observation], settings: HealthSettings) -> Advice | No
         readiness_timeout=_timeout("health", seen),
         blind=_blind(best, seen, settings),
         alarmed=_alarmed(best, seen, settings),
+        start=start.whole(),
+        prompts=start.prompt_tokens,
+        prompt=start.first_token,
     )
 
 
@@ -121,11 +144,9 @@ def kubernetes(advice: Advice) -> str:
     return f"""\
 # From what was measured: {advice.why}.
 # A fault that shows by no answer ends the container within {advice.detect} s and its grace.
-startupProbe: # until the first token; /health is 503 before
-  httpGet: {{path: /health, port: 30000}}
+{_startup(advice)}
   periodSeconds: {PERIOD}
-  timeoutSeconds: {advice.readiness_timeout}
-  failureThreshold: {STARTUP_FAILURES}
+  failureThreshold: {advice.startup_failures}
 readinessProbe: # takes the pod out of traffic; /health is 503 as soon as SIGTERM has come
   httpGet: {{path: /health, port: 30000}}
   periodSeconds: 5
@@ -139,17 +160,34 @@ livenessProbe: # ends the container
 """
 
 
+def _startup(advice: Advice) -> str:
+    """Return the beginning of the start-up probe, which asks for each length of prompts too."""
+    if not advice.prompts:
+        return f"""\
+startupProbe: # until the first token; /health is 503 before
+  httpGet: {{path: /health, port: 30000}}
+  timeoutSeconds: {advice.readiness_timeout}"""
+    limit = math.ceil(advice.prompt)
+    call = _WARM.replace("TIMEOUT", str(limit)).replace("LENGTHS", str(list(advice.prompts)))
+    return f"""\
+startupProbe: # until a token came after a prompt of each length, of which the first may be slow
+{_indented(_exec(call), 2)}
+  timeoutSeconds: {limit * len(advice.prompts)}"""
+
+
 def compose(advice: Advice) -> str:
     """Return a service's health check in Compose's words."""
+    warm = "\n# It has no start-up probe: `sglang-ci wait` asks for prompts of each length."
     return f"""\
 # From what was measured: {advice.why}.
-# Compose restarts nothing by itself that is unhealthy: have something act on it.
+# Compose restarts nothing by itself that is unhealthy: have something act on it.\
+{warm if advice.prompts else ""}
 healthcheck:
   test: ["CMD", "python3", "-c", "{_compose_call(advice)}"]
   interval: {PERIOD}s
   timeout: {advice.timeout}s
   retries: {FAILURES}
-  start_period: {PERIOD * STARTUP_FAILURES}s
+  start_period: {PERIOD * advice.startup_failures}s
 stop_grace_period: 30s
 """
 
@@ -157,7 +195,10 @@ stop_grace_period: 30s
 def _kubernetes_call(advice: Advice) -> str:
     if advice.liveness != REQUEST:
         return f"httpGet: {{path: {PATHS[advice.liveness]}, port: 30000}}"
-    call = _CALL.replace("TIMEOUT", str(advice.timeout))
+    return _exec(_CALL.replace("TIMEOUT", str(advice.timeout)))
+
+
+def _exec(call: str) -> str:
     return f'exec:\n  command:\n    - python3\n    - -c\n    - "{call}"'
 
 

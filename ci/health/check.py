@@ -15,6 +15,7 @@ from ci.health.experiments import DEADLY, FAULTS, HARMLESS, Observation, observe
 from ci.health.judge import judge, skipped
 from ci.health.servers import Servers
 from ci.report.model import Case, Check, Phase, now
+from ci.settings import ReadinessSettings
 from ci.verdict import Outcome
 
 if TYPE_CHECKING:
@@ -34,6 +35,7 @@ class Findings:
         settings: The budgets.
         on_case: Is told each case as soon as it is known.
         note: Is told what is done next.
+        readiness: The budgets of a start, for the advice on probes.
     """
 
     url: str
@@ -42,6 +44,7 @@ class Findings:
     note: Callable[[str], None]
     seen: list[Observation] = field(default_factory=list)
     cases: list[Case] = field(default_factory=list)
+    readiness: ReadinessSettings = field(default_factory=ReadinessSettings)
 
     async def work(self, servers: Servers) -> None:
         """Bring about each fault that can be, and judge what was seen."""
@@ -101,7 +104,7 @@ def _written(found: Findings, folder: Path) -> dict[str, str]:
         "answers.jsonl": table.jsonl(found.seen),
     }
     facts = {}
-    if advice := advise(found.seen, found.settings):
+    if advice := advise(found.seen, found.settings, found.readiness):
         facts = {
             "advice": advice.why,
             "probes for Kubernetes": kubernetes(advice),

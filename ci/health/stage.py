@@ -58,6 +58,7 @@ async def health(given: Given, settings: Settings, stages: Stages) -> Check:
     if given.url:
         await _well(given.url)
     found = Findings(given.url, settings.health, stages.case, stages.progress.note)
+    found.readiness = settings.readiness
     async with _servers(given, settings, stages) as servers:
         return await check_health(found, servers, stages.folder)
 

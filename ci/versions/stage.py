@@ -20,6 +20,7 @@ from ci.engines.sglang import PROFILE as SGLANG
 from ci.errors import SglangCiError, UsageError
 from ci.report.model import Case, Check, now
 from ci.server.client import ServerClient
+from ci.server.drains import drain_seconds, promise
 from ci.verdict import Outcome
 
 NAME = "versions"
@@ -102,6 +103,10 @@ async def check_versions(
         cases += _running(expected, found.version, package)
         cases += _model(expected, found)
         facts |= {f"running {package}": found.version, "served": ", ".join(found.names)}
+        if engine.native:
+            seconds = await drain_seconds(client)
+            facts["drain"] = promise(seconds)
+            cases += [] if seconds else [_case("drain", Outcome.SKIPPED, promise(seconds))]
     for case in cases:
         on_case(case)
     seconds = anyio.current_time() - begin

@@ -30,6 +30,7 @@ class Settings:
         embedding: Whether it makes embeddings instead of text.
         grammar_backend: What `/server_info` tells of the grammar backend.
         context_length: Most tokens of a prompt.
+        drains: Whether it says that it drains, as one of ours does.
     """
 
     port: int = 0
@@ -41,6 +42,7 @@ class Settings:
     embedding: bool = False
     grammar_backend: str = "xgrammar"
     context_length: int = 2048
+    drains: bool = True
 
 
 def model_info(settings: Settings) -> Json:
@@ -67,6 +69,11 @@ def server_info(settings: Settings) -> Json:
         "dp_size": 1,
         "internal_states": [{}],
     }
+
+
+def drain(settings: Settings) -> Json:
+    """Return `/sglang-ci/drain`."""
+    return {"seconds": 20.0}
 
 
 def models(settings: Settings) -> Json:
