@@ -90,7 +90,7 @@ class _Driver:
             done, _ = await asyncio.wait({task}, timeout=limit)
             if not done:
                 self._stopped = True
-                self._client.abandon(f"the run took over {limit:g} s")
+                self._client.abandon(f"the run took over {limit:g} s (bench.limit)")
             await task
             return not done
         finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -24,6 +25,7 @@ from ci.commands.options import (
     side,
 )
 from ci.commands.outcome import reported
+from ci.errors import UsageError
 from ci.graph.host import prove_here
 from ci.graph.questions import QUESTIONS
 from ci.graph.running import Running
@@ -74,6 +76,10 @@ Baseline = Annotated[
 BaselineImage = Annotated[
     str, typer.Option(help="The image that the baseline runs, for the report.")
 ]
+
+
+HUB_NAME = re.compile(r"(?!\.{1,2}/)[\w.-]+/[\w.-]+")
+"""organisation/name, but not a path that says that it is one."""
 
 
 def ci(
@@ -219,12 +225,19 @@ def one_question(running: Running, name: str, report_dir: Path | None) -> None:
 
 
 def model_of(text: str) -> dict[str, str]:
-    """Return the settings that `--model` stands for: a folder, or a hub's name@revision."""
+    """Return the settings of `--model`: a folder's, or a hub model's where there is none.
+
+    Raises:
+        UsageError: It is a hub's name without a revision.
+    """
     name, at, revision = text.partition("@")
     if not text:
         return {}
     if at and not Path(text).exists():
         return {"model.path": "", "model.name": name, "model.revision": revision}
+    if HUB_NAME.fullmatch(text) and not Path(text).exists():
+        cure = f"a hub's model needs its revision: --model {text}@REVISION"
+        raise UsageError(f"--model {text}: there is no such folder, and {cure}")
     return {"model.path": text, "model.name": "", "model.revision": ""}
 
 

@@ -112,7 +112,7 @@ async def compare(
     with anyio.move_on_after(options.budget) as scope:
         await run.measure()
     if scope.cancelled_caught:
-        run.cut = f"the budget of {options.budget:g} s was spent"
+        run.cut = f"gate.budget, {options.budget:g} s, was spent"
     return run.result()
 
 

@@ -13,6 +13,7 @@ from ci.health.experiments import HARMLESS, Observation
 from ci.health.probes import KINDS, PATHS, REQUEST
 
 if TYPE_CHECKING:
+    from ci.settings import ReadinessSettings
     from ci.settings.health import HealthSettings
 
 LEAST_TIMEOUT = 3
@@ -21,15 +22,20 @@ MARGIN = 3.0
 """How many times the slowest good answer under load a platform should wait."""
 PERIOD, FAILURES = 10, 3
 """Kubernetes' own defaults for the period in seconds, and for failures in a row."""
-STARTUP_FAILURES = 60
 PORT = 30000
+HEALTH = {"httpGet": {"path": "/health", "port": PORT}}
 
-_CALL = (
-    "import json, os, urllib.request as r; r.urlopen(r.Request("
+_ASK = (
+    "r.urlopen(r.Request("
     "'http://127.0.0.1:%s/generate' % os.environ.get('PORT', '30000'), "
-    "json.dumps({'text': 'Hello', 'sampling_params': {'max_new_tokens': 1}}).encode(), "
+    "json.dumps({PROMPT, 'sampling_params': {'max_new_tokens': 1}}).encode(), "
     "{'Content-Type': 'application/json'}), timeout=TIMEOUT).read()"
 )
+_IMPORTS = "import json, os, urllib.request as r; "
+_CALL = _IMPORTS + _ASK.replace("PROMPT", "'text': 'Hello'")
+_IDS = "'input_ids': [10 + n % 191] + [10 + i % 200 for i in range(n - 1)]"
+_WARM = f"{_IMPORTS}[{_ASK.replace('PROMPT', _IDS)} for n in LENGTHS]"
+"""The first token id is a length's own, so that no cached beginning shortens the prompt."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,9 @@ class Advice:
         readiness_timeout: Seconds to wait for /health, which takes a server out of traffic.
         blind: Faults that the liveness probe did not show.
         alarmed: Harmless loads under which it alarmed.
+        start: Most seconds of a start, by the budgets of readiness.
+        prompts: Lengths of prompts, in tokens, whose first ones belong to the start.
+        prompt: Seconds that each of those may take.
     """
 
     liveness: str
@@ -49,6 +58,14 @@ class Advice:
     readiness_timeout: int
     blind: tuple[str, ...]
     alarmed: tuple[str, ...]
+    start: float = 600.0
+    prompts: tuple[int, ...] = ()
+    prompt: float = 60.0
+
+    @property
+    def startup_failures(self) -> int:
+        """How often a start-up probe may fail."""
+        return math.ceil(self.start / PERIOD)
 
     @property
     def detect(self) -> int:
@@ -63,7 +80,11 @@ class Advice:
         return f"{self.liveness}: of the probes it hides least; {blind}{alarmed}"
 
 
-def advise(seen: Sequence[Observation], settings: HealthSettings) -> Advice | None:
+def advise(
+    seen: Sequence[Observation],
+    settings: HealthSettings,
+    start: ReadinessSettings,
+) -> Advice | None:
     """Return the probe that hides least and alarms least, and how long to wait for it.
 
     None where no fault was seen that a probe could have hidden.
@@ -77,6 +98,9 @@ def advise(seen: Sequence[Observation], settings: HealthSettings) -> Advice | No
         readiness_timeout=_timeout("health", seen),
         blind=_blind(best, seen, settings),
         alarmed=_alarmed(best, seen, settings),
+        start=start.whole(),
+        prompts=start.prompt_tokens,
+        prompt=start.first_token,
     )
 
 
@@ -121,29 +145,40 @@ def _timeout(kind: str, seen: Sequence[Observation]) -> int:
 
 def kubernetes(advice: Advice) -> str:
     """Return a container's probes in Kubernetes' words, as YAML."""
-    health = {"httpGet": {"path": "/health", "port": PORT}}
     waiting = {"timeoutSeconds": advice.readiness_timeout}
-    startup = {**health, "periodSeconds": PERIOD, **waiting, "failureThreshold": STARTUP_FAILURES}
-    readiness = {**health, "periodSeconds": 5, **waiting, "failureThreshold": 2}
+    period = {"periodSeconds": PERIOD, "failureThreshold": advice.startup_failures}
+    readiness = {**HEALTH, "periodSeconds": 5, **waiting, "failureThreshold": 2}
     liveness = {
         **_kubernetes_call(advice),
         "periodSeconds": PERIOD,
         "timeoutSeconds": advice.timeout,
         "failureThreshold": FAILURES,
     }
+    until, startup = _startup(advice)
     return "".join(
         (
             f"# From what was measured: {advice.why}.\n",
             f"# A fault that shows by no answer ends the container within {advice.detect} s and "
             "its grace.\n",
-            "# Until the first token; /health is 503 before.\n",
-            _yaml({"startupProbe": startup}),
+            f"# {until}\n",
+            _yaml({"startupProbe": startup | period}),
             "# Takes the pod out of traffic; /health is 503 as soon as SIGTERM has come.\n",
             _yaml({"readinessProbe": readiness}),
             "# Ends the container.\n",
             _yaml({"livenessProbe": liveness}),
         )
     )
+
+
+def _startup(advice: Advice) -> tuple[str, dict[str, Any]]:
+    """Return until when the start-up probe waits, and what it asks: prompts of each length too."""
+    if not advice.prompts:
+        until = "Until the first token; /health is 503 before."
+        return until, {**HEALTH, "timeoutSeconds": advice.readiness_timeout}
+    limit = math.ceil(advice.prompt)
+    call = _WARM.replace("TIMEOUT", str(limit)).replace("LENGTHS", str(list(advice.prompts)))
+    until = "Until a token came after a prompt of each length, of which the first may be slow."
+    return until, {**_exec(call), "timeoutSeconds": limit * len(advice.prompts)}
 
 
 def compose(advice: Advice) -> str:
@@ -153,11 +188,13 @@ def compose(advice: Advice) -> str:
         "interval": f"{PERIOD}s",
         "timeout": f"{advice.timeout}s",
         "retries": FAILURES,
-        "start_period": f"{PERIOD * STARTUP_FAILURES}s",
+        "start_period": f"{PERIOD * advice.startup_failures}s",
     }
+    warm = "# It has no start-up probe: `sglang-ci wait` asks for prompts of each length.\n"
     return (
         f"# From what was measured: {advice.why}.\n"
         "# Compose restarts nothing by itself that is unhealthy: have something act on it.\n"
+        + (warm if advice.prompts else "")
         + _yaml({"healthcheck": check, "stop_grace_period": "30s"})
     )
 
@@ -165,7 +202,11 @@ def compose(advice: Advice) -> str:
 def _kubernetes_call(advice: Advice) -> dict[str, Any]:
     if advice.liveness != REQUEST:
         return {"httpGet": {"path": PATHS[advice.liveness], "port": PORT}}
-    return {"exec": {"command": ["python3", "-c", _call(advice)]}}
+    return _exec(_call(advice))
+
+
+def _exec(call: str) -> dict[str, Any]:
+    return {"exec": {"command": ["python3", "-c", call]}}
 
 
 def _compose_call(advice: Advice) -> str:

@@ -16,6 +16,7 @@ from ci.health.judge import judge, skipped
 from ci.health.servers import Servers
 from ci.report.model import Case, Phase
 from ci.secrets import files
+from ci.settings import ReadinessSettings
 from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
 
@@ -35,6 +36,7 @@ class Findings:
         settings: The budgets.
         tell: Is told each case as soon as it is known.
         note: Is told what is done next.
+        readiness: The budgets of a start, for the advice on probes.
     """
 
     url: str
@@ -42,6 +44,7 @@ class Findings:
     tell: Tell
     note: Callable[[str], None]
     seen: list[Observation] = field(default_factory=list)
+    readiness: ReadinessSettings = field(default_factory=ReadinessSettings)
 
     async def work(self, servers: Servers) -> None:
         """Bring about each fault that can be, and judge what was seen."""
@@ -93,7 +96,7 @@ def _written(found: Findings, folder: Path) -> dict[str, str]:
         "answers.jsonl": table.jsonl(found.seen),
     }
     facts = {}
-    if advice := advise(found.seen, found.settings):
+    if advice := advise(found.seen, found.settings, found.readiness):
         facts = {
             "advice": advice.why,
             "probes for Kubernetes": kubernetes(advice),

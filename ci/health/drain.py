@@ -15,6 +15,8 @@ from ci.health.judge import case, skipped, unsure
 from ci.health.servers import Servers
 from ci.health.streams import End, Stream, client_for, read, request
 from ci.report.model import Case, Phase
+from ci.server.client import ServerClient
+from ci.server.drains import drain_seconds, promise
 from ci.stages import StageResult, Tell
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ class Drain:
         asked: When SIGTERM came.
         ended: When watching ended.
         exit: How the server ended; None where it didn't.
+        promised: What running requests get, as the server says; None where it says nothing.
     """
 
     scenario: str
@@ -52,11 +55,14 @@ class Drain:
     asked: float = 0.0
     ended: float = 0.0
     exit: Exit | None = None
+    promised: float | None = None
 
 
 async def watch(scenario: str, target: Target, settings: DrainSettings) -> Drain:
     """Open streams at a server, send it SIGTERM, ask for more, and watch until it has ended."""
     seen = Drain(scenario, begun=anyio.current_time())
+    async with ServerClient(target.url) as asked:
+        seen.promised = await drain_seconds(asked)
     tokens = settings.tokens if scenario == "streams" else settings.long_tokens
     patience = settings.grace + ACCEPTED_SECONDS
     async with client_for(target.url, patience) as client, anyio.create_task_group() as tasks:
@@ -112,11 +118,16 @@ async def _ask(url: str, stream: Stream) -> None:
 
 def judge(seen: Drain, settings: DrainSettings) -> Iterator[Case]:
     """Yield the cases of one drain."""
+    if seen.promised is None:
+        yield skipped(f"{seen.scenario}: is to drain", promise(None))
     yield _whole(seen)
     yield _refused(seen, settings)
     name = f"{seen.scenario}: exits in time"
     if seen.exit is None:
-        yield case(name, f"still running {settings.grace:g} s after SIGTERM: it would be killed")
+        yield case(
+            name,
+            f"still running {settings.grace:g} s (drain.grace) after SIGTERM: it would be killed",
+        )
         return
     yield case(name, "", seen.exit.seconds)
     name = f"{seen.scenario}: exit code 0"
@@ -170,6 +181,7 @@ def facts(seen: Drain) -> dict[str, str]:
     how = "still running" if seen.exit is None else f"exit code {seen.exit.code}"
     when = "" if seen.exit is None else f", {seen.exit.seconds:.1f} s after SIGTERM"
     return {
+        f"{seen.scenario}: promise": promise(seen.promised),
         f"{seen.scenario}: streams": f"{_counted(ends)}; the last {last:.1f} s after SIGTERM",
         f"{seen.scenario}: new requests": _counted(late),
         f"{seen.scenario}: process": how + when,

@@ -71,7 +71,7 @@ def _false_alarm(seen: Observation, settings: HealthSettings) -> Case:
     first = next(one for one in asked if one.alarm(settings.timeout) is not None)
     what = f"answered {first.status}" if first.status else first.problem
     if first.seconds > settings.timeout:
-        what = f"took over {settings.timeout:g} s"
+        what = f"took over {settings.timeout:g} s (health.timeout)"
     return case(name, f"{probe} {what}, {alarm - seen.hurt:.1f} s into a harmless load")
 
 
@@ -82,7 +82,9 @@ def _shown(seen: Observation, settings: HealthSettings) -> Case:
         watched = seen.until - seen.hurt
         return case(name, f"{probe} showed nothing in {watched:.0f} s, while nothing could finish")
     seconds = max(alarm - seen.hurt, 0.0)
-    late = f"{probe} showed it after {seconds:.1f} s; allowed: {settings.detect:g} s"
+    late = (
+        f"{probe} showed it after {seconds:.1f} s; allowed: {settings.detect:g} s (health.detect)"
+    )
     return case(name, late if seconds > settings.detect else "", seconds)
 
 
@@ -92,12 +94,12 @@ def _recovers(seen: Observation, settings: HealthSettings) -> Case:
     if good is None:
         return case(name, f"{settings.probe} was not content again after the fault had ended")
     seconds = good - healed
-    late = f"content again after {seconds:.1f} s; allowed: {settings.recover:g} s"
+    late = f"content again after {seconds:.1f} s; allowed: {settings.recover:g} s (health.recover)"
     return case(name, late if seconds > settings.recover else "", seconds)
 
 
 def _exits(seen: Observation, settings: HealthSettings) -> Case:
-    name, allowed = f"{seen.fault}: exits in time", f"allowed: {settings.exit:g} s"
+    name, allowed = f"{seen.fault}: exits in time", f"allowed: {settings.exit:g} s (health.exit)"
     if seen.exit is None:
         return case(name, f"the server still ran after {seen.ended - seen.hurt:.0f} s; {allowed}")
     late = f"the server was gone after {seen.exit.seconds:.1f} s; {allowed}"

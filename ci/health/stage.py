@@ -59,6 +59,7 @@ async def health(given: Given, settings: Settings, stages: Stages, tell: Tell) -
     if given.url:
         await _well(given.url)
     found = Findings(given.url, settings.health, tell, stages.progress.note)
+    found.readiness = settings.readiness
     async with _servers(given, settings, stages) as servers:
         return await check_health(found, servers, stages.folder)
 

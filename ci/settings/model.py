@@ -123,6 +123,11 @@ class ReadinessSettings(Section):
         "ready; each has the budget of first_token.",
     )
 
+    def whole(self) -> float:
+        """Return the most seconds of a whole start."""
+        tokens = self.first_token * (1 + len(self.prompt_tokens))
+        return self.process_started + self.port_open + self.serving + tokens
+
 
 class SmokeSettings(Section):
     """[smoke]: which cases run, and how long they may take."""

@@ -69,7 +69,9 @@ def aftermath(tape: Tape, code: int | None, output: str, budget: float) -> Case 
         output: What pytest printed.
         budget: Seconds that the run had.
     """
-    problem = f"budget of {budget:g} s spent" if code is None else _problem(tape, code, output)
+    problem = (
+        f"smoke.budget, {budget:g} s, was spent" if code is None else _problem(tape, code, output)
+    )
     if not problem:
         return None
     where = f" in case '{tape.running}'" if tape.running else ""

@@ -18,6 +18,7 @@ from ci.errors import SglangCiError
 from ci.image.listing import Installed
 from ci.report.model import Case
 from ci.server.client import ServerClient
+from ci.server.drains import drain_seconds, promise
 from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
 from ci.versions.demands import Demands
@@ -102,6 +103,10 @@ async def check_versions(
         cases += _running(expected, found.version, package)
         cases += _model(expected, found)
         facts |= {f"running {package}": found.version, "served": ", ".join(found.names)}
+        if engine.native:
+            seconds = await drain_seconds(client)
+            facts["drain"] = promise(seconds)
+            cases += [] if seconds else [_case("drain", Outcome.SKIPPED, promise(seconds))]
     if engine.native and expected.inventory:
         cases += _whole(expected, expected.inventory, device)
         if commit := max(commits(expected.inventory).values(), key=len, default=""):

@@ -83,10 +83,12 @@ class Api:
         return events
 
     def embeddings(self, body: Json) -> Json:
-        """Answer `/v1/embeddings` with one vector a text."""
-        if not isinstance(body.get("input"), str | list):
+        """Answer `/v1/embeddings` with one vector a text; a list of numbers is one of token ids."""
+        given = body.get("input")
+        if not isinstance(given, str | list):
             raise BadRequestError("input is missing")
-        texts = [body["input"]] if isinstance(body["input"], str) else body["input"]
+        ids = isinstance(given, list) and all(isinstance(one, int) for one in given)
+        texts = [" ".join(map(str, given))] if ids else [given] if isinstance(given, str) else given
         seeds = [1 if "constant_embedding" in self.faults else sum(encode(one)) for one in texts]
         data = [
             {"index": index, "embedding": [1.0, seed % 7, seed % 11]}

@@ -13,7 +13,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.fakes.api import Api, BadRequestError
-from tests.fakes.pages import METRICS, Settings, model_info, models, server_info
+from tests.fakes.pages import METRICS, Settings, drain, model_info, models, server_info
 from tests.fakes.shapes import Json
 
 HEALTH_SECONDS = 20.0
@@ -21,6 +21,7 @@ HEALTH_SECONDS = 20.0
 
 HEALTH_PATHS = {"/health", "/health_generate"}
 PAGES = {"/model_info": model_info, "/server_info": server_info, "/v1/models": models}
+DRAIN = "/sglang-ci/drain"
 
 
 @dataclass
@@ -65,6 +66,8 @@ class Handler(BaseHTTPRequestHandler):
             self._send(200 if state.ready else 503, b"")
         elif path == "/metrics":
             self._send(200, METRICS.encode(), "text/plain; version=0.0.4; charset=utf-8")
+        elif path == DRAIN and state.settings.drains:
+            self._json(200, drain(state.settings))
         elif path in PAGES:
             self._json(200, PAGES[path](state.settings))
         else:

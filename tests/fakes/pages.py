@@ -32,6 +32,7 @@ class Settings:
         context_length: Most tokens of a prompt.
         device: What `/server_info` tells of the device.
         leak: A key that it tells whoever asks: in `/server_info`, and where it refuses.
+        drains: Whether it says that it drains, as one of ours does.
     """
 
     port: int = 0
@@ -45,6 +46,7 @@ class Settings:
     context_length: int = 2048
     device: str = "cpu"
     leak: str = ""
+    drains: bool = True
 
 
 def model_info(settings: Settings) -> Json:
@@ -73,6 +75,11 @@ def server_info(settings: Settings) -> Json:
         "dp_size": 1,
         "internal_states": [{}],
     }
+
+
+def drain(settings: Settings) -> Json:
+    """Return `/sglang-ci/drain`."""
+    return {"seconds": 20.0}
 
 
 def models(settings: Settings) -> Json:

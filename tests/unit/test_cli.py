@@ -136,6 +136,8 @@ def test_every_command_has_help(
         (["ci", "--config", "missing.toml"], "missing.toml: file: can't be read"),
         (["ci", "--model", "a b@c"], "model.name"),
         (["ci", "--model", "org/name@"], "needs a pinned revision"),
+        (["ci", "--model", "org/name"], "its revision: --model org/name@REVISION"),
+        (["serve", "--model", "org/name-1.1B"], "its revision: --model org/name-1.1B@REVISION"),
         (["versions", URL, "--expect", "torch"], "--expect torch: not NAME=VERSION"),
         (["versions", URL, "--expect", "torch=new"], "PEP 440"),
         (["report", "missing"], "can't be read"),

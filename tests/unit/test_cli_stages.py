@@ -67,10 +67,12 @@ def test_a_model_on_the_command_line_wins(
 ) -> None:
     """The model of the file can't be replaced by one of another kind."""
     Path("sglang-ci.toml").write_text(file)
-    Path("odd@name").mkdir()
-    for text in ("org/name@v1", "folder", "odd@name"):
+    for name in ("odd@name", "org/here"):
+        Path(name).mkdir(parents=True)
+    for text in ("org/name@v1", "folder", "odd@name", "org/here", "./here", "../here"):
         assert command("ci", "--model", text) == 0
-    hub, folder, odd = (settings.model for settings in proven)
+    hub, folder, odd, here, *_ = (settings.model for settings in proven)
+    assert (here.path, here.name) == (Path.cwd() / "org/here", "")
     assert (hub.path, hub.name, hub.revision) == (None, "org/name", "v1")
     assert (folder.path, folder.name) == (Path.cwd() / "folder", "")
     assert (odd.path, odd.name) == (Path.cwd() / "odd@name", "")

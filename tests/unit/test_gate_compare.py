@@ -139,7 +139,7 @@ async def test_a_spent_budget_is_inconclusive() -> None:
     with anyio.fail_after(HANG):
         found = await compare(block, "old", "new", replace(QUICK, budget=0.3, warmup=0))
     assert found.verdict is Verdict.INCONCLUSIVE
-    assert found.cut == "the budget of 0.3 s was spent"
+    assert found.cut == "gate.budget, 0.3 s, was spent"
     assert len(found.pairs) == 5
 
 

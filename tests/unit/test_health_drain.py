@@ -35,6 +35,7 @@ def drained(**more: Any) -> Drain:
         "streams": [opened(End.FINISHED), opened(End.ABORTED)],
         "late": [late(End.REFUSED)],
         "exit": Exit(3.0, 0, ()),
+        "promised": 20.0,
     }
     return Drain("streams", begun=4, asked=ASKED, ended=14, **(good | more))
 
@@ -67,6 +68,16 @@ def test_verdict_follows_what_was_seen(seen: Drain, case: str, outcome: Outcome)
     found = [one for one in judge(seen, DrainSettings()) if case in one.name]
     assert [one.outcome for one in found] == [outcome], found
     assert bool(found[0].message) is (outcome is not Outcome.PASSED)
+
+
+def test_a_server_that_promises_no_drain_is_told() -> None:
+    """A drain fails, and nobody says that the server never was to drain."""
+    cases = list(judge(drained(promised=None), DrainSettings()))
+    assert cases[0].name == "streams: is to drain"
+    assert cases[0].outcome is Outcome.SKIPPED
+    assert cases[0].message.startswith("SGLang's own end, and no drain: the plugin isn't attached")
+    assert facts(drained(promised=None))["streams: promise"] == cases[0].message
+    assert not [one for one in judge(drained(), DrainSettings()) if "is to drain" in one.name]
 
 
 def test_facts_count_what_became_of_all() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+import anyio
 import pytest
 import yaml
 
@@ -12,10 +14,12 @@ from ci.health.advice import advise, compose, kubernetes
 from ci.health.experiments import Exit, Observation
 from ci.health.judge import judge
 from ci.health.probes import KINDS, PATHS, REQUEST, Answer, Answers
+from ci.settings import ReadinessSettings
 from ci.settings.health import HealthSettings
 from ci.verdict import Outcome
+from tests.fakes.sglang import FakeSglang
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 SETTINGS = HealthSettings(timeout=5, detect=10, recover=10, exit=10)
 HURT, HEALED = 10.0, 40.0
@@ -116,7 +120,7 @@ def test_advice_is_the_probe_that_hides_least(kind: str) -> None:
     told = [Answer(each, 11, 1, 503 if each == kind else 200) for each in KINDS]
     stopped = Observation(STOPPED, Answers(told), hurt=HURT, healed=HEALED, ended=60)
     busy = seen("saturation", [(11.0, 4.0, 200)], done=1)
-    advice = advise([stopped, busy], SETTINGS)
+    advice = advise([stopped, busy], SETTINGS, ReadinessSettings())
     assert advice is not None
     assert (advice.liveness, advice.blind, advice.alarmed) == (kind, (), ())
     assert advice.timeout == (12 if kind == "request" else 3)
@@ -135,4 +139,40 @@ def test_advice_is_the_probe_that_hides_least(kind: str) -> None:
 
 def test_no_advice_without_a_fault() -> None:
     """A probe is recommended although nobody has seen whether it tells the truth."""
-    assert advise([seen("saturation", [(11.0, 4.0, 200)], done=1)], SETTINGS) is None
+    harmless = [seen("saturation", [(11.0, 4.0, 200)], done=1)]
+    assert advise(harmless, SETTINGS, ReadinessSettings()) is None
+
+
+def yaml_of(text: str) -> Any:
+    """Return a document of Kubernetes' or Compose's."""
+    return yaml.safe_load(text)
+
+
+def test_a_start_has_the_time_of_its_budgets() -> None:
+    """A platform ends a server that still loads, for which readiness would have waited."""
+    start = ReadinessSettings(port_open=1000, process_started=20, serving=120, first_token=60)
+    stopped = Observation(STOPPED, Answers([]), hurt=HURT, healed=HEALED, ended=60)
+    advice = advise([stopped], SETTINGS, start)
+    assert advice is not None
+    probe = yaml_of(kubernetes(advice))["startupProbe"]
+    assert probe["httpGet"]["path"] == "/health"
+    assert probe["failureThreshold"] * probe["periodSeconds"] == 1200
+    assert yaml_of(compose(advice))["healthcheck"]["start_period"] == "1200s"
+
+
+async def test_the_start_up_probe_asks_for_each_length_of_prompts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A first prompt of a new length stalls for 40 s, long after the platform sent traffic."""
+    start = ReadinessSettings(first_token=45, prompt_tokens=(3, 700))
+    stopped = Observation(STOPPED, Answers([]), hurt=HURT, healed=HEALED, ended=60)
+    advice = advise([stopped], SETTINGS, start)
+    assert advice is not None
+    probe = yaml_of(kubernetes(advice))["startupProbe"]
+    assert probe["timeoutSeconds"] == 90
+    assert probe["failureThreshold"] * probe["periodSeconds"] == pytest.approx(875, abs=10)
+    assert "sglang-ci wait" in compose(advice)
+    with FakeSglang() as server:
+        port = server.url.rpartition(":")[2]
+        await anyio.run_process(probe["exec"]["command"], env=os.environ | {"PORT": port})
+        assert server.asked == ["/generate", "/generate"]

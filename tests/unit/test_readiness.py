@@ -16,6 +16,7 @@ import pytest
 from ci.boot import listening as tunnels
 from ci.boot import polling
 from ci.boot.log import BEGAN, BOOT, ENDED, ServerLog, follow
+from ci.settings import ReadinessSettings
 from ci.verdict import Verdict
 from tests.fakes.faulty import Behaviour, Connection, closed_port, listening, response
 from tests.fakes.sglang import FakeSglang, Settings
@@ -184,6 +185,53 @@ async def test_an_embedding_model_is_asked_for_an_embedding() -> None:
         assert (await check(server.url)).verdict is Verdict.PASSED
         assert "/v1/embeddings" in server.asked
         assert "/generate" not in server.asked
+
+
+async def test_prompts_of_the_workloads_lengths_are_asked_for() -> None:
+    """A first prompt of a new length stalls for 40 s after the server counted as ready."""
+    with FakeSglang() as server:
+        found = await check(server.url, ReadinessSettings(prompt_tokens=(7, 1900)))
+        assert server.asked.count("/generate") == 3
+    assert found.verdict is Verdict.PASSED
+    assert [(phase.name, phase.budget) for phase in found.phases[-3:]] == [
+        ("first token", 60.0),
+        ("prompt of 7 tokens", 60.0),
+        ("prompt of 1900 tokens", 60.0),
+    ]
+
+
+async def test_a_prompt_that_stalls_is_no_good_start() -> None:
+    """The stall that the setting is there for passes, or the setting to raise isn't named."""
+    asked: list[str] = []
+
+    def stalls(connection: Connection) -> None:
+        asked.append(path := connection.request())
+        connection.closing.wait(10 if asked.count("/generate") > 1 else 0)
+        status, body = SERVING.get(path, (404, {}))
+        connection.send(response(status, json.dumps(body)))
+
+    at = budgets(first_token=SHORT).model_copy(update={"prompt_tokens": (512,)})
+    with listening(stalls) as url:
+        found = await check(url, at)
+    assert last(found) == "prompt of 512 tokens"
+    assert "no token came after a prompt of 512 tokens" in found.cause
+    assert "for more time: --set readiness.first_token=SECONDS" in found.cause
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"context_length": 100}, "HTTP 400: "),
+        ({"embedding": True, "context_length": 5000}, ""),
+    ],
+)
+async def test_a_prompt_that_the_server_does_not_take(limits: dict[str, Any], words: str) -> None:
+    """A server that refuses the workload's prompts passes, or one for embeddings is refused."""
+    with FakeSglang(Settings(**limits)) as server:
+        found = await check(server.url, ReadinessSettings(prompt_tokens=(512,)))
+    assert last(found) == "prompt of 512 tokens"
+    assert found.verdict is (Verdict.FAILED if words else Verdict.PASSED)
+    assert words in found.cause
 
 
 async def test_an_answer_without_a_token_fails() -> None:

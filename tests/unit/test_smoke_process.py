@@ -20,7 +20,7 @@ def test_spent_budget_is_an_error(tmp_path: Path) -> None:
     """A case that never ends costs the budget and no more."""
     check = own(tmp_path, "import time\ndef test_slow(): time.sleep(600)\n", budget=1.0)
     assert outcomes(check) == {"suite": Outcome.ERROR}
-    assert check.cause.startswith("suite: budget of 1 s spent")
+    assert check.cause.startswith("suite: smoke.budget, 1 s, was spent")
 
 
 STRAY = """

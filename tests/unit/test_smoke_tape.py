@@ -51,7 +51,7 @@ def test_missing_results_are_counted() -> None:
 def test_budget_names_the_case() -> None:
     """The case in which the budget ended is named; else nobody knows what was slow."""
     run = tape({"collected": 2}, {"running": "a"}, case("a"), {"running": "b"})
-    assert said(run, None) == "budget of 9 s spent in case 'b'"
+    assert said(run, None) == "smoke.budget, 9 s, was spent in case 'b'"
 
 
 def test_signal_names_the_case() -> None:

@@ -87,6 +87,7 @@ async def test_all_as_expected_passes() -> None:
         "bin/sglang is there",
     ]
     assert found.facts["running sglang"] == "0.5.23"
+    assert found.facts["drain"].startswith("running requests have 20 s after SIGTERM")
     assert found.facts["torch"] == "2.11.0+cpu"
 
 
@@ -184,6 +185,19 @@ async def test_a_server_that_does_not_say_fails(answer: httpx.Response) -> None:
     assert "http://h/server_info: " in messages(found)["the server says what it is"]
 
 
+async def test_a_server_that_does_not_drain_is_told() -> None:
+    """A server that the drain plugin isn't in looks like one that ends well."""
+    with FakeSglang(Settings(drains=False)) as server:
+        async with ServerClient(server.url) as client:
+            ask = partial(check_versions, client, Expected({"sglang": "0.5.23"}))
+            found = await checked("versions", ask)
+    assert found.verdict is Verdict.PASSED
+    case = next(case for case in found.cases if case.name == "drain")
+    assert case.outcome is Outcome.SKIPPED
+    assert case.message == found.facts["drain"]
+    assert case.message.startswith("SGLang's own end, and no drain: the plugin isn't attached")
+
+
 @pytest.mark.parametrize("odd", [None, 5, {}, ["0.5.23"]])
 async def test_a_version_of_another_type_fails(odd: object) -> None:
     """A server whose version is no text breaks the check."""
@@ -191,6 +205,7 @@ async def test_a_version_of_another_type_fails(odd: object) -> None:
         "/server_info": {"version": odd},
         "/model_info": {"model_path": "m"},
         "/v1/models": {"data": []},
+        "/sglang-ci/drain": {"seconds": odd},
     }
     transport = httpx.MockTransport(lambda ask: httpx.Response(200, json=answers[ask.url.path]))
     async with ServerClient("http://h", transport=transport) as client:
