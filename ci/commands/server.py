@@ -12,7 +12,7 @@ import typer
 from packaging.utils import canonicalize_name
 
 from ci.boot import serving
-from ci.commands.before import checked
+from ci.commands.before import checked, refuse_settings
 from ci.commands.options import ConfigFile, ReportDir, Set, effective, lenient, listed, side
 from ci.commands.outcome import one_stage, reported
 from ci.errors import UsageError
@@ -58,6 +58,7 @@ def ci(
     at = found.settings
     against = side("baseline", baseline) if baseline else None
     asked = Asked.here(at, os.environ, wrong=wrong, config=config, baseline=against)
+    refuse_settings(asked)
     reported(at, report_dir, checked(asked, partial(pipeline.prove, at, against)))
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from ci.commands import server
 from ci.graph import host as pipeline
 from ci.image.inventory import inventory
 from ci.report.model import Case, Check, Report, now
@@ -27,7 +28,7 @@ URL = "http://127.0.0.1:1"
 
 @pytest.fixture
 def proven(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """Return a list that gets the settings of each run that `ci` would make."""
+    """Return a list that gets the settings of each run that `ci` would make, unchecked."""
     seen: list[Settings] = []
 
     async def prove(settings: Settings, *_: Any) -> Report:
@@ -37,6 +38,7 @@ def proven(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         return Report(started=now(), finished=now(), checks=(check,))
 
     monkeypatch.setattr(pipeline, "prove", prove)
+    monkeypatch.setattr(server, "checked", lambda _, unchecked: unchecked)
     return seen
 
 
