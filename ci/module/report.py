@@ -5,8 +5,22 @@ from typing import Annotated, Self
 import dagger
 from dagger import Doc, field, function, object_type
 
+from ci.preflight.stage import NAME as PREFLIGHT
 from ci.report.model import Report as Found
-from ci.verdict import Verdict
+from ci.verdict import Outcome, Verdict
+
+FILE = "report.json"
+
+
+def refused(found: Found) -> list[str]:
+    """Return each of several findings of the preflight in a line, as one mend is not enough."""
+    bad = [
+        f"{case.name}: {case.message}"
+        for check in found.checks
+        for case in check.cases
+        if check.name == PREFLIGHT and case.outcome is Outcome.ERROR
+    ]
+    return bad if len(bad) > 1 else []
 
 
 class NotPassedError(Exception):
@@ -29,7 +43,7 @@ class Report:
     @classmethod
     async def of(cls, directory: dagger.Directory) -> Self:
         """Read the report that lies in `directory`."""
-        found = Found.model_validate_json(await directory.file("report.json").contents())
+        found = Found.model_validate_json(await directory.file(FILE).contents())
         return cls(
             directory=directory,
             verdict=str(found.verdict),
@@ -54,5 +68,6 @@ class Report:
         The command line calls it on a report that stands last in a chain.
         """
         if not self.passed:
-            raise NotPassedError(f"{self.verdict}: {self.cause}")
+            found = Found.model_validate_json(await self.directory.file(FILE).contents())
+            raise NotPassedError("\n".join([f"{self.verdict}: {self.cause}", *refused(found)]))
         return await self.directory.id()
