@@ -6,7 +6,10 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-from ci.commands.outcome import Refused
+import anyio
+import typer
+
+from ci.commands.outcome import USAGE, Refused
 from ci.preflight.asked import Finding, Intent
 from ci.preflight.stage import NAME, preflight, refusals
 from ci.report.model import Report, merge
@@ -15,6 +18,18 @@ from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Verdict
 
 Prove = Callable[[Progress, Path], Awaitable[Report]]
+
+
+def refuse_settings(asked: Intent) -> None:
+    """End the command where settings are wrong, with all else that is wrong too.
+
+    There is no report then: where it goes is a setting as well.
+    """
+    if not asked.wrong:
+        return
+    for line in refusals(anyio.run(preflight, asked, lambda _: None)):
+        typer.echo(f"sglang-ci: {line}", err=True)
+    raise typer.Exit(USAGE)
 
 
 def checked(asked: Intent, prove: Prove | None = None) -> Prove:

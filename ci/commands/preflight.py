@@ -42,6 +42,9 @@ def preflight(
     seen: Annotated[
         Path | None, typer.Option(help="What was found already, as a JSON list of cases.")
     ] = None,
+    needed: Annotated[  # noqa: FBT002
+        bool, typer.Option("--needed", help="Look only at what such a run needs.")
+    ] = False,
     report_dir: ReportDir = None,
 ) -> None:
     """Ask everything that can be known in seconds, and tell all that is wrong at once."""
@@ -53,7 +56,7 @@ def preflight(
         config=config,
         wrong=wrong,
         container=container,
-        everything=True,
+        everything=not needed,
         publish_to=publish_to,
         revision=revision,
         version=label,

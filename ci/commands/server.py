@@ -13,7 +13,7 @@ import typer
 from packaging.utils import canonicalize_name
 
 from ci.boot import model_files, readiness, serving
-from ci.commands.before import checked
+from ci.commands.before import checked, refuse_settings
 from ci.commands.options import (
     ConfigFile,
     ReportDir,
@@ -97,6 +97,7 @@ def ci(
     at = found.settings
     against = side("baseline", baseline) if baseline else None
     intent = Intent.here(at, os.environ, wrong=wrong, config=config, baseline=against)
+    refuse_settings(intent)
     reported(at, report_dir, checked(intent, partial(prove_here, at, against)))
 
 

@@ -3,7 +3,7 @@
 import dagger
 from dagger import dag
 
-from ci.image.bases import bases
+from ci.image.bases import bases, refuse_misspelt
 from ci.module.engine import explained
 from ci.module.inputs import Credentials
 from ci.settings import Settings
@@ -31,6 +31,7 @@ async def image(settings: Settings, labels: dict[str, str], *, gpu: bool) -> dag
     source, version = dag.current_module().source(), settings.image.sglang_version
     target = "gpu" if gpu else "cpu"
     named = bases(await source.file("Dockerfile").contents(), version)
+    refuse_misspelt(version, named.values())
     wanted = named if gpu else {"PYTHON_IMAGE": named["PYTHON_IMAGE"]}
     resolved = {}
     for name, base in wanted.items():

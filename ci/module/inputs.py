@@ -9,6 +9,7 @@ from dagger import object_type
 
 from ci.errors import SettingsError
 from ci.settings import Settings, load
+from ci.settings.load import read
 from ci.settings.paths import UNSEEN, unseen
 
 PROVING = ("server", "image")
@@ -57,6 +58,19 @@ class Inputs:
     hub_token: dagger.Secret | None = None
     revision: str = ""
 
+    async def right(self) -> Settings:
+        """Return the settings in the user's file that are right, whatever else stands there."""
+        if self.config is None:
+            return Settings()
+        return read(await self._file())[0].settings
+
+    async def _file(self) -> Path:
+        """Return the user's settings file, brought here."""
+        assert self.config is not None  # noqa: S101
+        file = Path(mkdtemp()) / await self.config.name()
+        await self.config.export(str(file))
+        return file
+
     async def settings(self, uses: Sequence[str] = PROVING) -> Settings:
         """Read the user's `sglang-ci.toml`; defaults where there is none.
 
@@ -69,16 +83,14 @@ class Inputs:
         """
         if self.config is None:
             return Settings()
-        name = await self.config.name()
-        file = Path(mkdtemp()) / name
-        await self.config.export(str(file))
+        file = await self._file()
         try:
             settings = load(file).settings
         except SettingsError as error:
             raise WrongSettingsError((error, *error.others)) from error
         base = file.parent
         wrong = [
-            SettingsError(name, one.key, f"{one.told(base)} {UNSEEN}; {one.cure(base)}")
+            SettingsError(file.name, one.key, f"{one.told(base)} {UNSEEN}; {one.cure(base)}")
             for one in unseen(settings, base, self._given(), uses)
         ]
         if wrong:

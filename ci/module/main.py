@@ -5,11 +5,12 @@ from typing import Annotated
 import dagger
 from dagger import Doc, check, function, object_type, up
 
-from ci.errors import UsageError
+from ci.errors import ImageUnavailable, UsageError
 from ci.module import build
 from ci.module.engine import explained
 from ci.module.image import Image
 from ci.module.inputs import Credentials, Inputs, Origin
+from ci.module.preflight import Wish, examined, merged
 from ci.module.release import Environment, Release
 from ci.module.report import Report
 from ci.settings.engine import SGLANG
@@ -78,16 +79,33 @@ class SglangCi:
         Called last it fails where the verdict isn't PASSED; `ci directory` keeps the report
         in any case.
         """
+        wish = Wish(publish_to, self.revision, baseline, gpu, container)
+        first = await examined(self._inputs(), wish)
+        if not first.passed:
+            return first
         try:
             image = await self.image(gpu=gpu, container=container)
-            await image.container.sync()
-        except dagger.QueryError as error:
-            return await Report.failed("image", error)
+            with explained("the image can't be had"):
+                await image.container.sync()
+        except ImageUnavailable as error:
+            return await merged(first, await Report.failed("image", error))
         against = await image.against(baseline, baseline_config)
-        report = await image.proven(against)
+        report = await merged(first, await image.proven(against))
         if not publish_to or not report.passed:
             return report
         return await image.pushed(report, publish_to)
+
+    @function(cache="never")
+    async def preflight(
+        self,
+        gpu: Annotated[bool, Doc("Whether the GPU image is to be taken")] = False,  # noqa: FBT002
+        publish_to: Annotated[str, Doc("Where it is to be published")] = "",
+        baseline: Annotated[str, Doc("An image that it is to be compared with")] = "",
+        container: Annotated[dagger.Container | None, Doc(ELSEWHERE)] = None,
+    ) -> Report:
+        """Ask what can be known in seconds, before anything is built, and tell all at once."""
+        wish = Wish(publish_to, self.revision, baseline, gpu, container, whole=True)
+        return await examined(self._inputs(), wish)
 
     @function(cache="session")
     async def image(

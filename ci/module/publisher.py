@@ -13,6 +13,8 @@ from ci.module.report import Report
 
 TRUST = "/prober/trust"
 """Where the settings' `trust/NAME.pub` lies, beside them."""
+LOCK = "requirements/release.txt"
+"""What a container needs that handles releases."""
 RELEASING = ("registry", "trust")
 CA = "/prober/registry-ca.pem"
 REGISTRY = "registry"
@@ -34,8 +36,13 @@ async def publisher(inputs: Inputs, uses: Sequence[str] = RELEASING) -> dagger.C
         WrongSettingsError: One of them can't be seen there.
     """
     await inputs.settings(uses)
+    return await reaching(inputs)
+
+
+async def reaching(inputs: Inputs, lock: str = LOCK) -> dagger.Container:
+    """Return the same whatever the settings name, with the packages of `lock` in it."""
     at = inputs.credentials
-    container = build.prober("requirements/release.txt")
+    container = build.prober(lock)
     container = prober.with_config(container, inputs.config)
     container = container.with_env_variable("RUN_ID", uuid.uuid4().hex)
     if at.trust is not None:

@@ -6,14 +6,25 @@ import dagger
 from dagger import Doc, dag, field, function, object_type
 
 from ci import __version__
+from ci.errors import SglangCiError
+from ci.preflight.stage import NAME as PREFLIGHT
 from ci.report.model import Case, Check, now
 from ci.report.model import Report as Found
-from ci.report.text import clean, one_line, shorten
 from ci.report.write import rendered
 from ci.verdict import Outcome, Verdict
 
-LINES, LONGEST = 40, 600
-"""Most lines of what a build said that a report keeps, and most characters of its cause."""
+FILE = "report.json"
+
+
+def refused(found: Found) -> list[str]:
+    """Return each of several findings of the preflight in a line, as one mend is not enough."""
+    bad = [
+        f"{case.name}: {case.message}"
+        for check in found.checks
+        for case in check.cases
+        if check.name == PREFLIGHT and case.outcome is Outcome.ERROR
+    ]
+    return bad if len(bad) > 1 else []
 
 
 class NotPassedError(Exception):
@@ -36,7 +47,7 @@ class Report:
     @classmethod
     async def of(cls, directory: dagger.Directory) -> Self:
         """Read the report that lies in `directory`."""
-        found = Found.model_validate_json(await directory.file("report.json").contents())
+        found = Found.model_validate_json(await directory.file(FILE).contents())
         return cls(
             directory=directory,
             verdict=str(found.verdict),
@@ -45,15 +56,14 @@ class Report:
         )
 
     @classmethod
-    async def failed(cls, stage: str, error: dagger.QueryError) -> Self:
+    async def failed(cls, stage: str, error: SglangCiError) -> Self:
         """Return the report of a run that `error` ended in `stage`, before any server ran."""
-        began, lines = now(), said(error)
-        told = lines[-1] if lines else type(error).__name__
+        began = now()
         case = Case(
             name="runs to its end",
-            outcome=Outcome.ERROR,
-            message=shorten(one_line(told), LONGEST),
-            details="\n".join(lines[-LINES:]),
+            outcome=Outcome(error.verdict.value),
+            message=str(error),
+            details=error.details,
         )
         check = Check(name=stage, started=began, seconds=0, cases=(case,))
         facts = {"engine": "containers", "sglang-ci": __version__}
@@ -80,12 +90,6 @@ class Report:
         The command line calls it on a report that stands last in a chain.
         """
         if not self.passed:
-            raise NotPassedError(f"{self.verdict}: {self.cause}")
+            found = Found.model_validate_json(await self.directory.file(FILE).contents())
+            raise NotPassedError("\n".join([f"{self.verdict}: {self.cause}", *refused(found)]))
         return await self.directory.id()
-
-
-def said(error: dagger.QueryError) -> list[str]:
-    """Return the lines of what a step said before it failed, or of the engine's own word."""
-    stderr = error.stderr if isinstance(error, dagger.ExecError) else ""
-    text = clean(stderr or str(error))
-    return [line.rstrip() for line in text.splitlines() if line.strip()]

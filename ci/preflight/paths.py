@@ -37,9 +37,10 @@ def look(asked: Intent, one: Named) -> str:
     Raises:
         UsageError: It isn't there, is something else, or can't be read.
     """
-    told, folder = one.told(asked.base), one.mark.kind == "folder"
-    if one.path.is_dir() if folder else one.path.is_file():
-        if not os.access(one.path, os.R_OK | (os.X_OK if folder else 0)):
+    told, kind = one.told(asked.base), one.mark.kind
+    fits = {"folder": one.path.is_dir, "file": one.path.is_file}.get(kind, one.path.exists)
+    if fits():
+        if not os.access(one.path, os.R_OK | (os.X_OK if one.path.is_dir() else 0)):
             raise UsageError(f"{told} can't be read: let user id {os.getuid()} read it")
         return ""
     if asked.container:
@@ -49,5 +50,6 @@ def look(asked: Intent, one: Named) -> str:
             f"there is no folder {told}, and a hub's model needs its revision: "
             f"{told}@REVISION, a commit or tag"
         )
-    problem = f"is no {one.mark.kind}" if one.path.exists() else "isn't there"
-    raise UsageError(f"{one.path} {problem}; name a {one.mark.kind} that is")
+    problem = f"is no {kind}" if one.path.exists() else "isn't there"
+    wanted = "file" if kind == "file" else "folder"
+    raise UsageError(f"{one.path} {problem}; name a {wanted} that is")

@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import psutil
+
 from ci import engines
 from ci.errors import InfrastructureFault, UsageError
 from ci.preflight.asked import Intent, Question
@@ -27,7 +29,7 @@ def questions(asked: Intent) -> Iterator[Question]:
     """Yield what a start needs: on a host what is there, in a container what can be known of it."""
     settings = asked.settings
     yield Question("engine", partial(engine, settings))
-    if settings.model.path is not None and settings.model.path.is_dir():
+    if settings.model.path is not None and settings.model.path.exists():
         yield Question("model", partial(model, asked))
     if not asked.container:
         yield Question("port", partial(port, settings))
@@ -62,6 +64,8 @@ def model(asked: Intent) -> str:
     if not engines.profile(asked.settings.engine.profile).native:
         return ""
     shown = "--model" if asked.container else str(path)
+    if not path.is_dir():
+        raise UsageError(f"{shown} is no folder: name the folder of a whole model")
     try:
         json.loads((path / "config.json").read_bytes())
     except FileNotFoundError:
@@ -89,11 +93,24 @@ def port(settings: Settings) -> str:
             probe.bind((at.host, at.port))
     except OSError as error:
         taken = error.errno == errno.EADDRINUSE
-        why = "is taken: stop what listens there, or" if taken else f"({error.strerror}):"
+        holder = f"is taken by {_holder(at.port)}: stop it, or"
+        why = holder if taken else f"can't be had ({error.strerror}):"
         raise InfrastructureFault(
             f"{at.host}:{at.port} {why} set another server.port or server.host"
         ) from error
     return ""
+
+
+def _holder(port: int) -> str:
+    """Return who listens on a port; of its command the start alone, as the rest may be secret."""
+    for process in psutil.process_iter():
+        try:
+            held = process.net_connections(kind="tcp")
+            if any(at.laddr and at.laddr.port == port and not at.raddr for at in held):
+                return f"pid {process.pid} ({' '.join(process.cmdline()[:3])})"
+        except psutil.Error:
+            continue
+    return "a process that this user can't see"
 
 
 def device(settings: Settings) -> str:

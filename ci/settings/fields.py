@@ -38,7 +38,8 @@ class HostPath:
     module.
 
     Args:
-        kind: What lies there. A `program` without a slash is a name that is looked up in PATH.
+        kind: What lies there; `any` is a folder, or of some engines a file. A `program` without
+            a slash is a name that is looked up in PATH.
         use: What needs it: a server that is proven; whoever asks a registry, or trusts what is
             signed there; the image itself; commands that there are on hosts alone; or nothing,
             as the run itself makes it.
@@ -48,7 +49,7 @@ class HostPath:
         content: How a value begins that is the content itself and no path; empty where none is.
     """
 
-    kind: Literal["file", "folder", "program"]
+    kind: Literal["file", "folder", "any", "program"]
     use: Literal["server", "registry", "trust", "image", "host", "output"]
     argument: str = ""
     beside: str = ""

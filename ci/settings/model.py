@@ -63,7 +63,7 @@ class ImageSettings(Section):
 class ModelSettings(Section):
     """[model]: what is served. Nothing set: the packaged tiny model."""
 
-    path: Annotated[Path | None, Unset, HostPath("folder", "server", "--model")] = Field(
+    path: Annotated[Path | None, Unset, HostPath("any", "server", "--model")] = Field(
         None, description="A model folder; relative to this file."
     )
     name: str = Field(

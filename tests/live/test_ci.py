@@ -57,7 +57,7 @@ def test_port_taken_is_not_the_servers_fault(command: Command, live_server: Serv
     report = run.report()
     assert report.verdict is Verdict.ERROR
     assert str(live_server.pid) in report.cause
-    assert [check.name for check in report.checks] == ["readiness"]
+    assert [check.name for check in report.checks] == ["preflight"]
 
 
 def test_other_version_is_refused(command: Command) -> None:

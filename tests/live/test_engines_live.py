@@ -63,7 +63,7 @@ def test_a_good_server_passes(engine: str, model: Path, tmp_path: Path) -> None:
     found = {one.name: one.verdict for one in report.checks}
     bench = found.pop("bench", None)
     assert bench in {Verdict.PASSED, Verdict.INCONCLUSIVE}, report.cause
-    stages = ("readiness", "versions", "smoke", "shutdown")
+    stages = ("preflight", "readiness", "versions", "smoke", "shutdown")
     assert found == dict.fromkeys(stages, Verdict.PASSED), report.cause
 
 

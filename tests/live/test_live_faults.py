@@ -37,7 +37,8 @@ def test_killed_in_smoke(command: Command) -> None:
         assert run.wait() == 1
     report = run.report()
     assert "SIGKILL" in report.cause
-    assert [check.name for check in report.checks] == ["readiness", "versions", "smoke"]
+    names = [check.name for check in report.checks]
+    assert names == ["preflight", "readiness", "versions", "smoke"]
     assert report.checks[-1].count(Outcome.PASSED) > 0
 
 

@@ -85,7 +85,8 @@ def test_a_candidate_with_a_slow_flag_fails_the_whole_run(
     assert run.wait() == 1, run.output()
     report = run.report()
     checks = {check.name: check for check in report.checks}
-    assert list(checks) == ["readiness", "versions", "smoke", "compare", "shutdown"]
+    stages = ["readiness", "versions", "smoke", "compare", "shutdown"]
+    assert list(checks) == ["preflight", *stages]
     assert checks["compare"].verdict is Verdict.FAILED
     assert "slower" in report.cause
     assert checks["compare"].facts["baseline"] == live_server.url

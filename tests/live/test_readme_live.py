@@ -26,6 +26,7 @@ def test_make_ci_proves_a_real_server(tmp_path: Path) -> None:
     report = load(folder)
     assert report.verdict is Verdict.PASSED
     assert [check.name for check in report.checks] == [
+        "preflight",
         "readiness",
         "versions",
         "smoke",
@@ -35,7 +36,7 @@ def test_make_ci_proves_a_real_server(tmp_path: Path) -> None:
     assert [stage.stage for stage in report.not_run] == ["image", "publish", "compare"]
     written = {path.name for path in folder.iterdir()}
     assert {"report.json", "junit.xml", "summary.md", "index.html", "server.log"} <= written
-    phases = {phase.name: phase for phase in report.checks[0].phases}
+    phases = {phase.name: phase for phase in report.checks[1].phases}
     assert {"process started", "port open", "serving", "first token"} <= set(phases)
     assert {"arguments", "scheduler", "weights", "KV cache", "warm-up"} <= set(phases)
     assert phases["weights"].within == "port open"

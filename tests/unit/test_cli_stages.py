@@ -30,7 +30,7 @@ URL = "http://127.0.0.1:1"
 
 @pytest.fixture
 def proven(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
-    """Return a list that gets the settings of each run that `ci` would make."""
+    """Return a list that gets the settings of each run that `ci` would make, unchecked."""
     seen: list[Settings] = []
 
     async def prove(settings: Settings, *_: Any) -> Report:
@@ -40,6 +40,7 @@ def proven(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         return Report(started=now(), finished=now(), checks=(check,))
 
     monkeypatch.setattr(server_commands, "prove_here", prove)
+    monkeypatch.setattr(server_commands, "checked", lambda _, unchecked: unchecked)
     return seen
 
 

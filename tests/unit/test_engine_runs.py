@@ -55,6 +55,7 @@ def test_a_good_server_of_another_engine_passes_every_stage(
     """Another engine is held to what only SGLang has."""
     code, report = run(command, tmp_path)
     assert outcomes(report) == {
+        "preflight": Verdict.PASSED,
         "readiness": Verdict.PASSED,
         "versions": Verdict.PASSED,
         "smoke": Verdict.PASSED,

@@ -145,13 +145,16 @@ def test_what_isnt_needed_isnt_demanded() -> None:
     [
         ("org/name", "needs its revision: org/name@REVISION"),
         ("./name", "isn't there; name a folder that is"),
-        ("file", "is no folder; name a folder that is"),
+        ("file", "file is no folder: name the folder of a whole model"),
     ],
 )
 def test_a_model_that_isnt_there(named: str, words: str) -> None:
     """A hub's model without its revision is taken for a folder, and the server called bad."""
     Path("file").touch()
-    assert words in wrong(asked(f'[model]\npath = "{named}"'))["model.path"]
+    (told,) = wrong(asked(f'[model]\npath = "{named}"')).values()
+    assert words in told
+    other = asked(f'[model]\npath = "{named}"\n[engine]\nprofile = "vllm"')
+    assert bool(wrong(other)) == (named != "file")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +218,7 @@ def test_a_port_that_is_taken() -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         of = asked(f"[server]\nport = {other.getsockname()[1]}")
         answer = found(of)["port"]
-    assert "is taken: stop what listens there" in answer.message
+    assert f"is taken by pid {os.getpid()} (" in answer.message
     assert (answer.outcome, answer.usage) == (Outcome.ERROR, False)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ci.commands.outcome import USAGE
 from ci.report.write import ReportFolder
 from ci.verdict import Verdict
 from tests.fakes.launched import Plan
@@ -38,12 +39,12 @@ def test_two_whole_runs_at_once(tmp_path: Path) -> None:
     for run in (one, two):
         report, log = run.report(), run.folder / "report" / "server.log"
         names = [check.name for check in report.checks]
-        assert names == ["readiness", "versions", "smoke", "shutdown"]
+        assert names == ["preflight", "readiness", "versions", "smoke", "shutdown"]
         assert {check.verdict for check in report.checks} == {Verdict.PASSED}
         assert {stage.stage for stage in report.not_run} == {"image", "publish", "bench", "compare"}
         assert "server_args=" in log.read_text()
         gone(run)
-    assert len({run.report().checks[0].facts["url"] for run in (one, two)}) == 2
+    assert len({run.report().checks[1].facts["url"] for run in (one, two)}) == 2
 
 
 def test_a_server_that_fails_is_not_put_under_load(tmp_path: Path) -> None:
@@ -53,7 +54,7 @@ def test_a_server_that_fails_is_not_put_under_load(tmp_path: Path) -> None:
         assert run.wait() == 1, run.output()
     report = run.report()
     assert [check.name for check in report.checks] == [
-        *("readiness", "versions", "smoke", "shutdown")
+        *("preflight", "readiness", "versions", "smoke", "shutdown")
     ]
     assert "bench" in {stage.stage for stage in report.not_run}
 
@@ -142,11 +143,19 @@ def test_a_death_in_smoke_is_the_servers_fault(tmp_path: Path) -> None:
     gone(run)
 
 
-def test_a_refused_launch_is_reported(tmp_path: Path) -> None:
-    """A missing model makes a run without a report."""
+def test_a_missing_model_is_refused_and_reported(tmp_path: Path) -> None:
+    """A missing model makes a run without a report, or reads as a bad server."""
     with proving(tmp_path / "run", "--model", "/no/such/model") as run:
+        assert run.wait() == USAGE
+    assert "/no/such/model isn't there; name a folder that is" in run.report().cause
+    assert "sglang-ci: model.path: /no/such/model isn't there" in run.output()
+
+
+def test_a_refused_launch_is_reported(tmp_path: Path) -> None:
+    """What `launch.sh` alone finds makes a run without a report."""
+    with proving(tmp_path / "run", "--set", "image.sglang_version=0.5.22") as run:
         assert run.wait() == 1
-    assert "launch.sh: no such model folder: /no/such/model" in run.report().cause
+    assert "launch.sh: wrong sglang version: 0.5.23" in run.report().cause
 
 
 def test_a_stale_server_on_the_port_is_not_ours(tmp_path: Path) -> None:
@@ -156,7 +165,7 @@ def test_a_stale_server_on_the_port_is_not_ours(tmp_path: Path) -> None:
         with proving(tmp_path / "run", "--set", f"server.port={port}") as run:
             assert run.wait() == 4
         assert stale.asked == []
-    assert f"port taken: 127.0.0.1:{port}" in run.report().cause
+    assert f"127.0.0.1:{port} is taken by pid {os.getpid()} (" in run.report().cause
 
 
 def test_a_report_folder_in_use_stops_the_run_at_once(tmp_path: Path) -> None:
