@@ -19,6 +19,8 @@ from collections.abc import Iterator
 from importlib.metadata import PackageNotFoundError, version
 from typing import IO, Any
 
+API_KEY = "SGLANG_API_KEY"
+"""Variable that holds the server's API key: a request on standard input may be shown."""
 NO_SGLANG = 3
 """Exit code where SGLang's language can't be imported."""
 
@@ -39,7 +41,8 @@ def main() -> None:
         except (ImportError, PackageNotFoundError) as error:
             sys.stderr.write(f"{error}\n")
             sys.exit(NO_SGLANG)
-        language = Language(sglang, RuntimeEndpoint(request["url"]))
+        key = os.environ.get(API_KEY) or None
+        language = Language(sglang, RuntimeEndpoint(request["url"], api_key=key))
         for program in request["programs"]:
             _tell(out, language.answers(program))
 

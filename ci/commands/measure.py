@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -53,7 +52,7 @@ def bench(
     given |= {"bench.requests": str(requests)} if requests is not None else {}
     given |= {"bench.prompts": str(prompts)} if prompts else {}
     at = effective(config, settings, given).settings
-    options = bench_options(at.bench, os.environ, engine_of(at))
+    options = bench_options(at.bench, engine_of(at))
     one_stage(at, report_dir, "bench", partial(performance.measure, url, options))
 
 
@@ -80,7 +79,7 @@ def compare(
     at = effective(config, settings, {}).settings
     first = side("baseline", baseline, baseline_image)
     second = side("candidate", candidate) if candidate else None
-    contest = performance.Contest.of(at, os.environ, first, *((second,) if second else ()))
+    contest = performance.Contest.of(at, first, *((second,) if second else ()))
     if self_test:
         if contest.servers == performance.BOOTS:
             raise UsageError('--self-test needs servers that stay up: gate.servers is "boots"')

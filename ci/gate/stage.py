@@ -8,7 +8,7 @@ own, for machines on which the two can't both be up.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -101,7 +101,7 @@ class Contest:
     servers: str
 
     @classmethod
-    def of(cls, settings: Settings, environ: Mapping[str, str], *sides: Side) -> Self:
+    def of(cls, settings: Settings, *sides: Side) -> Self:
         """Return how the settings want `sides` to be compared.
 
         Raises:
@@ -113,7 +113,7 @@ class Contest:
             raise UsageError(f'gate.servers is "boots", and {running} runs already: give its file')
         options = gate_options(at)
         options.schedule.looks(options.rule)
-        asked = block_options(bench_options(settings.bench, environ, engine_of(settings)))
+        asked = block_options(bench_options(settings.bench, engine_of(settings)))
         return cls(options, block_load(at), asked, at.servers)
 
 
@@ -155,7 +155,7 @@ class Measurements:
     gate: Gate | None
 
     @classmethod
-    def of(cls, settings: Settings, environ: Mapping[str, str], baseline: Side | None) -> Self:
+    def of(cls, settings: Settings, baseline: Side | None) -> Self:
         """Return what the settings want to be measured.
 
         Raises:
@@ -163,10 +163,10 @@ class Measurements:
         """
         tolerant = settings.bench.model_copy(update={"tolerant": True})
         engine = engine_of(settings)
-        load = bench_options(tolerant, environ, engine) if settings.bench.in_ci else None
+        load = bench_options(tolerant, engine) if settings.bench.in_ci else None
         if baseline is None:
             return cls(load, None)
-        return cls(load, Gate(baseline, Contest.of(settings, environ, baseline)))
+        return cls(load, Gate(baseline, Contest.of(settings, baseline)))
 
     def beside(self, url: str, stages: Stages) -> Iterator[tuple[str, Work]]:
         """Yield the stages that measure the server at `url`."""

@@ -5,7 +5,6 @@ The same checks run in containers (`ci.module`); only the way a server is starte
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -63,7 +62,7 @@ async def prove(
     """
     from ci.gate.stage import Measurements
 
-    run = _Run(settings, Stages(progress, folder), Measurements.of(settings, os.environ, baseline))
+    run = _Run(settings, Stages(progress, folder), Measurements.of(settings, baseline))
     not_run = NOT_HERE if baseline else (*NOT_HERE, NO_BASELINE)
     facts = {"engine": "host processes"}
     return await run.stages.report(run.work, not_run=not_run, facts=facts)

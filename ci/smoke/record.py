@@ -17,7 +17,7 @@ import pytest
 
 from ci.concurrency import leaves
 from ci.engines.profile import OtherServer
-from ci.errors import NotSglang, SglangCiError
+from ci.errors import KeyRefused, NotSglang, SglangCiError
 from ci.report.model import Case
 from ci.smoke.transport import blame, explain
 from ci.verdict import Outcome
@@ -40,7 +40,7 @@ class Found:
     unanswered: bool = False
     """Whether a request got no whole answer: then the server may be dead."""
     foreign: bool = False
-    """Whether the server turned out to be none of the engine's: then nothing else can pass."""
+    """Whether the server is none of the engine's, or doesn't say what it is: nothing can pass."""
 
     def case(self, name: str) -> Case:
         """Return this as the case of that name."""
@@ -98,7 +98,8 @@ def found_in(report: pytest.TestReport, error: BaseException | None, host: str) 
         message,
         details,
         unanswered=any(isinstance(cause, httpx.TransportError) for cause in causes),
-        foreign=any(isinstance(cause, NotSglang | OtherServer) for cause in causes),
+        foreign=any(isinstance(cause, NotSglang | OtherServer) for cause in causes)
+        or (report.when == "setup" and any(isinstance(cause, KeyRefused) for cause in causes)),
     )
 
 

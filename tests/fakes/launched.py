@@ -74,6 +74,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--port", type=int)
     parser.add_argument("--model-path")
+    parser.add_argument("--api-key", default="")
     given, _ = parser.parse_known_args()
     if plan["child"]:
         subprocess.Popen([sys.executable, "-c", STUBBORN])
@@ -87,6 +88,7 @@ def main() -> None:
         ready_after=plan["ready_after"],
         version=plan["version"],
         model=given.model_path,
+        api_key=given.api_key,
     )
     with FakeSglang(settings, plan["faults"]) as server:
         _say("The server is fired up and ready to roll!")

@@ -30,6 +30,11 @@ class Settings:
         embedding: Whether it makes embeddings instead of text.
         grammar_backend: What `/server_info` tells of the grammar backend.
         context_length: Most tokens of a prompt.
+        api_key: The key that requests need; none where empty.
+        guarded: Start of the paths that need it, as a regular expression; SGLang's own rule.
+        refusal: HTTP status of an answer without it.
+        dress: How streams are written, of `tests.fakes.dresses`; plainly where empty.
+        piece: Bytes of a stream that are written at once; an event where 0.
     """
 
     port: int = 0
@@ -41,6 +46,11 @@ class Settings:
     embedding: bool = False
     grammar_backend: str = "xgrammar"
     context_length: int = 2048
+    api_key: str = ""
+    guarded: str = "(?!/health|/ready|/metrics)"
+    refusal: int = 401
+    dress: str = ""
+    piece: int = 0
 
 
 def model_info(settings: Settings) -> Json:
