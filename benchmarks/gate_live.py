@@ -80,7 +80,7 @@ async def comparison(block: Block, names: tuple[str, str], options: Options) -> 
 async def one_round(number: int, asked: Options, slower: float, out: Path) -> list[Row]:
     """Boot two servers and compare them twice."""
     stages = Stages(Quiet(), out)
-    at, load = block_options(bench_options(BenchSettings(), {})), block_load(GateSettings())
+    at, load = block_options(bench_options(BenchSettings())), block_load(GateSettings())
     rows = []
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context

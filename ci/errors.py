@@ -15,6 +15,7 @@
     └── InfrastructureFault         the judgement could not be made             ERROR
         ├── LaunchBlocked           launch.sh found this machine unfit (port, GPU, install)
         ├── NameUnresolved          the URL's host has no address
+        ├── KeyRefused              the server wants an API key, and got none or a wrong one
         ├── ModelUnavailable        a hub or its token did not give the model
         ├── ImageUnavailable        an image can't be built, or can't be had from its registry
         ├── ReportUnwritable        the report's folder can't be written
@@ -162,6 +163,15 @@ class LaunchBlocked(InfrastructureFault):
 
 class NameUnresolved(InfrastructureFault):
     """The URL's host has no address here."""
+
+
+class KeyRefused(InfrastructureFault):
+    """The server wants an API key: none was sent, or another one than it takes."""
+
+    def __init__(self, url: str, problem: str, status: int, *, details: str = "") -> None:
+        """Keep the URL, what to do, and the HTTP status."""
+        self.url, self.problem, self.status = url, problem, status
+        super().__init__(f"{url}: HTTP {status}: {problem}", details=details)
 
 
 class ModelUnavailable(InfrastructureFault):

@@ -75,6 +75,7 @@ def agreement(
     summary: Summary,
     tolerance: Tolerance,
     names: MetricNames = SGLANG_METRICS,
+    unseen: str = SGLANG_METRICS.hint,
 ) -> Iterator[Case]:
     """Yield a case for each figure that both sides know.
 
@@ -84,10 +85,11 @@ def agreement(
         summary: The client's own figures.
         tolerance: For means of latencies.
         names: What the server's metrics are called.
+        unseen: Why there is no view of the server's, where there is none.
     """
     name = "server counts the same requests and tokens"
     if seen is None:
-        yield Case(name=name, outcome=Outcome.SKIPPED, message=names.hint)
+        yield Case(name=name, outcome=Outcome.SKIPPED, message=unseen)
         return
     if summary.completed != summary.sent:
         hint = "requests failed, and what a server counts of those differs"

@@ -7,17 +7,16 @@ error: an answer is whole only with a finish reason *and* `[DONE]`.
 from __future__ import annotations
 
 import asyncio
-import json
 from typing import Any, Protocol
 
 from ci.bench.records import ErrorKind
-
-DONE = b"[DONE]"
-MAX_EVENT = 16 * 1024 * 1024
-"""Most bytes of one event."""
+from ci.server.documents import document
+from ci.server.events import Events, is_done
 
 _SHOWN = 300
 _KEPT = 64 * 1024
+_SHORT = 16
+"""An event that is longer needs no look at whether it is the last one."""
 _OK = 200
 
 
@@ -43,8 +42,10 @@ class Answer:
     __slots__ = (
         "_dialect",
         "_done",
+        "_events",
         "_rest",
         "_stamp",
+        "_target",
         "cached_tokens",
         "counts",
         "detail",
@@ -62,7 +63,8 @@ class Answer:
 
     def __init__(self, dialect: Dialect, loop: asyncio.AbstractEventLoop) -> None:
         """Wait for the first byte."""
-        self._dialect, self._rest, self._done, self._stamp = dialect, b"", False, 0.0
+        self._dialect, self._events, self._rest = dialect, Events(), b""
+        self._done, self._stamp, self._target = False, 0.0, ""
         self.ended: asyncio.Future[float] = loop.create_future()
         self.times: list[float] = []
         self.counts: list[int] = []
@@ -75,30 +77,24 @@ class Answer:
         self.output_ids: tuple[int, ...] = ()
         self.detail = self.finish = self.output = ""
 
-    def head(self, status: int) -> None:
-        """Take the answer's status."""
-        self.status = status
+    def head(self, status: int, target: str = "") -> None:
+        """Take the answer's status, and where it redirects to."""
+        self.status, self._target = status, target
 
     def body(self, stamp: float, data: bytes) -> None:
         """Take a piece of the body that came at `stamp`."""
         self._stamp = stamp
-        if self._rest:
-            data = self._rest + data
         if self.status != _OK:
-            self._rest = data[:_KEPT]
+            self._rest = (self._rest + data)[:_KEPT]
             return
-        if b"\r" in data:
-            data = data.replace(b"\r\n", b"\n")
-        *blocks, self._rest = data.split(b"\n\n")
-        for block in blocks:
-            if event := _data(block):
+        try:
+            for event in self._events.feed(data):
                 self._event(event)
-        if len(self._rest) > MAX_EVENT:
-            self.fault(ErrorKind.MALFORMED, f"an event is over {MAX_EVENT} bytes long")
-            self._rest = b""
+        except ValueError as error:
+            self.fault(ErrorKind.MALFORMED, str(error))
 
     def _event(self, event: bytes) -> None:
-        if event == DONE:
+        if len(event) <= _SHORT and is_done(event):
             self._done = True
         elif self._done:
             self.fault(ErrorKind.MALFORMED, "events follow [DONE]")
@@ -159,7 +155,8 @@ class Answer:
 
     def _judge(self) -> None:
         if self.status != _OK:
-            self.fault(ErrorKind.HTTP, f"HTTP {self.status}: {self._said()}")
+            target = f"redirects to {self._target}: " if self._target else ""
+            self.fault(ErrorKind.HTTP, f"HTTP {self.status}: {target}{self._said()}")
         elif not self.times and not self._done:
             self.fault(ErrorKind.MALFORMED, f"HTTP 200 without a stream: {self._said()}")
         elif not self.finish or not self._done:
@@ -175,19 +172,12 @@ class Answer:
         return f"{self.output_tokens or len(self.times)} tokens"
 
     def _said(self) -> str:
-        text = self._rest.decode("utf-8", "replace").strip()
+        rest = self._rest if self.status != _OK else self._events.rest
+        text = rest.decode("utf-8", "replace").strip()
         try:
-            return message_of(json.loads(text)) or text
+            return message_of(document(text)) or text
         except ValueError:
             return text or "no body"
-
-
-def _data(block: bytes) -> bytes:
-    """Return what an event carries; nothing for a comment."""
-    if block.startswith(b"data:") and b"\n" not in block:
-        return block[5:].strip()
-    lines = [line[5:].strip() for line in block.split(b"\n") if line.startswith(b"data:")]
-    return b"\n".join(lines)
 
 
 def message_of(document: Any) -> str:

@@ -53,7 +53,9 @@ def load_cases(measured: Measured, tolerance: Tolerance) -> Iterator[Case]:
     yield _case(
         "the client keeps up", "; ".join(measured.saturated), f"{effort.cpu_share:.0%} of a core"
     )
-    yield from agreement(measured.view, records, summary, tolerance, measured.metrics)
+    names = measured.metrics
+    unseen = measured.unseen or names.hint
+    yield from agreement(measured.view, records, summary, tolerance, names, unseen)
 
 
 def ramp_case(found: Found) -> Case:

@@ -19,6 +19,7 @@ from ci.bench.records import ErrorKind, Record
 from ci.bench.target import Target
 from ci.bench.wire import Connection, Inbox, blame
 from ci.errors import AnswerFault, BadAnswer
+from ci.server.faults import status_line
 
 SWEEP = 0.25
 """Seconds between two looks at the time limits."""
@@ -141,7 +142,8 @@ class Client:
         except OSError as error:
             raise AnswerFault(url, ": ".join(blame(error))) from error
         if page.problem or page.status != HTTPStatus.OK:
-            raise BadAnswer(url, page.problem or f"HTTP {page.status}", status=page.status)
+            told = page.problem or status_line(page.status, page.target)
+            raise BadAnswer(url, told, status=page.status)
         return page.content
 
     async def warm(self, count: int) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ci.bench.agreement import Tolerance
 from ci.bench.dialects import Sampling
 from ci.bench.lengths import Lengths
@@ -19,23 +17,17 @@ from ci.engines.sglang import PROFILE as SGLANG
 from ci.settings import BenchSettings
 from ci.settings.bench import DEFAULT_CONCURRENCY
 
-API_KEY = "SGLANG_API_KEY"
-"""Variable that holds the key of a server that was started with `--api-key`."""
-
 LENIENT = Bounds(lag=0.05, lag_share=0.5)
 """Bounds of a client on a machine that does other work."""
 ROUGHER = 5.0
 """How much more drift and disagreement a tolerant bench lets pass."""
 
 
-def bench_options(
-    at: BenchSettings, environ: Mapping[str, str], engine: Profile = SGLANG
-) -> BenchOptions:
+def bench_options(at: BenchSettings, engine: Profile = SGLANG) -> BenchOptions:
     """Return what a bench is to do.
 
     Args:
         at: The settings.
-        environ: The environment; it may hold the server's key.
         engine: What is put under load.
 
     Raises:
@@ -43,7 +35,7 @@ def bench_options(
     """
     slo = Slo(at.slo_ttft, at.slo_tpot, at.slo_e2e)
     ramp = Ramp(slo, at.ramp_share, at.ramp_start, seconds=at.ramp_seconds) if at.ramp else None
-    key, rougher = environ.get(API_KEY), ROUGHER if at.tolerant else 1.0
+    rougher = ROUGHER if at.tolerant else 1.0
     drift, tolerance = rougher * at.warm_up_drift, Tolerance()
     return BenchOptions(
         api=engine.api(at.api),
@@ -57,17 +49,11 @@ def bench_options(
         bounds=LENIENT if at.tolerant else Bounds(),
         tolerance=Tolerance(rougher * tolerance.seconds, rougher * tolerance.share),
         poll=at.poll,
-        headers=_headers(key, engine),
+        headers={} if engine.reuses_connections else {"Connection": "close"},
         metrics=engine.metrics,
         sampling=Sampling(ignore_eos=engine.does(Capability.EXACT_USAGE)),
         uncounted=engine.absent.get(Capability.STREAM_USAGE, ""),
     )
-
-
-def _headers(key: str | None, engine: Profile) -> dict[str, str]:
-    """Return the further headers of every request."""
-    told = {"Authorization": f"Bearer {key}"} if key else {}
-    return told if engine.reuses_connections else told | {"Connection": "close"}
 
 
 def _loads(at: BenchSettings) -> list[Load]:

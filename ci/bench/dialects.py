@@ -18,6 +18,7 @@ from ci.bench.answer import Answer, message_of
 from ci.bench.prompts import Prompt
 from ci.bench.records import ErrorKind
 from ci.errors import UsageError
+from ci.server.documents import document
 
 _COUNTED = re.compile(rb'"completion_tokens":\s*(\d+)')
 _UNFINISHED = re.compile(rb'"finish_reason":\s*null')
@@ -79,13 +80,13 @@ class Generate:
             if found := _COUNTED.match(event, at) if at >= 0 else None:
                 answer.tokens(int(found[1]))
                 return
-        self._parse(json.loads(event), answer)
+        self._parse(document(event), answer)
 
-    def _parse(self, document: Any, answer: Answer) -> None:
-        if problem := message_of(document):
+    def _parse(self, told: Any, answer: Answer) -> None:
+        if problem := message_of(told):
             answer.fault(ErrorKind.STREAM, problem)
             return
-        meta = document["meta_info"]
+        meta = told["meta_info"]
         answer.prompt_tokens = _optional(meta.get("prompt_tokens"))
         answer.cached_tokens = _optional(meta.get("cached_tokens"))
         answer.tokens(_count(meta["completion_tokens"]))
@@ -95,14 +96,14 @@ class Generate:
         if answer.finish == "abort" and isinstance(finish, dict):
             answer.fault(ErrorKind.ABORTED, str(finish.get("message") or finish))
         if self._sampling.keep_outputs:
-            _keep(document, answer)
+            _keep(told, answer)
 
 
-def _keep(document: Mapping[str, Any], answer: Answer) -> None:
+def _keep(told: Mapping[str, Any], answer: Answer) -> None:
     """Keep the outputs of a final event, unless it holds only their last part."""
-    ids = document.get("output_ids") or ()
+    ids = told.get("output_ids") or ()
     if not ids or len(ids) == answer.output_tokens:
-        answer.output, answer.output_ids = str(document.get("text") or ""), tuple(ids)
+        answer.output, answer.output_ids = str(told.get("text") or ""), tuple(ids)
 
 
 class Chat:
@@ -139,14 +140,14 @@ class Chat:
 
     def read(self, event: bytes, answer: Answer) -> None:
         """Tell `answer` what one event holds."""
-        document = json.loads(event)
-        if problem := message_of(document):
+        told = document(event)
+        if problem := message_of(told):
             answer.fault(ErrorKind.STREAM, problem)
             return
         text = False
-        for choice in document["choices"]:
+        for choice in told["choices"]:
             text = self._choice(choice, answer) or text
-        usage = document.get("usage")
+        usage = told.get("usage")
         counted = bool(usage) and len(answer.counts) == len(answer.times)
         if text and not counted:
             answer.chunk()

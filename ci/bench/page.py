@@ -5,9 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from ci.bench.records import ErrorKind
-
-MAX_PAGE = 16 * 1024 * 1024
-"""Most bytes of a page."""
+from ci.server.door import MAX_BODY
 
 
 class Page:
@@ -18,7 +16,7 @@ class Page:
         self.ended: asyncio.Future[float] = loop.create_future()
         self.heard: float | None = None
         self.status = 0
-        self.problem = ""
+        self.target = self.problem = ""
         self._content = bytearray()
 
     @property
@@ -26,15 +24,15 @@ class Page:
         """The body so far."""
         return bytes(self._content)
 
-    def head(self, status: int) -> None:
-        """Take the status."""
-        self.status = status
+    def head(self, status: int, target: str = "") -> None:
+        """Take the status, and where the answer redirects to."""
+        self.status, self.target = status, target
 
     def body(self, stamp: float, data: bytes) -> None:
         """Take a piece of the body."""
         self._content += data
-        if len(self._content) > MAX_PAGE:
-            self.give_up(stamp, ErrorKind.MALFORMED, f"it is over {MAX_PAGE} bytes long")
+        if len(self._content) > MAX_BODY:
+            self.give_up(stamp, ErrorKind.MALFORMED, f"it is over {MAX_BODY} bytes long")
 
     def end(self, stamp: float) -> None:
         """Take in that the page is complete."""

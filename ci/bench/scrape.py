@@ -9,37 +9,35 @@ from __future__ import annotations
 
 import asyncio
 import math
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from http import HTTPStatus
 from time import monotonic
 from types import MappingProxyType
 
 from ci.bench.client import Client
 from ci.engines.metrics import SGLANG_METRICS, MetricNames
-from ci.errors import AnswerFault
+from ci.errors import AnswerFault, BadAnswer
+from ci.server.exposition import Sample, samples
 
 PATH = "/metrics"
 FIRST_POLL = 1.0
 """Seconds into a load before its first page, unless pages are asked for more often."""
 
-_LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 _STREAMS = "is_streaming"
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One line of a page."""
-
-    labels: Mapping[str, str]
-    value: float
-
-
-@dataclass(frozen=True)
 class Metrics:
-    """One page: samples by name, without the engine's prefix."""
+    """One page.
+
+    Args:
+        families: Samples by name, without the engine's prefix.
+        absent: Why there are none; empty where there are.
+    """
 
     families: Mapping[str, tuple[Sample, ...]]
+    absent: str = ""
 
     def total(self, name: str) -> float | None:
         """Return the sum of a family over its labels, only over streams where it tells them.
@@ -80,29 +78,23 @@ class Gauges:
 def parse(page: bytes, names: MetricNames = SGLANG_METRICS) -> Metrics:
     """Return what a page in Prometheus' text format says of the engine."""
     found: dict[str, list[Sample]] = {}
-    for name, sample in _samples(page.decode("utf-8", "replace"), names.line):
-        found.setdefault(name, []).append(sample)
-    return Metrics(MappingProxyType({name: tuple(samples) for name, samples in found.items()}))
+    for sample in samples(page.decode("utf-8", "replace")):
+        if name := names.own(sample.name):
+            found.setdefault(name, []).append(sample)
+    families = MappingProxyType({name: tuple(several) for name, several in found.items()})
+    return Metrics(families, "" if families else names.hint)
 
 
-def _samples(page: str, shape: re.Pattern[str]) -> Iterator[tuple[str, Sample]]:
-    for line in page.splitlines():
-        if line.startswith("#") or not (matched := shape.match(line)):
-            continue
-        try:
-            value = float(matched[3])
-        except ValueError:
-            continue
-        yield matched[1], Sample(MappingProxyType(dict(_LABEL.findall(matched[2] or ""))), value)
-
-
-async def scrape(client: Client, names: MetricNames = SGLANG_METRICS) -> Metrics | None:
-    """Return the server's metrics; None where it shows none."""
+async def scrape(client: Client, names: MetricNames = SGLANG_METRICS) -> Metrics:
+    """Return the server's metrics, or why there are none."""
     try:
-        found = parse(await client.page(PATH), names)
-    except AnswerFault:
-        return None
-    return found if found.families else None
+        return parse(await client.page(PATH), names)
+    except BadAnswer as error:
+        if error.status == HTTPStatus.NOT_FOUND:
+            return Metrics({}, names.hint)
+        return Metrics({}, f"the server's metrics can't be read: {error}")
+    except AnswerFault as error:
+        return Metrics({}, f"the server's metrics can't be read: {error}")
 
 
 async def poll(client: Client, every: float, pages: list[tuple[float, bytes]]) -> None:

@@ -6,7 +6,7 @@ A bench is one session; a comparison holds two open and gives each its blocks in
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -29,6 +29,7 @@ from ci.bench.target import resolve
 from ci.engines.metrics import SGLANG_METRICS, MetricNames
 from ci.errors import UsageError
 from ci.server.client import ServerClient
+from ci.server.faults import REFUSALS, refusal
 
 SETTLE = 2.0
 """Most seconds until a server has counted what it has answered."""
@@ -60,7 +61,8 @@ class Measured:
         run: What was sent and what came.
         summary: The figures.
         saturated: In which ways the client was the bottleneck; none where it wasn't.
-        view: What the server counted meanwhile; None where it shows no metrics.
+        view: What the server counted meanwhile; None where its metrics weren't seen.
+        unseen: Why they weren't; empty where they were before the load.
         gauges: What it said of itself during the load.
         workload: SHA-256 of the prompts in their order.
         lengths_asked: Whether every answer was to have the length asked for.
@@ -77,6 +79,7 @@ class Measured:
     lengths_asked: bool
     metrics: MetricNames = SGLANG_METRICS
     uncounted: str = ""
+    unseen: str = ""
 
 
 class Session:
@@ -106,12 +109,15 @@ class Session:
         def seen(record: Record) -> bool:
             board.take(record)
             records.append(record)
+            if _locked_out(records):
+                return True
             if len(records) % _LOOK == 0 and not steady(found, at.drift):
                 found.update(drifts(records))
             return steady(found, at.drift) or monotonic() > until
 
         run = await run_load(self._client, shape, requests, self._options.limit, seen)
         board.end()
+        self._permitted(run.records)
         return Warmed(run, found, steady(found, at.drift))
 
     async def measure(self, load: Load, stream: str) -> Measured:
@@ -123,6 +129,7 @@ class Session:
 
         Raises:
             UsageError: There are too few prompts.
+            KeyRefused: The server wants another API key.
         """
         options = self._options
         requests, prompts = self._requests(stream, load.requests)
@@ -136,17 +143,31 @@ class Session:
         async with self._polled() as pages:
             run = await run_load(self._client, load, requests, options.limit, seen)
         board.end()
+        self._permitted(run.records)
         return Measured(
             run=run,
             summary=summarise(run.records, run.asked, options.slo),
             saturated=saturation(run.effort, run.records, options.bounds),
-            view=await self._view(before, run) if before else None,
+            view=await self._view(before, run) if before.families else None,
+            unseen=before.absent,
             gauges=gauges(pages, options.metrics),
             workload=digest(prompts),
             lengths_asked=options.sampling.ignore_eos,
             metrics=options.metrics,
             uncounted=options.uncounted,
         )
+
+    def _permitted(self, records: Sequence[Record]) -> None:
+        """Look for a server that answered nothing but that it wants another API key.
+
+        Raises:
+            KeyRefused: It is one.
+        """
+        if refused := _locked_out(records):
+            target, (_, _, said) = self._client.target, refused.detail.partition(": ")
+            url = f"{target.url}{self._api.path}"
+            if error := refusal(url, refused.status or 0, said, target.key):
+                raise error
 
     def _requests(
         self, stream: str, count: int, *, short: bool = False
@@ -180,12 +201,19 @@ class Session:
         """Return what the server counted, as soon as it has counted all, or after `SETTLE`."""
         completed, until = sum(record.complete for record in run.records), monotonic() + SETTLE
         names = self._options.metrics
-        while after := await scrape(self._client, names):
+        while (after := await scrape(self._client, names)).families:
             found = view(before, after, names)
             if (found.counts["requests"] or 0) >= completed or monotonic() > until:
                 return found
             await asyncio.sleep(SETTLE / 10)
         return None
+
+
+def _locked_out(records: Sequence[Record]) -> Record | None:
+    """Return a request that wanted another API key, where no other one was answered."""
+    if any(record.complete for record in records):
+        return None
+    return next((record for record in records if record.status in REFUSALS), None)
 
 
 @asynccontextmanager

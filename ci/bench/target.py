@@ -11,7 +11,7 @@ from types import MappingProxyType
 from urllib.parse import urlsplit
 
 from ci.errors import NameUnresolved, Unreachable, UsageError
-from ci.server.reach import base_url
+from ci.server.door import Door
 
 _PORTS = {"http": 80, "https": 443}
 
@@ -27,7 +27,8 @@ class Target:
         port: Its port.
         path: What stands before every path.
         tls: How certificates are verified; None over plain HTTP.
-        headers: Further headers of every request, such as a key's; never recorded.
+        headers: Further headers of every request, the one with the key among them.
+        key: The API key; empty for none.
     """
 
     url: str
@@ -37,6 +38,7 @@ class Target:
     path: str = ""
     tls: ssl.SSLContext | None = None
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    key: str = field(default="", repr=False)
 
     def post(self, path: str, body: bytes) -> bytes:
         """Return a whole POST request of a JSON `body`."""
@@ -59,32 +61,34 @@ async def resolve(
 ) -> Target:
     """Return the server at `url`: the first address of its name that takes a connection.
 
-    The name is looked up once and for all, so that no request pays for it.
+    The name is looked up once and for all, so that no request pays for it. API key and
+    certificates are those of every request to that server (`ci.server.door`).
 
     Args:
-        url: The server's base URL; over https certificates are verified, by the authorities
-            in SSL_CERT_FILE where that is set.
+        url: The server's base URL.
         headers: Further headers of every request.
         within: Most seconds until an address takes a connection.
 
     Raises:
-        UsageError: `url` is not a server's URL, or a header can't be sent.
+        UsageError: `url` is not a server's URL, or a header or the key can't be sent.
         NameUnresolved: Its host has no address here.
         Unreachable: None of its addresses takes a connection.
     """
-    at = urlsplit(base_url(url))
+    door = Door.to(url)
+    at = urlsplit(door.url)
     for name, value in (headers or {}).items():
         if not (f"{name}{value}".isascii() and f"{name}{value}".isprintable()):
             raise UsageError(f"header {name!r}: its name or value can't be sent")
     port = at.port or _PORTS[at.scheme]
     return Target(
-        url=base_url(url),
+        url=door.url,
         host=at.hostname or "",
         address=await _address(url, at.hostname or "", port, within),
         port=port,
         path=at.path.rstrip("/"),
-        tls=ssl.create_default_context() if at.scheme == "https" else None,
-        headers=MappingProxyType(dict(headers or {})),
+        tls=door.tls if at.scheme == "https" else None,
+        headers=MappingProxyType({**(headers or {}), **door.headers}),
+        key=door.key,
     )
 
 

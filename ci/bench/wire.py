@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import re
 import ssl
 from time import monotonic
 from typing import Protocol, cast
@@ -24,13 +25,17 @@ _OURS = {errno.EMFILE, errno.ENFILE, errno.EADDRNOTAVAIL, errno.ENOBUFS, errno.E
 """What keeps a connection from being made that is no fault of the server."""
 
 
+_REDIRECTS = range(300, 400)
+_LOCATION = re.compile(rb"\r\nlocation:([^\r\n]*)", re.IGNORECASE)
+
+
 class Receiver(Protocol):
     """Who takes an answer while it comes in; stamps are seconds of the monotonic clock."""
 
     heard: float | None
 
-    def head(self, status: int) -> None:
-        """Take the status."""
+    def head(self, status: int, target: str = "") -> None:
+        """Take the status, and where the answer redirects to."""
         ...
 
     def body(self, stamp: float, data: bytes) -> None:
@@ -84,6 +89,7 @@ class Connection(asyncio.BufferedProtocol):
         self._inbox, self._stamp, self._error = inbox, 0.0, cast("BaseException | None", None)
         self._transport: asyncio.Transport | None = None
         self._parser: httptools.HttpResponseParser | None = None
+        self._piece = b""
         self.receiver: Receiver | None = None
         self.usable, self.free_since = True, 0.0
 
@@ -127,7 +133,7 @@ class Connection(asyncio.BufferedProtocol):
             self.receiver = None
             receiver.lose(stamp, self._error)
             return
-        receiver.heard = stamp
+        receiver.heard, self._piece = stamp, data
         try:
             self._parser.feed_data(data)
         except httptools.HttpParserError as error:
@@ -135,9 +141,15 @@ class Connection(asyncio.BufferedProtocol):
             receiver.give_up(stamp, ErrorKind.MALFORMED, f"the answer isn't HTTP: {error}")
 
     def on_headers_complete(self) -> None:
-        """Pass on the status."""
+        """Pass on the status, and of a redirect where it leads."""
         if self.receiver and self._parser:
-            self.receiver.head(self._parser.get_status_code())
+            status = self._parser.get_status_code()
+            self.receiver.head(status, self._target() if status in _REDIRECTS else "")
+
+    def _target(self) -> str:
+        """Return where a redirect leads, as the piece of its head that came last says."""
+        found = _LOCATION.search(self._piece)
+        return found[1].decode("latin-1").strip() if found else ""
 
     def on_body(self, data: bytes) -> None:
         """Pass on a piece of the body, of which a chunk's frame has been taken off."""

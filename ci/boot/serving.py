@@ -26,6 +26,7 @@ from ci.errors import CheckBroken, InfrastructureFault, ServerFault
 from ci.image import installed as listing
 from ci.image.listing import Installed
 from ci.report.progress import Progress
+from ci.server.key import api_key, wanted_at
 from ci.settings import Settings
 from ci.stages import checked
 from ci.verdict import Verdict
@@ -41,8 +42,11 @@ async def served(settings: Settings, output: Path | None) -> AsyncIterator[Serve
     at = settings.server
     model = await _model(settings)
     with reserved(at.host, at.port) as port:
-        async with running(launch_of(settings, model, port), output) as server:
-            yield server
+        launch = launch_of(settings, model, port)
+        key = api_key((*launch.argv, *launch.flags), launch.environment)
+        with wanted_at(launch.url, key):
+            async with running(launch, output) as server:
+                yield server
 
 
 async def _model(settings: Settings) -> Model:

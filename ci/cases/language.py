@@ -16,6 +16,7 @@ from ci.cases.model import GeneratedCase
 from ci.cases.observed import Run
 from ci.cases.program import as_data
 from ci.errors import CheckBroken, UsageError
+from ci.server.key import variables
 
 Tried = Run | str
 """A program's run, or why it could not be run."""
@@ -60,6 +61,7 @@ class Language:
     async def _lines(self, request: bytes) -> list[dict[str, Any]]:
         command = [self.python, "-P", interpreter.__file__]
         clean = {k: v for k, v in os.environ.items() if k != "PYTHONWARNINGS"}
+        clean |= variables(self.url)
         try:
             with anyio.fail_after(self.budget):
                 done = await anyio.run_process(command, input=request, env=clean, check=False)

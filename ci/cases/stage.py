@@ -19,7 +19,7 @@ from ci.cases.sift import Sifted, Why, sift
 from ci.cases.topics import TOPICS
 from ci.errors import UsageError
 from ci.report.model import Case, Figure
-from ci.server.client import fault_of
+from ci.server.faults import fault_of
 from ci.smoke.server import Server, discover
 from ci.smoke.transport import open_client
 from ci.stages import StageResult, Tell

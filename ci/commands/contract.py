@@ -112,7 +112,7 @@ def upgrade(
     at = effective(config, settings, given).settings
     engines.only_sglang(at.engine.profile, "upgrade")
     boards = tuple(read(path) for path in dashboard or ())
-    contest, installer = speed.contest(at, os.environ), _installer(at)
+    contest, installer = speed.contest(at), _installer(at)
     try:
         asked = Upgrade((old, new), at, boards, installer, contest)
         reported(at, report_dir, asked.advise)

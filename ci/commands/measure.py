@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import Annotated
 
@@ -52,7 +51,7 @@ def bench(
     given |= {"bench.requests": str(requests)} if requests is not None else {}
     given |= {"bench.prompts": str(prompts)} if prompts else {}
     at = effective(config, settings, given).settings
-    options = bench_options(at.bench, os.environ, engine_of(at))
+    options = bench_options(at.bench, engine_of(at))
     one_question(Running(url, Asked(at, load=options)), NAME, report_dir)
 
 
@@ -77,7 +76,7 @@ def compare(
     at = effective(config, settings, {}).settings
     first = side("baseline", baseline, baseline_image)
     second = side("candidate", candidate) if candidate else None
-    contest = Contest.of(at, os.environ, first, *((second,) if second else ()))
+    contest = Contest.of(at, first, *((second,) if second else ()))
     if self_test:
         if contest.servers == BOOTS:
             raise UsageError('--self-test needs servers that stay up: gate.servers is "boots"')

@@ -135,7 +135,7 @@ def prove(
     against = side("baseline", baseline, baseline_image) if baseline else None
     running = Running(
         url=url,
-        asked=Asked.of(at, os.environ, against),
+        asked=Asked.of(at, against),
         log=log,
         inventory=inventory,
         label=label,

@@ -24,12 +24,13 @@ FEW = {"max_new_tokens": 4, **FIXED}
 
 @dataclass(frozen=True)
 class Request:
-    """One request of the list."""
+    """One request of the list; `good` is one that is to be answered."""
 
     name: str
     method: str
     path: str
     body: Any = None
+    good: bool = False
 
 
 def requests(model: str, context: int) -> Iterator[Request]:
@@ -56,9 +57,10 @@ def requests(model: str, context: int) -> Iterator[Request]:
 
 
 def _native() -> Iterator[Request]:
-    yield Request("generate", "POST", NATIVE, {"text": "Hello", "sampling_params": FEW})
+    body: Any = {"text": "Hello", "sampling_params": FEW}
+    yield Request("generate", "POST", NATIVE, body, good=True)
     stream = {"text": "Hello", "sampling_params": FEW, "stream": True}
-    yield Request("generate streamed", "POST", NATIVE, stream)
+    yield Request("generate streamed", "POST", NATIVE, stream, good=True)
     yield Request("generate: bad JSON", "POST", NATIVE, b"{")
     yield Request("generate: no input", "POST", NATIVE, {})
     yield Request("generate: text of a wrong type", "POST", NATIVE, {"text": {"a": 1}})
@@ -74,8 +76,8 @@ def _native() -> Iterator[Request]:
 def _chat(model: str) -> Iterator[Request]:
     message = {"role": "user", "content": "Hello"}
     good = {"model": model, "messages": [message], "max_tokens": 4, **FIXED}
-    yield Request("chat", "POST", CHAT, good)
-    yield Request("chat streamed", "POST", CHAT, {**good, "stream": True})
+    yield Request("chat", "POST", CHAT, good, good=True)
+    yield Request("chat streamed", "POST", CHAT, {**good, "stream": True}, good=True)
     yield Request("chat: bad JSON", "POST", CHAT, b"{")
     for name, wrong in (
         ("no messages", {"messages": []}),
@@ -92,7 +94,7 @@ def _chat(model: str) -> Iterator[Request]:
 
 def _text(model: str) -> Iterator[Request]:
     good = {"model": model, "prompt": "Hello", "max_tokens": 4, **FIXED}
-    yield Request("completion", "POST", TEXT, good)
+    yield Request("completion", "POST", TEXT, good, good=True)
     yield Request("completion: nothing", "POST", TEXT, {})
     yield Request("completion: temperature -1", "POST", TEXT, {**good, "temperature": -1})
 
@@ -114,10 +116,13 @@ async def answers_part(exchange: Exchange, model: str, context: int) -> Part:
 
     Raises:
         AnswerFault: A request got no answer at all.
+        KeyRefused: The server wants another API key for a good one.
     """
     items: Items = {}
     for request in requests(model, context if context <= LONGEST else 0):
         answer = await exchange.ask(request.method, request.path, request.body)
+        if request.good:
+            exchange.permitted(request.path, answer)
         items[request.name] = {"status": answer.status, "media type": answer.kind}
         items |= body_shape(f"{request.name} body", answer.body, answer.kind)
     if 0 < context <= LONGEST:

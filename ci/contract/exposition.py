@@ -10,10 +10,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-TYPE = re.compile(r"^#\s+TYPE\s+(\S+)\s+(\S+)")
-SAMPLE = re.compile(r"^([a-zA-Z_:][\w:]*)(\{.*\})?\s+\S+")
-QUOTED = re.compile(r'^\{"((?:[^"\\]|\\.)*)"(.*)\}\s+\S+')
-LABEL = re.compile(r'([a-zA-Z_]\w*)\s*=\s*"(?:[^"\\]|\\.)*"')
+from ci.server.exposition import samples, types
+
 PARTS = {
     "histogram": ("_bucket", "_count", "_sum", "_created"),
     "summary": ("_count", "_sum", "_created"),
@@ -41,16 +39,13 @@ class Family:
 
 def families(text: str) -> dict[str, Family]:
     """Return name to family."""
-    types: dict[str, str] = {}
+    kinds = {_plain(name): kind for name, kind in types(text).items()}
     labels: dict[str, set[str]] = {}
-    for line in text.splitlines():
-        if said := TYPE.match(line):
-            types[_plain(said[1].strip('"'))] = said[2]
-        elif found := _sample(line):
-            labels.setdefault(found[0], set()).update(found[1])
+    for sample in samples(text):
+        labels.setdefault(sample.name, set()).update(sample.labels)
     grouped: dict[str, tuple[str, set[str]]] = {}
-    for sample, names in labels.items():
-        family, kind = _family(sample, types)
+    for name, names in labels.items():
+        family, kind = _family(name, kinds)
         if family:
             grouped.setdefault(family, (kind, set()))[1].update(names)
     return {
@@ -59,20 +54,14 @@ def families(text: str) -> dict[str, Family]:
     }
 
 
-def _sample(line: str) -> tuple[str, list[str]] | None:
-    if found := QUOTED.match(line) or SAMPLE.match(line):
-        return found[1], LABEL.findall(found[2] or "")
-    return None
-
-
-def _family(sample: str, types: dict[str, str]) -> tuple[str, str]:
+def _family(sample: str, kinds: dict[str, str]) -> tuple[str, str]:
     """Return the family's name and type; no name for a time of creation, which is none."""
-    if _plain(sample) in types:
-        return sample, types[_plain(sample)]
+    if _plain(sample) in kinds:
+        return sample, kinds[_plain(sample)]
     for kind, endings in PARTS.items():
         for ending in endings:
             stem = sample.removesuffix(ending)
-            if stem != sample and types.get(_plain(stem)) == kind:
+            if stem != sample and kinds.get(_plain(stem)) == kind:
                 if ending == "_created":
                     return "", kind
                 return (sample if kind in {"counter", "info"} else stem), kind

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 from ci.contract.model import Items, Part
 from ci.contract.shape import shape
-from ci.errors import BadAnswer
-from ci.server.exchange import Exchange
+from ci.server.documents import document
+from ci.server.exchange import Exchange, Json
 
-OK, NOT_FOUND = 200, 404
+NOT_FOUND = 404
 NATIVE = {"text": "Hello", "sampling_params": {"ignore_eos": True}}
 """Leaves open how much is generated; SGLang's own default ends it."""
 DEPTH = 4
-
-Json = dict[str, Any]
 
 
 async def info(exchange: Exchange, path: str) -> Json | None:
@@ -23,17 +18,10 @@ async def info(exchange: Exchange, path: str) -> Json | None:
 
     Raises:
         BadAnswer: It is neither a JSON object nor 404.
+        KeyRefused: The server wants another API key.
     """
-    answer, url = await exchange.ask("GET", path), f"{exchange.url}{path}"
-    if answer.status == NOT_FOUND:
-        return None
-    try:
-        found = json.loads(answer.body)
-    except ValueError:
-        found = None
-    if answer.status != OK or not isinstance(found, dict):
-        raise BadAnswer(url, f"HTTP {answer.status}, no JSON object", status=answer.status)
-    return found
+    answer = await exchange.ask("GET", path)
+    return None if answer.status == NOT_FOUND else exchange.object_of(path, answer)
 
 
 def info_part(found: Json | None, path: str) -> Part:
@@ -57,7 +45,7 @@ async def sampling_items(exchange: Exchange, server: Json | None, model: Json | 
             items[f"server {key}"] = {"default": page[key]}
     answer = await exchange.ask("POST", "/generate", NATIVE)
     try:
-        tokens = json.loads(answer.body)["meta_info"]["completion_tokens"]
+        tokens = document(answer.body)["meta_info"]["completion_tokens"]
     except (ValueError, KeyError, TypeError):
         return items
     return items | {"/generate tokens without a limit": {"default": tokens}}

@@ -16,6 +16,7 @@ from ci.contract.exposition import Family, families
 from ci.contract.model import Items, Part
 from ci.errors import BadAnswer
 from ci.server.exchange import Exchange
+from ci.server.faults import status_line
 
 ASKERS = {
     "curl": "*/*",
@@ -53,8 +54,9 @@ async def before(exchange: Exchange) -> Before:
 
     Raises:
         AnswerFault: An answer that is neither metrics nor 404.
+        KeyRefused: The server wants another API key.
     """
-    answer = await exchange.ask("GET", "/metrics")
+    answer = exchange.permitted("/metrics", await exchange.ask("GET", "/metrics"))
     if answer.status == NOT_FOUND:
         return Before({}, "the server has no /metrics: was it started with --enable-metrics?")
     return Before(await _scrape(exchange))
@@ -123,7 +125,8 @@ async def _scrape(exchange: Exchange) -> Scrape:
     for asker, accept in ASKERS.items():
         answer = await exchange.ask("GET", "/metrics", headers={"Accept": accept})
         if answer.status != OK:
-            problem = f"HTTP {answer.status} to {asker}'s Accept header"
+            told = status_line(answer.status, answer.target)
+            problem = f"{told} to {asker}'s Accept header"
             raise BadAnswer(f"{exchange.url}/metrics", problem, status=answer.status)
         found[asker] = families(answer.body)
     return found

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
 import httpx
 
 from ci.contract import info, introspect, metrics, routes
@@ -13,7 +10,8 @@ from ci.contract.introspect import Interface
 from ci.contract.model import Contract, Part
 from ci.errors import BadAnswer, NotSglang
 from ci.report.model import now
-from ci.server.exchange import Exchange, exchanging
+from ci.server.documents import document
+from ci.server.exchange import Exchange, Json, exchanging
 
 OK = 200
 
@@ -57,8 +55,8 @@ async def _parts(
     exchange: Exchange,
     interface: Interface | None,
     begin: metrics.Before,
-    server: info.Json | None,
-    model: info.Json | None,
+    server: Json | None,
+    model: Json | None,
 ) -> dict[str, Part]:
     metric_part = await metrics.metrics_part(exchange, begin)
     route_part = await _routes(exchange)
@@ -83,11 +81,11 @@ def _unseen(interface: Interface | None) -> dict[str, str]:
 
 
 async def _routes(exchange: Exchange) -> Part:
-    answer = await exchange.ask("GET", "/openapi.json")
+    answer = exchange.permitted("/openapi.json", await exchange.ask("GET", "/openapi.json"))
     if answer.status != OK:
         return Part(absent=f"the server has no /openapi.json: HTTP {answer.status}")
     try:
-        return routes.routes_part(json.loads(answer.body))
+        return routes.routes_part(document(answer.body))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         url = f"{exchange.url}/openapi.json"
         raise BadAnswer(url, f"is no OpenAPI document: {type(error).__name__}: {error}") from error
@@ -95,11 +93,11 @@ async def _routes(exchange: Exchange) -> Part:
 
 async def _model(exchange: Exchange) -> tuple[str, int]:
     """Return a name of the served model and its context in tokens; 0 where it isn't said."""
-    answer = await exchange.ask("GET", "/v1/models")
+    models = await exchange.get("/v1/models")
     try:
-        first: dict[str, Any] = json.loads(answer.body)["data"][0]
+        first = models["data"][0]
         return str(first["id"]), int(first.get("max_model_len") or 0)
-    except (ValueError, KeyError, IndexError, TypeError) as error:
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
         raise BadAnswer(f"{exchange.url}/v1/models", "is not a list of models") from error
 
 

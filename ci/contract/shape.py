@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 from ci.contract.model import Items
+from ci.server.documents import document
+from ci.server.events import DONE, Events, is_done
 
 CODES = {"object", "type", "code", "param"}
 """Fields whose very value a client decides by; all others differ from answer to answer."""
@@ -42,19 +43,16 @@ def shape(name: str, value: Any, *, codes: bool = False, depth: int = DEPTH) -> 
 def body_shape(name: str, text: str, kind: str) -> Items:
     """Return the items of an answer's body: JSON, server-sent events, or text."""
     if kind == "text/event-stream":
-        events = [line[5:].strip() for line in text.splitlines() if line.startswith("data:")]
-        found: Items = {f"{name} ends": {"value": events[-1] if _is_end(events) else "no [DONE]"}}
-        for event in events[: -1 if _is_end(events) else None]:
-            _lay(found, body_shape(f"{name} event", event, "application/json"))
+        events = Events().feed(text.encode())
+        whole = bool(events) and is_done(events[-1])
+        found: Items = {f"{name} ends": {"value": DONE.decode() if whole else "no [DONE]"}}
+        for event in events[: -1 if whole else None]:
+            _lay(found, body_shape(f"{name} event", event.decode(), "application/json"))
         return found
     try:
-        return shape(name, json.loads(text), codes=True)
-    except (ValueError, RecursionError):
+        return shape(name, document(text), codes=True)
+    except ValueError:
         return {name: {"types": ["text"] if text else ["nothing"]}}
-
-
-def _is_end(events: list[str]) -> bool:
-    return bool(events) and events[-1] == "[DONE]"
 
 
 def _lay(items: Items, more: Items) -> None:

@@ -32,10 +32,10 @@ class MetricNames:
     histograms: Mapping[str, str] = field(default_factory=dict)
     hint: str = "the server shows no metrics"
 
-    @property
-    def line(self) -> re.Pattern[str]:
-        """Matches a line of a page: name, labels, value."""
-        return re.compile(rf"(?:{self.prefix})(\w+)(?:\{{(.*)\}})?\s+(\S+)")
+    def own(self, name: str) -> str:
+        """Return a metric's name without what all begin with; empty for one of something else."""
+        found = re.fullmatch(rf"(?:{self.prefix})(\w+)", name)
+        return found[1] if found else ""
 
 
 NO_METRICS = MetricNames("(?!)")

@@ -16,7 +16,8 @@ import httpx
 
 from ci.engines.metrics import NO_METRICS, MetricNames
 from ci.errors import AnswerFault, BadAnswer, UsageError
-from ci.server.client import Json, ServerClient
+from ci.server.client import ServerClient
+from ci.server.exchange import Json
 
 Api = Literal["generate", "chat", "completions"]
 
@@ -183,7 +184,7 @@ class Profile:
 
     def client(self, url: str, timeout: float = 30.0) -> ServerClient:
         """Return a client that tells a stranger from this engine in this engine's words."""
-        return ServerClient(url, timeout=timeout, stranger=self.stranger, engine=self.title)
+        return ServerClient(url, timeout=timeout, stranger=self.stranger)
 
     def api(self, asked: Api) -> Api:
         """Return the API that is put under load where the settings ask for `asked`."""

@@ -11,7 +11,9 @@ from typing import ClassVar
 from ci.engines.metrics import SGLANG_METRICS
 from ci.engines.profile import Api, Described, Profile, Seen
 from ci.errors import AnswerFault, BadAnswer, NotSglang
-from ci.server.client import Json, ServerClient
+from ci.server import first_token
+from ci.server.client import ServerClient
+from ci.server.exchange import Json
 from ci.settings.engine import SGLANG
 
 FIRST_ID, IDS = 10, 200
@@ -32,8 +34,8 @@ class Sglang(Profile):
     def one_token(self, model: str, *, generation: bool = True) -> tuple[str, Json]:  # noqa: ARG002
         """Return path and body; SGLang takes any model's name, and none."""
         if not generation:
-            return "/v1/embeddings", {"model": "default", "input": "a"}
-        return "/generate", {"text": "a", "sampling_params": {"max_new_tokens": 1}}
+            return first_token.EMBEDDINGS, first_token.EMBEDDING
+        return first_token.PATH, first_token.REQUEST
 
     async def serving(self, client: ServerClient) -> Seen:
         """Ask `/model_info` what it is, then `/ready`, else `/health`."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -33,16 +32,12 @@ async def schema_of(exchange: Exchange) -> Mapping[str, Any]:
 
     Raises:
         AnswerFault: It gives none.
+        KeyRefused: It wants another API key.
     """
-    answer = await exchange.ask("GET", SCHEMA)
-    try:
-        found = json.loads(answer.body)
-        paths = found["paths"] if answer.status < 300 else None  # noqa: PLR2004
-    except (ValueError, LookupError, TypeError):
-        paths = None
-    if not isinstance(paths, dict):
-        raise BadAnswer(f"{exchange.url}{SCHEMA}", f"HTTP {answer.status} and no OpenAPI document")
-    return dict(found)
+    found = await exchange.get(SCHEMA)
+    if not isinstance(found.get("paths"), dict):
+        raise BadAnswer(f"{exchange.url}{SCHEMA}", "JSON, but no OpenAPI document")
+    return found
 
 
 def choose(

@@ -12,6 +12,7 @@ from anyio.streams.buffered import BufferedByteReceiveStream
 
 from ci.errors import CheckBroken
 from ci.gate import slow_proxy
+from ci.server.key import key_of, wanted_at
 
 STARTING, ENDING = 20.0, 5.0
 """Most seconds until the process listens, and until it has ended."""
@@ -32,7 +33,9 @@ async def slowed(upstream: str, share: float) -> AsyncIterator[str]:
     except OSError as error:
         raise CheckBroken(f"the slowing proxy doesn't start: {error}") from error
     try:
-        yield await _url(process)
+        url = await _url(process)
+        with wanted_at(url, key_of(upstream)):
+            yield url
     finally:
         with anyio.CancelScope(shield=True):
             await _end(process)

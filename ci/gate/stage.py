@@ -8,7 +8,7 @@ own, for machines on which the two can't both be up.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -74,7 +74,7 @@ class Contest:
     servers: str
 
     @classmethod
-    def of(cls, settings: Settings, environ: Mapping[str, str], *sides: Side) -> Self:
+    def of(cls, settings: Settings, *sides: Side) -> Self:
         """Return how the settings want `sides` to be compared.
 
         Raises:
@@ -86,7 +86,7 @@ class Contest:
             raise UsageError(f'gate.servers is "boots", and {running} runs already: give its file')
         options = gate_options(at)
         options.schedule.looks(options.rule)
-        asked = block_options(bench_options(settings.bench, environ, engine_of(settings)))
+        asked = block_options(bench_options(settings.bench, engine_of(settings)))
         return cls(options, block_load(at), asked, at.servers)
 
 

@@ -45,7 +45,7 @@ async def prove_here(
     Raises:
         UsageError: The settings ask for a load or a comparison that can't be.
     """
-    run = _Run(Asked.of(settings, os.environ, baseline), Stages(progress, folder))
+    run = _Run(Asked.of(settings, baseline), Stages(progress, folder))
     run.stages.facts |= {"engine": "host processes", "project": await project(os.environ)}
     return await run.stages.report(run.work, not_run=NOT_HERE)
 

@@ -35,14 +35,11 @@ class Asked:
     gate: Gate | None = None
 
     @classmethod
-    def of(
-        cls, settings: Settings, environ: Mapping[str, str], baseline: Side | None = None
-    ) -> Self:
+    def of(cls, settings: Settings, baseline: Side | None = None) -> Self:
         """Return what the settings ask of a server.
 
         Args:
             settings: The settings in force.
-            environ: The environment's variables: a server's key stands there.
             baseline: What the server is compared with; nothing where None.
 
         Raises:
@@ -50,10 +47,10 @@ class Asked:
         """
         tolerant = settings.bench.model_copy(update={"tolerant": True})
         engine = engine_of(settings)
-        load = bench_options(tolerant, environ, engine) if settings.bench.in_ci else None
+        load = bench_options(tolerant, engine) if settings.bench.in_ci else None
         if baseline is None:
             return cls(settings, load)
-        return cls(settings, load, Gate(baseline, Contest.of(settings, environ, baseline)))
+        return cls(settings, load, Gate(baseline, Contest.of(settings, baseline)))
 
     @property
     def engine(self) -> Profile:

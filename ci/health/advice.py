@@ -29,7 +29,8 @@ _ASK = (
     "r.urlopen(r.Request("
     "'http://127.0.0.1:%s/generate' % os.environ.get('PORT', '30000'), "
     "json.dumps({PROMPT, 'sampling_params': {'max_new_tokens': 1}}).encode(), "
-    "{'Content-Type': 'application/json'}), timeout=TIMEOUT).read()"
+    "{'Content-Type': 'application/json', "
+    "'Authorization': 'Bearer ' + os.environ.get('SGLANG_API_KEY', '')}), timeout=TIMEOUT).read()"
 )
 _IMPORTS = "import json, os, urllib.request as r; "
 _CALL = _IMPORTS + _ASK.replace("PROMPT", "'text': 'Hello'")

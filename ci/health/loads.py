@@ -12,7 +12,9 @@ import anyio
 import httpx
 
 from ci.concurrency import one_error
-from ci.health.streams import End, Stream, client_for, read, request
+from ci.health.streams import End, Stream, cause, client_for, events, read, request, told
+from ci.server.door import Door
+from ci.server.first_token import PATH
 
 if TYPE_CHECKING:
     from ci.settings.health import HealthSettings
@@ -85,13 +87,15 @@ def _leaving(numbers: itertools.count[int], tokens: int) -> Loop:
         while not load.problem:
             body = request(f"{next(numbers)} Hello", tokens * 8)
             try:
-                async with client.stream("POST", "/generate", json=body) as response:
+                async with client.stream("POST", PATH, json=body) as response:
                     if response.status_code != httpx.codes.OK:
-                        load.problem = f"HTTP {response.status_code}"
+                        load.problem = told(response)
                         return
-                    await anext(response.aiter_lines())
-            except httpx.TransportError as error:
-                load.problem = type(error).__name__
+                    if await anext(events(response), None) is None:
+                        load.problem = "a stream without an event"
+                        return
+            except (httpx.TransportError, ValueError) as error:
+                load.problem = cause(error)
                 return
             load.done += 1
 
@@ -101,11 +105,12 @@ def _leaving(numbers: itertools.count[int], tokens: int) -> Loop:
 @asynccontextmanager
 async def traffic(url: str) -> AsyncIterator[None]:
     """Keep other callers at the server: one that reads its state, and one that generates."""
-    async with client_for(url, LIMIT) as client:
+    door = Door.to(url, LIMIT)
+    async with door.client() as polling, door.streaming() as generating:
         with one_error():
             async with anyio.create_task_group() as tasks:
-                tasks.start_soon(_polling, client)
-                tasks.start_soon(_generating, client)
+                tasks.start_soon(_polling, polling)
+                tasks.start_soon(_generating, generating)
                 yield
                 tasks.cancel_scope.cancel()
 

@@ -16,7 +16,10 @@ import anyio
 import httpx
 
 from ci.concurrency import one_error
-from ci.health.streams import client_for
+from ci.server import first_token
+from ci.server.bounded import BodyFault
+from ci.server.documents import document
+from ci.server.door import Door
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -26,10 +29,6 @@ if TYPE_CHECKING:
 PATHS = {"health": "/health", "health_generate": "/health_generate", "models": "/v1/models"}
 REQUEST = "request"
 KINDS = (*PATHS, REQUEST)
-ONE_TOKEN = {
-    "text": "Hello",
-    "sampling_params": {"max_new_tokens": 1, "temperature": 0, "ignore_eos": True},
-}
 
 
 @dataclass(frozen=True)
@@ -96,14 +95,16 @@ async def ask(client: httpx.AsyncClient, kind: str, patience: float) -> Answer:
     with anyio.move_on_after(patience):
         try:
             if kind == REQUEST:
-                response = await client.post("/generate", json=ONE_TOKEN)
+                response = await client.post(first_token.PATH, json=first_token.REQUEST)
                 problem = _doubt(response)
             else:
                 response, problem = await client.get(PATHS[kind]), ""
             status = response.status_code
         except httpx.ConnectError:
             problem = "no connection"
-        except (httpx.TransportError, httpx.DecodingError) as error:
+        except BodyFault as error:
+            problem = str(error)
+        except httpx.TransportError as error:
             problem = f"cut: {type(error).__name__}"
     return Answer(kind, start, anyio.current_time() - start, status, problem)
 
@@ -113,10 +114,9 @@ def _doubt(response: httpx.Response) -> str:
     if response.status_code != httpx.codes.OK:
         return ""
     try:
-        tokens = response.json()["meta_info"]["completion_tokens"]
-    except (ValueError, KeyError, TypeError):
+        return first_token.problem_of(document(response.content))
+    except ValueError:
         return "the answer is none of /generate's"
-    return "" if tokens == 1 else f"completion_tokens is {tokens!r}"
 
 
 @asynccontextmanager
@@ -132,7 +132,7 @@ async def watching(url: str, settings: HealthSettings) -> AsyncIterator[Answers]
 
 
 async def _watch(url: str, kind: str, settings: HealthSettings, answers: Answers) -> None:
-    async with client_for(url, settings.patience + 5, reuse=False) as client:
+    async with Door.to(url, settings.patience + 5).client(reuse=False) as client:
         while True:
             start = anyio.current_time()
             try:

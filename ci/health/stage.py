@@ -21,6 +21,7 @@ from ci.concurrency import unless
 from ci.errors import ServerExited, ServerFault
 from ci.health.check import Findings, check_health
 from ci.health.drain import Drains, check_drain
+from ci.health.probes import PATHS
 from ci.health.servers import Servers
 from ci.health.targets import AgentTarget, HostTarget, Target
 from ci.server.client import ServerClient
@@ -57,7 +58,7 @@ class Given:
 async def health(given: Given, settings: Settings, stages: Stages, tell: Tell) -> StageResult:
     """Compare what a server says of its health with what is true."""
     if given.url:
-        await _well(given.url)
+        await _well(given.url, settings.health.probe)
     found = Findings(given.url, settings.health, tell, stages.progress.note)
     found.readiness = settings.readiness
     async with _servers(given, settings, stages) as servers:
@@ -73,14 +74,17 @@ async def drain(given: Given, settings: Settings, stages: Stages, tell: Tell) ->
         return await check_drain(found, servers)
 
 
-async def _well(url: str) -> None:
-    """Ask for one token: a server that gives none needs no fault.
+async def _well(url: str, probe: str = "") -> None:
+    """Ask for one token, and the probe that will be believed.
 
     Raises:
-        ServerFault: None came.
+        ServerFault: None came: such a server needs no fault.
+        KeyRefused: The server wants another API key.
     """
     async with ServerClient(url) as client:
         await client.first_token()
+        if probe in PATHS:
+            await client.status(PATHS[probe])
 
 
 def _servers(given: Given, settings: Settings, stages: Stages) -> Servers:

@@ -6,14 +6,20 @@ or an error that the server itself sends, counts as an end.
 
 from __future__ import annotations
 
-import json
-import ssl
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
 import anyio
 import httpx
+
+from ci.server.bounded import BodyFault
+from ci.server.documents import document
+from ci.server.door import Door
+from ci.server.events import Events
+from ci.server.faults import status_line
+from ci.server.first_token import PATH
 
 
 class End(StrEnum):
@@ -54,23 +60,33 @@ def request(prompt: str, tokens: int) -> dict[str, Any]:
     return {"text": prompt, "sampling_params": parameters, "stream": True}
 
 
+def client_for(url: str, silence: float) -> httpx.AsyncClient:
+    """Return a client for any number of streams of any length.
+
+    Args:
+        url: The server's base URL.
+        silence: Most seconds without a part of an answer.
+    """
+    return Door.to(url, silence).streaming()
+
+
 async def read(client: httpx.AsyncClient, body: dict[str, Any], stream: Stream) -> None:
     """Ask for a stream and read it to its end, whatever that is, into `stream`."""
     stream.begun = anyio.current_time()
     try:
-        async with client.stream("POST", "/generate", json=body) as response:
+        async with client.stream("POST", PATH, json=body) as response:
             if response.status_code != httpx.codes.OK:
                 refused = response.status_code == httpx.codes.SERVICE_UNAVAILABLE
                 stream.end = End.REFUSED if refused else End.FAILED
-                stream.said = f"HTTP {response.status_code}"
+                stream.said = told(response)
             else:
                 stream.accepted = anyio.current_time()
-                async for line in response.aiter_lines():
-                    _take(line, stream)
+                async for event in events(response):
+                    _take(event, stream)
     except (httpx.ConnectError, httpx.ConnectTimeout):
         stream.end, stream.said = End.REFUSED, "no connection"
-    except httpx.TransportError as error:
-        stream.said = stream.said or type(error).__name__
+    except (httpx.TransportError, ValueError) as error:
+        stream.said = stream.said or cause(error)
         if stream.accepted is None:
             stream.end = End.RESET
     if stream.end is None:
@@ -78,39 +94,41 @@ async def read(client: httpx.AsyncClient, body: dict[str, Any], stream: Stream) 
     stream.ended = anyio.current_time()
 
 
-def _take(line: str, stream: Stream) -> None:
-    if not line.startswith("data: {"):
-        return
-    stream.events += 1
+async def events(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Yield the data of each event of a stream; ValueError where one is too long."""
+    reader = Events()
+    async for piece in response.aiter_bytes():
+        for event in reader.feed(piece):
+            yield event
+
+
+def told(response: httpx.Response) -> str:
+    """Return an answer's status, and where it redirects to."""
+    return status_line(response.status_code, response.headers.get("location", ""))
+
+
+def cause(error: Exception) -> str:
+    """Return what cut a stream; httpx's own errors say it by their names."""
+    ours = isinstance(error, BodyFault | ValueError)
+    return str(error) if ours else type(error).__name__
+
+
+def _take(event: bytes, stream: Stream) -> None:
     try:
-        event = json.loads(line.removeprefix("data: "))
+        found = document(event)
     except ValueError:
         return
-    if "error" in event:
-        error = event["error"]
+    if not isinstance(found, dict):
+        return
+    stream.events += 1
+    if "error" in found:
+        error = found["error"]
         stream.end = End.ABORTED
         stream.said = str(error.get("message", error) if isinstance(error, dict) else error)
         return
-    reason = event.get("meta_info", {}).get("finish_reason")
+    meta = found.get("meta_info")
+    reason = meta.get("finish_reason") if isinstance(meta, dict) else None
     if reason:
         kind = reason.get("type", "") if isinstance(reason, dict) else str(reason)
         stream.end = End.ABORTED if kind == "abort" else End.FINISHED
         stream.said = kind
-
-
-def client_for(url: str, timeout: float, *, reuse: bool = True) -> httpx.AsyncClient:
-    """Return a client without a bound on its connections.
-
-    Args:
-        url: The server's base URL.
-        timeout: Most seconds without a part of an answer.
-        reuse: Whether a connection is used again; platforms' probes open new ones.
-    """
-    https = url.startswith("https")
-    return httpx.AsyncClient(
-        base_url=url,
-        timeout=timeout,
-        trust_env=False,
-        verify=ssl.create_default_context() if https else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=None if reuse else 0),
-    )

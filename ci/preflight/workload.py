@@ -105,11 +105,11 @@ def load(asked: Intent) -> str:
     from ci.gate.stage import Contest
 
     at = asked.settings
-    options = bench_options(at.bench, asked.environ, engine_of(at))
+    options = bench_options(at.bench, engine_of(at))
     most = max((shape.requests for shape in options.loads), default=0)
     prompts = options.prompts
     if asked.baseline:
-        Contest.of(at, asked.environ, asked.baseline)
+        Contest.of(at, asked.baseline)
     if not isinstance(prompts, FromFile):
         return ""
     if len(prompts.prompts) < most and not prompts.repeat:

@@ -1,41 +1,74 @@
-"""Single HTTP exchanges as they are: any status, any body, bounded in time and size."""
+"""Single HTTP exchanges with one server: any answer as it is, or the JSON object that is due."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any
+from types import TracebackType
+from typing import Any, Self
 
-import anyio
 import httpx
 
-from ci.errors import BadAnswer, Unresponsive
-from ci.server.client import MAX_BODY, fault_of
-from ci.server.reach import base_url
+from ci.errors import AnswerFault, BadAnswer, NotSglang, Unresponsive
+from ci.server.documents import document
+from ci.server.door import Door
+from ci.server.faults import brief, fault_of, refusal
+
+Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What came back."""
+    """What came back.
+
+    Args:
+        status: HTTP status.
+        kind: Its media type, without parameters.
+        body: The whole body as text.
+        target: Where it redirects to; empty where it doesn't.
+    """
 
     status: int
     kind: str
-    """Its media type, without parameters."""
     body: str
+    target: str = ""
+
+    @classmethod
+    def of(cls, response: httpx.Response, body: bytes) -> Self:
+        """Return a response as the answer that it is."""
+        kind = response.headers.get("content-type", "").partition(";")[0].strip()
+        target = response.headers.get("location", "")
+        return cls(response.status_code, kind, body.decode("utf-8", "replace"), target)
 
 
 class Exchange:
-    """Requests to one server; made by `exchanging`.
+    """Requests to one server; an async context manager.
 
     Args:
-        url: The server's base URL.
+        door: How it is asked.
         http: The connections.
-        seconds: Most seconds of a request, until the last byte of its answer.
+        stranger: The error for something else than the server that is expected.
     """
 
-    def __init__(self, url: str, http: httpx.AsyncClient, seconds: float) -> None:
-        self.url, self._http, self._seconds = url, http, seconds
+    def __init__(
+        self, door: Door, http: httpx.AsyncClient, stranger: type[AnswerFault] = NotSglang
+    ) -> None:
+        self.url, self._door, self._http, self._stranger = door.url, door, http, stranger
+
+    async def __aenter__(self) -> Self:
+        """Open the connection pool."""
+        await self._http.__aenter__()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Close the connection pool."""
+        await self._http.__aexit__(kind, error, trace)
 
     async def ask(
         self,
@@ -55,61 +88,107 @@ class Exchange:
         Raises:
             AnswerFault: No whole answer came.
         """
-        url, pieces = f"{self.url}{path}", bytearray()
-        async with self._open(url, method, body, headers) as response:
-            async for piece in response.aiter_bytes():
-                pieces += piece
-                if len(pieces) > MAX_BODY:
-                    raise BadAnswer(url, f"the answer is over {MAX_BODY} bytes long")
-        kind = response.headers.get("content-type", "").partition(";")[0].strip()
-        return Answer(response.status_code, kind, pieces.decode("utf-8", "replace"))
+        async with self._open(path, method, body, headers) as response:
+            content = await response.aread()
+        return Answer.of(response, content)
+
+    async def get(self, path: str) -> Json:
+        """Return the JSON object of `GET path`.
+
+        Raises:
+            KeyRefused: The server wants another API key.
+            AnswerFault: Something else came, or nothing whole.
+        """
+        return self.object_of(path, await self.ask("GET", path))
+
+    async def post(self, path: str, body: Json) -> Json:
+        """Return the JSON object with which the server answers `body`; errors as of `get`."""
+        return self.object_of(path, await self.ask("POST", path, body))
+
+    def object_of(self, path: str, answer: Answer) -> Json:
+        """Return the JSON object that an answer of `path` holds; errors as of `get`."""
+        return object_of(f"{self.url}{path}", answer, self._door.key)
+
+    def permitted(self, path: str, answer: Answer) -> Answer:
+        """Return an answer of `path`, unless it asks for another API key.
+
+        Raises:
+            KeyRefused: It does.
+        """
+        if refused := refusal(f"{self.url}{path}", answer.status, answer.body, self._door.key):
+            raise refused
+        return answer
 
     async def cut(self, path: str, body: Any) -> None:
         """Begin a stream, read its first piece, and go away."""
-        async with self._open(f"{self.url}{path}", "POST", body, None) as response:
+        async with self._open(path, "POST", body, None) as response:
             async for _ in response.aiter_bytes():
                 return
 
     @asynccontextmanager
     async def _open(
-        self, url: str, method: str, body: Any, headers: Mapping[str, str] | None
+        self, path: str, method: str, body: Any, headers: Mapping[str, str] | None
     ) -> AsyncIterator[httpx.Response]:
-        raw = body if isinstance(body, bytes) else None
+        raw, url = body if isinstance(body, bytes) else None, f"{self.url}{path}"
         extra = {"Content-Type": "application/json"} if raw is not None else {}
         try:
-            with anyio.fail_after(self._seconds):
-                async with self._http.stream(
-                    method,
-                    url,
-                    content=raw,
-                    json=None if raw is not None else body,
-                    headers=extra | dict(headers or {}),
-                ) as response:
-                    yield response
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise Unresponsive(url, f"no complete answer within {self._seconds:g} s") from error
-        except (httpx.TransportError, httpx.DecodingError) as error:
-            raise fault_of(url, error) from error
+            async with self._http.stream(
+                method,
+                url,
+                content=raw,
+                json=None if raw is not None else body,
+                headers=extra | dict(headers or {}),
+            ) as response:
+                yield response
+        except httpx.TimeoutException as error:
+            seconds = self._door.seconds
+            raise Unresponsive(url, f"no complete answer within {seconds:g} s") from error
+        except httpx.TransportError as error:
+            raise fault_of(url, error, self._stranger) from error
 
 
-@asynccontextmanager
-async def exchanging(
+def exchanging(
     url: str, *, seconds: float = 60.0, transport: httpx.AsyncBaseTransport | None = None
-) -> AsyncIterator[Exchange]:
-    """Open connections to the server at `url`; a request may take `seconds`.
+) -> Exchange:
+    """Return connections to the server at `url`, one for each request.
 
-    Each has a connection of its own: a server closes it after some faults, and the next request
-    must not be the one that shows it.
+    Args:
+        url: Its base URL.
+        seconds: Most seconds of a request.
+        transport: Another transport, for tests.
 
     Raises:
         UsageError: `url` is not the URL of a server.
     """
-    at = base_url(url)
-    async with httpx.AsyncClient(
-        transport=transport,
-        timeout=httpx.Timeout(seconds),
-        trust_env=False,
-        limits=httpx.Limits(max_keepalive_connections=0),
-        follow_redirects=False,
-    ) as http:
-        yield Exchange(at, http, seconds)
+    door = Door.to(url, seconds)
+    return Exchange(door, door.client(reuse=False, transport=transport))
+
+
+def object_of(url: str, answer: Answer, key: str) -> Json:
+    """Return the JSON object that an answer holds.
+
+    Args:
+        url: What was asked.
+        answer: What came back.
+        key: The API key that was sent; empty where none was.
+
+    Raises:
+        KeyRefused: The server wants another key.
+        BadAnswer: It holds something else.
+    """
+    status, text = answer.status, answer.body
+    if refused := refusal(url, status, text, key):
+        raise refused
+    if status != httpx.codes.OK:
+        target = f"redirects to {answer.target}: " if answer.target else ""
+        problem = f"HTTP {status}: {target}{brief(text)}"
+        raise BadAnswer(url, problem, status=status, body=text)
+    try:
+        content = document(text)
+    except ValueError as error:
+        problem = f"HTTP 200 without JSON: {brief(text)}"
+        raise BadAnswer(url, problem, status=status, body=text) from error
+    if not isinstance(content, dict):
+        problem = f"JSON, but no object: {brief(text)}"
+        raise BadAnswer(url, problem, status=status, body=text)
+    return content

@@ -12,10 +12,12 @@ from typing import Any
 
 import httpx
 
+from ci.server.bounded import BodyFault
+from ci.server.documents import document
 from ci.smoke.answers import Chat, Completion, Generation, Generations, read
 from ci.smoke.server import Server
 from ci.smoke.sse import Event, parse
-from ci.smoke.transport import BodyFault, explain, status_line
+from ci.smoke.transport import explain, refused_key, status_line
 
 Prompt = str | Sequence[int]
 """Text, or the ids of its tokens."""
@@ -78,12 +80,15 @@ class Ask:
 
         Raises:
             AssertionError: The stream isn't well formed or not whole.
+            KeyRefused: The server wants another API key.
             httpx.TransportError: It didn't come.
         """
         with self.client.stream("POST", path, json={**body, "stream": True}) as response:
             raw = _body(response)
             kind = response.headers.get("content-type", "")
         where = f"POST {path}"
+        if refused := refused_key(response):
+            raise refused
         if response.status_code != httpx.codes.OK or not kind.startswith("text/event-stream"):
             start = raw[:200].decode("utf-8", "replace")
             raise AssertionError(f"{where}: no stream, but {response.status_code} {kind}: {start}")
@@ -92,10 +97,12 @@ class Ask:
     def post(self, path: str, body: Any) -> Any:
         """Return the JSON with which the server answers `body`, with status 200."""
         response = self.client.post(path, json=body)
+        if refused := refused_key(response):
+            raise refused
         if response.status_code != httpx.codes.OK:
             raise AssertionError(f"POST {path}: {status_line(response)}\n{response.text[:4000]}")
         try:
-            return response.json()
+            return document(response.content)
         except ValueError as error:
             problem = f"POST {path}: the answer is not JSON: {response.text[:80]!r}"
             raise AssertionError(f"{problem}\n{response.text[:4000]}") from error

@@ -20,11 +20,9 @@ from ci.settings.engine import SGLANG
 from ci.smoke.answers import Chat, Completion, Generation
 from ci.smoke.ask import Ask
 from ci.smoke.server import Capability, Server, discover
-from ci.smoke.session import SERVER, Recorder
+from ci.smoke.session import REFUSED, SERVER, Recorder
 from ci.smoke.sse import Event
-from ci.smoke.transport import open_client
-
-_CLIENT = pytest.StashKey[httpx.Client]()
+from ci.smoke.transport import open_client, refused_key
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -79,7 +77,14 @@ def pytest_sessionstart(session: pytest.Session) -> None:
 def client(pytestconfig: pytest.Config) -> Iterator[httpx.Client]:
     """An `httpx.Client` of the server: relative URLs, bounded in time and bytes."""
     url = pytestconfig.getoption("--sglang-url")
+    refused = pytestconfig.stash.setdefault(REFUSED, [])
+
+    def note(response: httpx.Response) -> None:
+        if error := refused_key(response):
+            refused.append(error)
+
     with open_client(url, pytestconfig.getoption("--sglang-timeout")) as opened:
+        opened.event_hooks["response"].append(note)
         yield opened
 
 

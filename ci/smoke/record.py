@@ -18,7 +18,7 @@ import pytest
 
 from ci.concurrency import leaves
 from ci.engines.profile import OtherServer
-from ci.errors import NotSglang, SglangCiError
+from ci.errors import KeyRefused, NotSglang, SglangCiError
 from ci.report.model import Case
 from ci.secrets.veil import learn_environment
 from ci.smoke.transport import blame, explain
@@ -42,7 +42,7 @@ class Found:
     unanswered: bool = False
     """Whether a request got no whole answer: then the server may be dead."""
     foreign: bool = False
-    """Whether the server turned out to be none of the engine's: then nothing else can pass."""
+    """Whether the server is none of the engine's, or doesn't say what it is: nothing can pass."""
 
     def case(self, name: str) -> Case:
         """Return this as the case of that name."""
@@ -104,7 +104,8 @@ def found_in(report: pytest.TestReport, error: BaseException | None, host: str) 
         message,
         details,
         unanswered=any(isinstance(cause, httpx.TransportError) for cause in causes),
-        foreign=any(isinstance(cause, NotSglang | OtherServer) for cause in causes),
+        foreign=any(isinstance(cause, NotSglang | OtherServer) for cause in causes)
+        or (report.when == "setup" and any(isinstance(cause, KeyRefused) for cause in causes)),
     )
 
 

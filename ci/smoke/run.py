@@ -22,6 +22,7 @@ import anyio
 from anyio.abc import Process
 
 from ci.concurrency import one_error, pipe
+from ci.server.key import variables
 from ci.settings.engine import SGLANG
 from ci.smoke import SUITE
 from ci.smoke.tape import Tape, aftermath
@@ -76,7 +77,8 @@ async def _pytest(url: str, options: SmokeOptions, tape: Tape, output: IO[bytes]
     """Run pytest to its end and return its exit code; negative for a signal."""
     with pipe() as (reader, writer):
         argv = command(url, options, f"/dev/fd/{writer.fileno()}")
-        async with _group(argv, output, writer) as process:
+        environ = environment() | variables(url)
+        async with _group(argv, environ, output, writer) as process:
             writer.close()
             with one_error():
                 async with anyio.create_task_group() as tasks:
@@ -120,14 +122,16 @@ def _source_tree() -> str:
 
 
 @asynccontextmanager
-async def _group(argv: list[str], output: IO[bytes], writer: IO[bytes]) -> AsyncIterator[Process]:
+async def _group(
+    argv: list[str], environ: dict[str, str], output: IO[bytes], writer: IO[bytes]
+) -> AsyncIterator[Process]:
     """Start a process in a group of its own, and end the whole group at the end."""
     process = await anyio.open_process(
         argv,
         stdin=subprocess.DEVNULL,
         stdout=output,
         stderr=subprocess.STDOUT,
-        env=environment(),
+        env=environ,
         start_new_session=True,
         pass_fds=(writer.fileno(),),
     )

@@ -11,11 +11,10 @@ import httpx
 from ci.engines.profile import Capability, OtherServer, Profile
 from ci.engines.sglang import PROFILE as SGLANG
 from ci.errors import BadAnswer, NotSglang
-from ci.smoke.transport import status_line
+from ci.server.exchange import Answer, Json, object_of
+from ci.smoke.transport import key_in
 
 __all__ = ["Capability", "Server", "discover"]
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -72,6 +71,7 @@ def discover(client: httpx.Client, engine: Profile = SGLANG) -> Server:
     Raises:
         NotSglang: Something else than SGLang answers there.
         OtherServer: Something else than the named engine does.
+        KeyRefused: The server wants another API key.
         BadAnswer: An answer has another status or shape than SGLang's.
         httpx.TransportError: It doesn't answer.
     """
@@ -89,7 +89,7 @@ def _other(client: httpx.Client, engine: Profile) -> Server:
     absent = {**engine.absent}
     if Capability.CHAT not in absent and (reason := _no_chat(client, str(card["id"]))):
         absent[Capability.CHAT] = reason
-    return Server(str(client.base_url).rstrip("/"), card, {}, {}, absent, engine)
+    return Server(_url(client, ""), card, {}, {}, absent, engine)
 
 
 def _sglang(client: httpx.Client) -> Server:
@@ -100,7 +100,7 @@ def _sglang(client: httpx.Client) -> Server:
     if Capability.CHAT not in absent and (reason := _no_chat(client)):
         absent[Capability.CHAT] = reason
     return Server(
-        base_url=str(client.base_url).rstrip("/"),
+        base_url=_url(client, ""),
         model_card=_served(client),
         model_info=model_info,
         server_info=server_info,
@@ -109,37 +109,34 @@ def _sglang(client: httpx.Client) -> Server:
 
 
 def _model_info(client: httpx.Client) -> Json:
-    url = f"{client.base_url}model_info"
     try:
         info = _object(client, "/model_info")
     except BadAnswer as error:
         if error.status is not None and error.status >= httpx.codes.INTERNAL_SERVER_ERROR:
             raise
-        raise NotSglang(url, f"not an SGLang server: {error.problem}") from error
+        raise NotSglang(error.url, f"not an SGLang server: {error.problem}") from error
     if not isinstance(info.get("model_path"), str):
-        raise NotSglang(url, "not an SGLang server: the answer has no model_path")
+        raise NotSglang(
+            _url(client, "/model_info"), "not an SGLang server: the answer has no model_path"
+        )
     return info
 
 
 def _object(client: httpx.Client, path: str) -> Json:
     response = client.get(path)
-    url = str(response.request.url)
-    if response.status_code != httpx.codes.OK:
-        raise BadAnswer(url, status_line(response), status=response.status_code)
-    try:
-        answer = response.json()
-    except ValueError as error:
-        raise BadAnswer(url, "the answer is not JSON", body=response.text) from error
-    if not isinstance(answer, dict):
-        raise BadAnswer(url, "the answer is no JSON object", body=response.text)
-    return answer
+    answer = Answer.of(response, response.content)
+    return object_of(_url(client, path), answer, key_in(client.headers))
+
+
+def _url(client: httpx.Client, path: str) -> str:
+    return f"{str(client.base_url).rstrip('/')}{path}"
 
 
 def _served(client: httpx.Client) -> Json:
     models = _object(client, "/v1/models").get("data")
     if isinstance(models, list) and models and isinstance(models[0], dict) and "id" in models[0]:
         return models[0]
-    raise BadAnswer(f"{client.base_url}v1/models", "the answer lists no model", body=str(models))
+    raise BadAnswer(_url(client, "/v1/models"), "the answer lists no model", body=str(models))
 
 
 _OF_ANY_MODEL = {Capability.EMBEDDING, Capability.NATIVE}

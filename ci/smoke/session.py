@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from ci.engines import profile
+from ci.errors import KeyRefused
 from ci.report.model import Case
 from ci.smoke import ANSWERS, SUITE
 from ci.smoke.record import Found, Journal, first_line, found_in, skip_reason
@@ -23,6 +24,9 @@ PULSE_TIMEOUT = 5.0
 
 SERVER = pytest.StashKey[Server]()
 """What the fixture `server` found."""
+
+REFUSED = pytest.StashKey[list[KeyRefused]]()
+"""The answers to the running case's own requests that ask for another API key."""
 
 _FOUND = pytest.StashKey[list[Found]]()
 _SEVERITY = (Outcome.FAILED, Outcome.ERROR, Outcome.SKIPPED, Outcome.PASSED)
@@ -46,6 +50,7 @@ class Recorder:
 
     def pytest_runtest_logstart(self, nodeid: str) -> None:
         """Say which case runs."""
+        self._config.stash.get(REFUSED, []).clear()
         self._progress(running=self._name(nodeid))
 
     @pytest.hookimpl(wrapper=True)
@@ -55,7 +60,7 @@ class Recorder:
         """Gather what each phase of a test showed, and write the case after the last."""
         report = yield
         error = call.excinfo.value if call.excinfo else None
-        found = found_in(report, error, self._host)
+        found = self._judgeable(found_in(report, error, self._host))
         phases = item.stash.setdefault(_FOUND, [])
         phases.append(replace(found, seconds=report.duration))
         if report.when == "teardown":
@@ -95,9 +100,16 @@ class Recorder:
         seconds = sum(found.seconds for found in phases)
         self._case(replace(worst, seconds=seconds).case(name))
         if any(found.foreign for found in phases):
-            self._stop(item.session, Found(Outcome.FAILED, worst.message))
+            self._stop(item.session, Found(worst.outcome, worst.message))
         elif any(found.unanswered for found in phases) and (silence := self._silence(name)):
             self._stop(item.session, silence)
+
+    def _judgeable(self, found: Found) -> Found:
+        """Return what a phase showed; a failure may be no more than an API key that was refused."""
+        refused = self._config.stash.get(REFUSED, [])
+        if found.outcome is not Outcome.FAILED or not refused:
+            return found
+        return replace(found, outcome=Outcome.ERROR, message=first_line(str(refused[0])))
 
     def _stop(self, session: pytest.Session, cause: Found) -> None:
         self._case(cause.case(ANSWERS))

@@ -1,17 +1,18 @@
-r"""Server-sent events, read strictly.
+r"""Streams of the OpenAI and native APIs: whole, and each event what it should be.
 
-A stream that was cut has HTTP status 200 and may even end cleanly, so everything that a whole
-one has is asked for: each event is one `data:` line and a blank line, holds one JSON object
-without `error`, and the last is `[DONE]`.
+A stream that was cut has HTTP status 200 and may even end cleanly. So more is asked for than the
+standard of server-sent events does: each event holds one JSON object without `error`, and the
+last is `[DONE]`. Everything else is as the standard has it (`ci.server.events`).
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
-DONE = "[DONE]"
+from ci.server.documents import document
+from ci.server.events import Events, is_done
+
 SHOWN = 4000
 """Most characters of a bad stream's end that an error shows."""
 
@@ -36,37 +37,48 @@ def parse(raw: bytes, where: str) -> tuple[Event, ...]:
         raise AssertionError(f"{where}: stream: {error}\n{shown}") from error
 
 
+def first_event(pieces: Iterable[bytes], where: str) -> bytes:
+    """Return the data of a stream's first event, and read no further.
+
+    Args:
+        pieces: The answer's body, however it is cut.
+        where: The request, for the error.
+
+    Raises:
+        AssertionError: There is none.
+    """
+    events = Events()
+    for piece in pieces:
+        for data in events.feed(piece):
+            return data
+    raise AssertionError(f"{where}: no event in the stream: {events.rest[:80]!r}")
+
+
 def _events(raw: bytes) -> Iterator[Event]:
-    text = raw.decode("utf-8").replace("\r\n", "\n")
-    if not text.endswith("\n\n"):
-        raise ValueError("it was cut inside an event" if text else "it holds no event")
-    blocks = [_data(block) for block in text.split("\n\n") if block.strip("\n")]
-    data = [block for block in blocks if block is not None]
-    if not data or data[-1] != DONE:
-        raise ValueError("it ends without [DONE]")
-    for block in data[:-1]:
-        yield _event(block)
+    events = Events()
+    found = events.feed(raw)
+    if events.cut:
+        raise ValueError("it was cut inside an event")
+    if not found:
+        raise ValueError("it holds no event")
+    if not is_done(found[-1]):
+        raise ValueError("it ends without [DONE], which tells a whole stream from a cut one")
+    for data in found[:-1]:
+        yield _event(data)
 
 
-def _data(block: str) -> str | None:
-    """Return what an event carries; None for a comment."""
-    lines = [line for line in block.strip("\n").split("\n") if not line.startswith(":")]
-    if not lines:
-        return None
-    if len(lines) != 1 or not lines[0].startswith("data:"):
-        raise ValueError(f"not one data line: {block[:80]!r}")
-    return lines[0].removeprefix("data:").strip()
-
-
-def _event(data: str) -> Event:
-    if data == DONE:
-        raise ValueError("events follow [DONE]")
+def _event(data: bytes) -> Event:
+    if is_done(data):
+        raise ValueError("events follow [DONE], after which clients read no further")
+    shown = data.decode("utf-8", "replace").strip()
     try:
-        event = json.loads(data)
+        event = document(data)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"an event is not UTF-8: {shown[:80]!r}") from error
     except ValueError as error:
-        raise ValueError(f"an event is not JSON: {data[:80]!r}") from error
+        raise ValueError(f"an event is not JSON: {shown[:80]!r}") from error
     if not isinstance(event, dict):
-        raise ValueError(f"an event is no JSON object: {data[:80]!r}")  # noqa: TRY004
+        raise ValueError(f"an event is no JSON object: {shown[:80]!r}")  # noqa: TRY004
     if event.get("error") or event.get("object") == "error":
-        raise ValueError(f"it holds an error: {data[:200]}")
+        raise ValueError(f"it holds an error: {shown[:200]}")
     return event

@@ -1,88 +1,39 @@
-"""The HTTP client that smoke cases use: plain httpx, bounded in time and in bytes.
+"""The HTTP client that smoke cases use: plain httpx, through the same door as every other check.
 
-A request ends within about its timeout and an answer at `MAX_BODY`, so that neither a
-silent nor an endless server can hold a case. No connection is used twice: a server that
-closes an idle one (SGLang does after a 500) would look like a reset of the next request.
+A request ends within its timeout and an answer at 16 MiB, so that neither a silent nor an
+endless server can hold a case. No connection is used twice: a server that closes an idle one
+(SGLang does after a 500) would look like a reset of the next request.
 """
 
 from __future__ import annotations
 
-import ssl
-import time
-from collections.abc import Iterator
-
 import httpx
 
-from ci.errors import NameUnresolved
-from ci.server.client import MAX_BODY, fault_of
+from ci.errors import KeyRefused, NameUnresolved
+from ci.server.bounded import BodyFault
+from ci.server.door import Door
+from ci.server.faults import fault_of, refusal
 from ci.verdict import Outcome
 
 CONNECT_TIMEOUT = 5.0
 """Most seconds until a connection is accepted."""
 
 
-class BodyFault(httpx.TransportError):
-    """An answer began and did not end as it should; `str()` says what was seen."""
-
-
 def open_client(url: str, timeout: float) -> httpx.Client:
     """Return a client of the server at `url`; a request may take `timeout` seconds."""
-    plain = httpx.HTTPTransport(
-        verify=ssl.create_default_context(), limits=httpx.Limits(max_keepalive_connections=0)
-    )
-    return httpx.Client(
-        base_url=url,
-        timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT)),
-        transport=BoundedTransport(plain, timeout),
-        trust_env=False,
-    )
+    return Door.to(url, timeout).blocking(CONNECT_TIMEOUT)
 
 
-class BoundedTransport(httpx.BaseTransport):
-    """Passes requests on, and bounds the bodies of the answers."""
-
-    def __init__(self, inner: httpx.BaseTransport, timeout: float) -> None:
-        """Keep the transport that does the work, and the seconds a request may take."""
-        self._inner, self._timeout = inner, timeout
-
-    def handle_request(self, request: httpx.Request) -> httpx.Response:
-        """Send `request`; reading the answer's body may raise `BodyFault`."""
-        deadline = time.monotonic() + self._timeout
-        response = self._inner.handle_request(request)
-        response.stream = _BoundedStream(response.stream, deadline, self._timeout)
-        return response
-
-    def close(self) -> None:
-        """Close the transport that does the work."""
-        self._inner.close()
+def key_in(headers: httpx.Headers) -> str:
+    """Return the API key that headers of a request hold; empty for none."""
+    return str(headers.get("authorization", "")).removeprefix("Bearer ")
 
 
-class _BoundedStream(httpx.SyncByteStream):
-    def __init__(
-        self, inner: httpx.SyncByteStream | httpx.AsyncByteStream, deadline: float, timeout: float
-    ) -> None:
-        if not isinstance(inner, httpx.SyncByteStream):
-            raise TypeError("only synchronous transports can be bounded")
-        self._inner, self._deadline, self._timeout = inner, deadline, timeout
-
-    def __iter__(self) -> Iterator[bytes]:
-        size = 0
-        try:
-            for chunk in self._inner:
-                size += len(chunk)
-                if size > MAX_BODY:
-                    raise BodyFault(f"the answer is over {MAX_BODY} bytes long")
-                if time.monotonic() > self._deadline:
-                    raise httpx.ReadTimeout("")
-                yield chunk
-        except httpx.TimeoutException as error:
-            problem = f"the answer did not end within {self._timeout:g} s ({size} bytes came)"
-            raise BodyFault(problem) from error
-        except (httpx.NetworkError, httpx.RemoteProtocolError) as error:
-            raise BodyFault(f"the answer was cut after {size} bytes ({error})") from error
-
-    def close(self) -> None:
-        self._inner.close()
+def refused_key(response: httpx.Response) -> KeyRefused | None:
+    """Return the error of an answer that asks for another API key; None for any other answer."""
+    request = response.request
+    where = f"{request.method} {request.url.path}"
+    return refusal(where, response.status_code, _text(response), key_in(request.headers))
 
 
 def blame(error: httpx.HTTPError) -> Outcome:
@@ -107,9 +58,16 @@ def explain(error: httpx.HTTPError) -> str:
 
 
 def status_line(response: httpx.Response) -> str:
-    """Return an answer's status and the first line of its body, where that was read."""
+    """Return an answer's status, where it redirects to, and the first line of its body."""
+    lines = _text(response).strip().splitlines()
+    target = response.headers.get("location", "")
+    told = f"redirects to {target}: " if target else ""
+    return f"HTTP {response.status_code}: {told}{lines[0][:200] if lines else 'no body'}"
+
+
+def _text(response: httpx.Response) -> str:
+    """Return an answer's body, where that was read."""
     try:
-        lines = response.text.strip().splitlines()
+        return response.text
     except httpx.ResponseNotRead:
-        lines = []
-    return f"HTTP {response.status_code}: {lines[0][:200] if lines else 'no body'}"
+        return ""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-
 from ci.errors import BadAnswer
 from ci.gate.outputs import Agreement
 from ci.report.model import Case
@@ -39,15 +37,11 @@ async def outputs(exchange: Exchange) -> Outputs:
     found: Outputs = []
     for prompt in PROMPTS:
         parameters = {"max_new_tokens": TOKENS, "temperature": 0, "ignore_eos": True}
-        answer = await exchange.ask(
-            "POST", "/generate", {"text": prompt, "sampling_params": parameters}
-        )
+        answer = await exchange.post("/generate", {"text": prompt, "sampling_params": parameters})
         try:
-            found.append(tuple(map(int, json.loads(answer.body)["output_ids"])))
+            found.append(tuple(map(int, answer["output_ids"])))
         except (ValueError, KeyError, TypeError) as error:
-            problem = f"HTTP {answer.status} without output_ids"
-            url = f"{exchange.url}/generate"
-            raise BadAnswer(url, problem, status=answer.status, body=answer.body) from error
+            raise BadAnswer(f"{exchange.url}/generate", "an answer without output_ids") from error
     return found
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ci.contract.page import cell
@@ -27,7 +27,7 @@ class Crowded(SglangCiError):
     verdict = Verdict.INCONCLUSIVE
 
 
-def contest(settings: Settings, environ: Mapping[str, str]) -> Contest | None:
+def contest(settings: Settings) -> Contest | None:
     """Return how both versions are compared; None where that isn't wanted.
 
     An inconclusive run isn't repeated: nothing waits for the answer, and the page has the bounds.
@@ -38,7 +38,7 @@ def contest(settings: Settings, environ: Mapping[str, str]) -> Contest | None:
     if not settings.upgrade.performance:
         return None
     once = settings.gate.model_copy(update={"repeat": False})
-    return Contest.of(settings.model_copy(update={"gate": once}), environ)
+    return Contest.of(settings.model_copy(update={"gate": once}))
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ do what a library would not let them.
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import socket
@@ -13,9 +14,11 @@ import ssl
 import struct
 import subprocess
 import threading
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 
 JSON = "application/json"
@@ -123,8 +126,36 @@ def closing(connection: Connection) -> None:
 def resetting(connection: Connection) -> None:
     """Read a request and reset the connection."""
     connection.request()
+    reset(connection)
+
+
+def reset(connection: Connection) -> None:
+    """Have the connection reset when it is closed."""
     linger = struct.pack("ii", 1, 0)
     connection.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+
+
+def cut_off(connection: Connection) -> None:
+    """Begin an answer and reset the connection."""
+    connection.request()
+    connection.send(b"HTTP/1.1 200 OK\r\ncontent-length: 200\r\n\r\n{}")
+    connection.closing.wait(0.1)
+    reset(connection)
+
+
+def flooding(connection: Connection) -> None:
+    """Answer by few bytes that are many once they are unpacked."""
+    if connection.request():
+        connection.send(response(200, packed_flood(), content_encoding="gzip"))
+
+
+@cache
+def packed_flood() -> bytes:
+    """Return 4 GiB of blanks, packed to 4 MB: one full block again and again."""
+    pack = zlib.compressobj(wbits=zlib.MAX_WBITS | 16)
+    head = pack.compress(b"") + pack.flush(zlib.Z_FULL_FLUSH)
+    block = pack.compress(b" " * 2**20) + pack.flush(zlib.Z_FULL_FLUSH)
+    return head + block * 4096
 
 
 CHUNKED = b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
@@ -140,6 +171,10 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "malformed": answering(200, '{"model_path": "/m", '),
     "deep": answering(200, DEEP),
     "binary": answering(200, bytes(range(256))),
+    "reset body": cut_off,
+    "packed flood": flooding,
+    "cut gzip": answering(200, gzip.compress(b"{}")[:-9], content_encoding="gzip"),
+    "unasked coding": answering(200, "{}", content_encoding="br"),
     "bad gzip": answering(200, b"not gzip", content_encoding="gzip"),
     "key wanted": answering(401, json.dumps({"error": "Unauthorized"})),
     "unavailable": answering(503, json.dumps({"error": {"message": "no worker"}})),
@@ -148,6 +183,8 @@ BEHAVIOURS: dict[str, Behaviour] = {
     "truncated chunk": saying(CHUNKED + b"400\r\n{"),
     "not HTTP": saying(b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n"),
     "endless": repeating(CHUNKED, b"10000\r\n" + b" " * 65_536 + b"\r\n", 0.0),
+    "slow header": repeating(b"HTTP/1.1 200 OK\r\nx: ", b"y", 0.1),
+    "endless header line": repeating(b"HTTP/1.1 200 OK\r\nx: ", b"y" * 4096, 0.0),
     "endless header": repeating(b"HTTP/1.1 200 OK\r\n", b"x: " + b"y" * 4096 + b"\r\n", 0.0),
     "trickle": repeating(CHUNKED, b"1\r\n \r\n", 0.2),
     "blunt": blunt,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import struct
 import threading
@@ -13,6 +14,7 @@ from http.server import BaseHTTPRequestHandler
 from typing import Any
 
 from tests.fakes.api import Api, BadRequestError
+from tests.fakes.dresses import dressed
 from tests.fakes.pages import METRICS, Settings, drain, model_info, models, server_info
 from tests.fakes.shapes import Json
 
@@ -59,7 +61,9 @@ class Handler(BaseHTTPRequestHandler):
         """Answer a GET."""
         state, path = self.state, self.path
         state.asked.append(path)
-        if "hang" in state.faults and path in {*HEALTH_PATHS, "/server_info"}:
+        if self._locked():
+            self._json(state.settings.refusal, {"error": "Unauthorized"})
+        elif "hang" in state.faults and path in {*HEALTH_PATHS, "/server_info"}:
             state.closing.wait(None if path == "/server_info" else HEALTH_SECONDS)
             self._send(503, b"")
         elif path in {"/ready", "/ping", *HEALTH_PATHS}:
@@ -78,12 +82,21 @@ class Handler(BaseHTTPRequestHandler):
         state = self.state
         state.asked.append(self.path)
         raw = self.rfile.read(int(self.headers.get("content-length", 0)))
+        if self._locked():
+            return self._json(state.settings.refusal, {"error": "Unauthorized"})
         for fault, work in self._instead().items():
             if fault in state.faults:
                 return work()
         if not state.ready:
             return self._unavailable()
         return self._answer(raw)
+
+    def _locked(self) -> bool:
+        """Return whether the request lacks the key that its path needs."""
+        at = self.state.settings
+        if not (at.api_key and re.match(at.guarded, self.path)):
+            return False
+        return self.headers.get("authorization") != f"Bearer {at.api_key}"
 
     def _instead(self) -> dict[str, Callable[[], None]]:
         """Return what is done instead of an answer, by fault."""
@@ -135,12 +148,23 @@ class Handler(BaseHTTPRequestHandler):
     def _stream(self, events: list[Json]) -> None:
         self._head(200, "text/event-stream; charset=utf-8")
         try:
-            for line in stream_lines(events, self.state.faults):
+            for piece in self._pieces(stream_lines(events, self.state.faults)):
                 time.sleep(self.state.settings.token_seconds)
-                self.wfile.write(line.encode())
+                self.wfile.write(piece)
         except OSError:
             if "leaks_clients" in self.state.faults:
                 self.state.faults.add("hang")
+
+    def _pieces(self, lines: list[str]) -> list[bytes]:
+        """Return a stream as it is written, piece by piece."""
+        at = self.state.settings
+        whole = [line.encode() for line in lines]
+        if at.dress:
+            whole = [dressed(b"".join(whole), at.dress)]
+        if at.piece:
+            content = b"".join(whole)
+            return [content[here : here + at.piece] for here in range(0, len(content), at.piece)]
+        return whole
 
     def _hang(self) -> None:
         self.state.closing.wait()

@@ -93,6 +93,7 @@ def main() -> None:
         version=plan["version"],
         model=given.model_path,
         leak=given.api_key,
+        api_key=given.api_key,
     )
     with FakeSglang(settings, plan["faults"]) as server:
         _say("The server is fired up and ready to roll!")

@@ -33,6 +33,11 @@ class Settings:
         device: What `/server_info` tells of the device.
         leak: A key that it tells whoever asks: in `/server_info`, and where it refuses.
         drains: Whether it says that it drains, as one of ours does.
+        api_key: The key that requests need; none where empty.
+        guarded: Start of the paths that need it, as a regular expression; SGLang's own rule.
+        refusal: HTTP status of an answer without it.
+        dress: How streams are written, of `tests.fakes.dresses`; plainly where empty.
+        piece: Bytes of a stream that are written at once; an event where 0.
     """
 
     port: int = 0
@@ -47,6 +52,11 @@ class Settings:
     device: str = "cpu"
     leak: str = ""
     drains: bool = True
+    api_key: str = ""
+    guarded: str = "(?!/health|/ready|/metrics)"
+    refusal: int = 401
+    dress: str = ""
+    piece: int = 0
 
 
 def model_info(settings: Settings) -> Json:

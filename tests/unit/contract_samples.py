@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
 
 from ci.contract.model import Contract, Part
 from ci.report.model import now
+from tests.fakes.serving import JsonHandler, serving
 
 INTERFACE: dict[str, Any] = {
     "sglang": "0.5.23",
@@ -139,6 +141,26 @@ class Pretender:
             return httpx.Response(400, json={"error": {"message": "bad"}})
         meta = {"id": str(self.events), "completion_tokens": tokens}
         return httpx.Response(200, json={"text": "a", "meta_info": meta})
+
+
+@contextmanager
+def openly(pretender: Pretender | None = None) -> Iterator[str]:
+    """Yield the URL at which a pretender answers over real HTTP."""
+    answers = (pretender or Pretender()).transport
+
+    class Handler(JsonHandler):
+        def do_GET(self) -> None:  # noqa: N802 - the server calls it so
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            headers = {"accept": self.headers.get("accept", "*/*")}
+            url = f"http://server{self.path}"
+            asked = httpx.Request(self.command, url, headers=headers, content=body)
+            answer = answers.handle_request(asked)
+            self.send(answer.status_code, answer.content)
+
+        do_POST = do_DELETE = do_GET  # noqa: N815 - the server calls them so
+
+    with serving(Handler) as url:
+        yield url
 
 
 def _models() -> httpx.Response:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.bench.configured import API_KEY, bench_options
+from ci.bench.configured import bench_options
 from ci.bench.prompt_files import FromFile
 from ci.bench.schedule import Closed, Open
 from ci.errors import UsageError
@@ -19,20 +19,20 @@ pytestmark = pytest.mark.unit
 
 def test_no_load_means_the_usual_one() -> None:
     """A bench without settings sends nothing, or more streams than it has requests."""
-    assert bench_options(BenchSettings(), {}).loads == (Closed(8, 128),)
-    assert bench_options(BenchSettings(requests=3), {}).loads == (Closed(3, 3),)
+    assert bench_options(BenchSettings()).loads == (Closed(8, 128),)
+    assert bench_options(BenchSettings(requests=3)).loads == (Closed(3, 3),)
 
 
 def test_every_named_load_is_sent() -> None:
     """A load that was asked for is left out, or the usual one comes on top."""
     at = BenchSettings(concurrency=(1, 4), rate=(2.5,), requests=16, arrivals="constant", seed=7)
-    loads = bench_options(at, {}).loads
+    loads = bench_options(at).loads
     assert loads == (Closed(1, 16), Closed(4, 16), Open(2.5, 16, "constant", 7))
 
 
 def test_a_ramp_alone_sends_no_other_load() -> None:
     """A search for the highest rate first takes minutes for something else."""
-    options = bench_options(BenchSettings(ramp=True, slo_ttft=0.5, ramp_start=3), {})
+    options = bench_options(BenchSettings(ramp=True, slo_ttft=0.5, ramp_start=3))
     assert options.loads == ()
     assert options.ramp
     assert options.ramp.start == 3
@@ -51,7 +51,7 @@ def test_a_ramp_alone_sends_no_other_load() -> None:
 def test_what_makes_no_sense_is_refused(at: BenchSettings, told: str) -> None:
     """A load that can't be is found out after the server was warmed up, or never."""
     with pytest.raises(UsageError, match=told):
-        bench_options(at, {})
+        bench_options(at)
 
 
 def test_prompts_come_from_the_file(tmp_path: Path) -> None:
@@ -59,16 +59,9 @@ def test_prompts_come_from_the_file(tmp_path: Path) -> None:
     file = tmp_path / "prompts.jsonl"
     file.write_text(json.dumps({"prompt": "Hello"}) + "\n")
     at = BenchSettings(prompts=file, output_tokens=5, requests=8, repeat=True)
-    prompts = bench_options(at, {}).prompts
+    prompts = bench_options(at).prompts
     assert isinstance(prompts, FromFile)
     assert next(prompts.take("x")).output_tokens == 5
-
-
-def test_the_servers_key_is_sent_and_never_shown() -> None:
-    """A server with a key can't be measured, or the key gets into a log."""
-    options = bench_options(BenchSettings(), {API_KEY: "hunter2"})
-    assert options.headers == {"Authorization": "Bearer hunter2"}
-    assert "hunter2" not in repr(options)
 
 
 def test_each_comparison_has_prompts_of_its_own() -> None:
@@ -97,7 +90,7 @@ def test_the_gate_does_as_it_is_told() -> None:
 
 def test_blocks_keep_answers_and_send_nothing_beside_them() -> None:
     """Answers can't be compared, or looks at the server's gauges disturb one of two blocks."""
-    options = block_options(bench_options(BenchSettings(), {}))
+    options = block_options(bench_options(BenchSettings()))
     assert options.sampling.keep_outputs
     assert not options.poll
 

@@ -13,15 +13,16 @@ import httpx
 import pytest
 
 from ci.errors import (
-    AnswerFault,
     BadAnswer,
+    KeyRefused,
     NameUnresolved,
     NotSglang,
     SglangCiError,
     Unreachable,
     Unresponsive,
 )
-from ci.server.client import MAX_BODY, ServerClient
+from ci.server.client import ServerClient
+from ci.server.door import MAX_BODY
 from tests.fakes.faulty import BEHAVIOURS, closed_port, listening, self_signed
 from tests.fakes.sglang import FakeSglang, Settings
 
@@ -61,12 +62,17 @@ async def fault(url: str, call: Call = MODEL, *, limit: float = 5.0) -> SglangCi
         ("deep", NotSglang, "HTTP 200 without JSON: [[["),
         ("binary", NotSglang, "HTTP 200 without JSON"),
         ("redirect", NotSglang, "HTTP 307: redirects to https://elsewhere.example/"),
-        ("endless", NotSglang, f"the answer is over {MAX_BODY} bytes long"),
-        ("endless header", NotSglang, "answers, but not in HTTP"),
-        ("key wanted", BadAnswer, "HTTP 401: it wants an API key, and none is sent"),
+        ("endless", BadAnswer, f"the answer is over {MAX_BODY} bytes long"),
+        ("packed flood", BadAnswer, f"the answer is over {MAX_BODY} bytes long"),
+        ("endless header", NotSglang, "answers with headers that have no end"),
+        ("endless header line", NotSglang, "answers with headers that have no end"),
+        ("key wanted", KeyRefused, "HTTP 401: the server wants an API key: set SGLANG_API_KEY"),
         ("unavailable", BadAnswer, "HTTP 503:"),
         ("truncated", BadAnswer, "the answer was cut"),
         ("truncated chunk", BadAnswer, "the answer was cut"),
+        ("reset body", BadAnswer, "the answer was cut after 2 bytes"),
+        ("cut gzip", BadAnswer, "the answer can't be decoded: its packed bytes were cut"),
+        ("unasked coding", BadAnswer, "it is packed as 'br', which wasn't asked for"),
         ("bad gzip", BadAnswer, "the answer can't be decoded"),
         ("not HTTP", Unreachable, "connection cut before an answer"),
         ("closing", Unreachable, "connection cut before an answer"),
@@ -74,7 +80,7 @@ async def fault(url: str, call: Call = MODEL, *, limit: float = 5.0) -> SglangCi
     ],
 )
 async def test_what_is_no_sglang_is_named(
-    behaviour: str, kind: type[AnswerFault], words: str
+    behaviour: str, kind: type[SglangCiError], words: str
 ) -> None:
     """A stranger or a broken answer is taken for a server, or ends in a traceback."""
     with listening(BEHAVIOURS[behaviour]) as url:
@@ -111,7 +117,7 @@ async def test_an_answer_without_its_token_is_bad(meta: object) -> None:
             await client.first_token()
 
 
-@pytest.mark.parametrize("behaviour", ["silent", "trickle"])
+@pytest.mark.parametrize("behaviour", ["silent", "trickle", "slow header"])
 @pytest.mark.parametrize("call", [MODEL, TOKEN])
 async def test_silence_ends_at_the_deadline(behaviour: str, call: Call) -> None:
     """A server that accepts and says nothing, or never ends, holds a check for ever."""

@@ -212,16 +212,16 @@ def test_an_engine_without_metrics_reads_none() -> None:
 def test_a_load_asks_what_the_engine_has(asked: str, api: str) -> None:
     """A bench of another engine asks for SGLang's /generate."""
     at = BenchSettings.model_validate({"api": asked})
-    assert bench_options(at, {}, engines.profile("vllm")).api == api
-    assert bench_options(at, {}).api == asked
+    assert bench_options(at, engines.profile("vllm")).api == api
+    assert bench_options(at).api == asked
 
 
 def test_what_an_engine_does_not_count_is_told_to_the_bench() -> None:
     """A bench waits for token counts that never come, or for lengths that can't be asked."""
-    options = bench_options(BenchSettings(), {}, engines.profile("llama-cpp"))
+    options = bench_options(BenchSettings(), engines.profile("llama-cpp"))
     assert options.uncounted
     assert not options.sampling.ignore_eos
-    options = bench_options(BenchSettings(), {})
+    options = bench_options(BenchSettings())
     assert not options.uncounted
     assert options.sampling.ignore_eos
 

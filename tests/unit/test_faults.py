@@ -37,13 +37,17 @@ STRANGERS = {
     "deep": "not an SGLang server: HTTP 200 without JSON: [",
     "binary": "not an SGLang server: HTTP 200 without JSON",
     "bad gzip": "the answer can't be decoded",
-    "key wanted": "HTTP 401: it wants an API key, and none is sent",
+    "cut gzip": "the answer can't be decoded: its packed bytes were cut",
+    "unasked coding": "the answer can't be decoded: it is packed as 'br', which wasn't asked for",
+    "packed flood": "the answer is over 16777216 bytes long",
+    "reset body": "the answer was cut after 2 bytes",
     "redirect": "HTTP 307: redirects to https://elsewhere.example/",
     "truncated": "the answer was cut",
     "truncated chunk": "the answer was cut",
     "not HTTP": "connection cut before an answer",
-    "endless": "not an SGLang server: the answer is over",
-    "endless header": "answers, but not in HTTP",
+    "endless": "the answer is over 16777216 bytes long",
+    "endless header": "answers with headers that have no end",
+    "endless header line": "answers with headers that have no end",
     "blunt": "not an SGLang server: HTTP 400: <!doctype html>",
     "closing": "is it https://, or no HTTP server?",
     "resetting": "is it https://, or no HTTP server?",
@@ -53,8 +57,13 @@ SLOW = {
     "unavailable": "HTTP 503",
     "silent": "accepts connections and says nothing",
     "trickle": "accepts connections and says nothing",
+    "slow header": "accepts connections and says nothing",
 }
 """What a server that is still starting may be, and is waited for."""
+
+
+LOCKED = "key wanted"
+"""What can't be judged."""
 
 
 async def start_up(url: str, budgets: ReadinessSettings = BUDGETS) -> Check:
@@ -73,19 +82,28 @@ async def held_against(url: str) -> Check:
 
 def test_every_behaviour_is_tried() -> None:
     """A new kind of stranger is never held against the checks."""
-    assert set(STRANGERS) | set(SLOW) == set(BEHAVIOURS)
+    assert set(STRANGERS) | set(SLOW) | {LOCKED} == set(BEHAVIOURS)
 
 
 @pytest.mark.parametrize("behaviour", STRANGERS)
 async def test_a_stranger_fails_before_the_budget_is_spent(behaviour: str) -> None:
     """Something else than SGLang is waited for as long as a model may load, or passes."""
     with listening(BEHAVIOURS[behaviour]) as url:
-        check = await start_up(url)
+        check = await start_up(url, ReadinessSettings(serving=HANG))
     assert check.verdict is Verdict.FAILED
     assert check.cause.startswith(f"serving: {url}/model_info: ")
     assert STRANGERS[behaviour] in check.cause
     assert len(check.cause) < 400
     assert len(check.cause.splitlines()) == 1
+
+
+async def test_a_server_that_wants_a_key_is_not_judged() -> None:
+    """A key that wasn't given makes a good server FAILED, or a stranger of it."""
+    with listening(BEHAVIOURS[LOCKED]) as url:
+        check = await start_up(url)
+    assert check.verdict is Verdict.ERROR
+    told = f"serving: {url}/model_info: HTTP 401: the server wants an API key: set SGLANG_API_KEY"
+    assert check.cause.startswith(told)
 
 
 @pytest.mark.parametrize("behaviour", SLOW)
@@ -143,6 +161,7 @@ async def test_no_stranger_has_the_right_version(
     """Something that doesn't tell its version passes the check of versions."""
     with place(tmp_path) if place is closed else place() as url:
         check = await held_against(url)
-    assert check.verdict is Verdict.FAILED
+    locked = "API key" in check.cause
+    assert check.verdict is (Verdict.ERROR if locked else Verdict.FAILED)
     assert url in check.cause
     assert len(check.cause.splitlines()) == 1

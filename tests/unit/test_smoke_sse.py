@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ci.smoke.sse import parse
+from ci.smoke.sse import first_event, parse
 
 pytestmark = pytest.mark.unit
 
@@ -23,10 +23,26 @@ def test_whole_stream_is_read() -> None:
     assert parse(WHOLE, WHERE) == ({"a": 1}, {"a": 2})
 
 
-def test_comments_and_other_line_ends_are_read() -> None:
-    """Keep-alive comments and CRLF are well formed."""
-    raw = b': ping\r\n\r\ndata: {"a": 1}\r\n\r\ndata:[DONE]\r\n\r\n'
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b': ping\r\n\r\ndata: {"a": 1}\r\n\r\ndata:[DONE]\r\n\r\n',
+        b'event: x\nid: 1\ndata: {"a": 1}\n\ndata: [DONE]\n\n',
+        b'data: {"a":\ndata: 1}\n\nodd\n\ndata: [DONE]\n\n',
+        b'\xef\xbb\xbfdata: {"a": 1}\r\rdata: [DONE]\r\r',
+    ],
+)
+def test_whatever_the_standard_allows_is_read(raw: bytes) -> None:
+    """A good server fails for comments, fields, other line ends or a byte order mark."""
     assert parse(raw, WHERE) == ({"a": 1},)
+
+
+def test_the_first_event_needs_no_more_than_its_bytes() -> None:
+    """A stream in small packets, or after a comment, has no first event."""
+    parts = (bytes([one]) for one in b': ping\n\ndata: {"a": 1}\n\n')
+    assert first_event(parts, WHERE) == b'{"a": 1}'
+    with pytest.raises(AssertionError, match="POST /x: no event in the stream: b'<html>'"):
+        first_event([b"<html>"], WHERE)
 
 
 @settings(deadline=None)
@@ -54,11 +70,10 @@ def test_no_cut_stream_is_read(length: int) -> None:
         (b'data: [DONE]\n\ndata: {"a": 1}\n\ndata: [DONE]\n\n', "events follow [DONE]"),
         (b'data: {"a": \n\ndata: [DONE]\n\n', "an event is not JSON: '{\"a\":'"),
         (b"data: 5\n\ndata: [DONE]\n\n", "an event is no JSON object: '5'"),
-        (b'event: x\ndata: {"a": 1}\n\ndata: [DONE]\n\n', "not one data line: "),
-        (b'{"a": 1}\n\ndata: [DONE]\n\n', "not one data line: "),
+        (b"data\n\ndata: [DONE]\n\n", "an event is not JSON: ''"),
         (b'data: {"error": {"message": "no"}}\n\ndata: [DONE]\n\n', "it holds an error: "),
         (b'data: {"object": "error"}\n\ndata: [DONE]\n\n', "it holds an error: "),
-        (b"data: \xff\n\ndata: [DONE]\n\n", "'utf-8' codec can't decode"),
+        (b"data: \xff\n\ndata: [DONE]\n\n", "an event is not UTF-8: "),
     ],
 )
 def test_bad_stream_is_told(raw: bytes, problem: str) -> None:

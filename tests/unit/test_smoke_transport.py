@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 import httpx
 import pytest
 
-from ci.smoke import transport
+from ci.server import door
 from ci.smoke.transport import blame, explain, open_client
 from ci.verdict import Outcome
 
@@ -74,7 +74,7 @@ CASES: dict[str, tuple[Callable[[socket.socket], None], str]] = {
 @pytest.mark.parametrize("case", CASES)
 def test_fault_is_told(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each fault ends the request and is told with the request; else it hangs or is a riddle."""
-    monkeypatch.setattr(transport, "MAX_BODY", 1_000_000)
+    monkeypatch.setattr(door, "MAX_BODY", 1_000_000)
     talk, problem = CASES[case]
     with server(talk) as url:
         error = failure(url)

@@ -42,7 +42,7 @@ def settings(**gate: object) -> Settings:
 def race(contest: Contest | None = None, **gate: object) -> speed.Race:
     """Return a comparison of two versions, whose servers nobody starts."""
     at = settings(**gate)
-    found = contest or speed.contest(at, {})
+    found = contest or speed.contest(at)
     assert found
     return speed.Race(("1.0", "1.1"), (at, settings(pairs=1)), found)
 
@@ -70,12 +70,12 @@ def stages(folder: Path) -> Stages:
 
 def test_one_bounded_run_unless_it_is_unwanted() -> None:
     """An upgrade takes twice the pairs, or compares what nobody wants to be compared."""
-    found = speed.contest(settings(pairs=12), {})
+    found = speed.contest(settings(pairs=12))
     assert found
     assert max(look.pairs for look in found.options.schedule.looks(found.options.rule)) == 12
-    assert speed.contest(Settings.model_validate({"upgrade": {"performance": False}}), {}) is None
+    assert speed.contest(Settings.model_validate({"upgrade": {"performance": False}})) is None
     with pytest.raises(UsageError, match="can't show anything"):
-        speed.contest(settings(pairs=2), {})
+        speed.contest(settings(pairs=2))
 
 
 def test_each_version_is_started_as_itself(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_what_is_not_compared_is_said(
 
     seen(monkeypatch, SLOWER)
     monkeypatch.setattr(Version, "explore", explore)
-    contest = speed.contest(Settings(), {}) if wanted else None
+    contest = speed.contest(Settings()) if wanted else None
     asked = Upgrade(("1.0", "1.1"), Settings(), (), Installer(tmp_path), contest)
     found = anyio.run(asked.advise, progress_for(io.StringIO(), {}), tmp_path)
     ran = [check.name for check in found.checks if check.name == speed.NAME]

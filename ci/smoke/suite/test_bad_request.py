@@ -8,6 +8,7 @@ import pytest
 
 from ci.smoke.ask import Ask, conversation, native
 from ci.smoke.server import Server
+from ci.smoke.sse import first_event
 from ci.smoke.transport import status_line
 
 NATIVE: dict[str, Any] = {
@@ -117,8 +118,8 @@ def test_too_long_a_prompt_to_stream(client: httpx.Client, server: Server) -> No
     response = client.post("/generate", json=native(too_long(server), {"stream": True}))
     if response.status_code != httpx.codes.OK:
         return refused(response)
-    events = [line for line in response.text.splitlines() if line.startswith("data:")]
-    assert '"error"' in events[0], f"the stream begins with {events[0][:200]}"
+    first = first_event([response.content], "POST /generate")
+    assert b'"error"' in first, f"the stream begins with {first[:200]!r}"
     return None
 
 
