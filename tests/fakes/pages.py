@@ -30,6 +30,7 @@ class Settings:
         embedding: Whether it makes embeddings instead of text.
         grammar_backend: What `/server_info` tells of the grammar backend.
         context_length: Most tokens of a prompt.
+        seed: The random seed that a start draws; 0 for one of the fake's own.
     """
 
     port: int = 0
@@ -41,6 +42,7 @@ class Settings:
     embedding: bool = False
     grammar_backend: str = "xgrammar"
     context_length: int = 2048
+    seed: int = 0
 
 
 def model_info(settings: Settings) -> Json:
@@ -65,6 +67,8 @@ def server_info(settings: Settings) -> Json:
         "disable_radix_cache": False,
         "page_size": 1,
         "dp_size": 1,
+        "random_seed": settings.seed,
+        "startup_time": {"load_weight": 0.1, "scheduler_e2e": settings.seed / 1000},
         "internal_states": [{}],
     }
 
