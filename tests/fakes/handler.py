@@ -19,6 +19,9 @@ from tests.fakes.shapes import Json
 HEALTH_SECONDS = 20.0
 """After this time `/health` gives up on a scheduler that doesn't answer."""
 
+SMALL = 4096
+"""Most bytes of a body that a careful proxy lets pass."""
+
 HEALTH_PATHS = {"/health", "/health_generate"}
 PAGES = {"/model_info": model_info, "/server_info": server_info, "/v1/models": models}
 
@@ -75,6 +78,8 @@ class Handler(BaseHTTPRequestHandler):
                 return work()
         if not state.ready:
             return self._unavailable()
+        if "small_bodies" in state.faults and len(raw) > SMALL:
+            return self._send(413, b"<html>413 Request Entity Too Large</html>", "text/html")
         return self._answer(raw)
 
     def _instead(self) -> dict[str, Callable[[], None]]:
@@ -126,8 +131,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _stream(self, events: list[Json]) -> None:
         self._head(200, "text/event-stream; charset=utf-8")
+        lines = stream_lines(events, self.state.faults)
+        if "held_stream" in self.state.faults:
+            time.sleep(len(lines) * self.state.settings.token_seconds)
+            lines = ["".join(lines)]
         try:
-            for line in stream_lines(events, self.state.faults):
+            for line in lines:
                 time.sleep(self.state.settings.token_seconds)
                 self.wfile.write(line.encode())
         except OSError:
