@@ -1,10 +1,11 @@
-"""Small tools of structured concurrency on top of anyio."""
+"""Small tools of structured concurrency on top of anyio, and of sharing a machine."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, TypeVar
 
 import anyio
@@ -66,3 +67,14 @@ def pipe() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
     reader, writer = os.pipe()
     with open(reader, "rb", buffering=0) as out, open(writer, "wb", buffering=0) as into:  # noqa: PTH123
         yield out, into
+
+
+def waited_for_core() -> float | None:
+    """Return the seconds that this thread was ready to run and had no core, since its start.
+
+    None where the system doesn't tell.
+    """
+    try:
+        return int(Path("/proc/thread-self/schedstat").read_text("ascii").split()[1]) / 1e9
+    except (OSError, ValueError, IndexError):
+        return None

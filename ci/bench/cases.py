@@ -1,7 +1,8 @@
 """The verdicts on a bench: whether its figures may be believed.
 
 A bench has no opinion on how fast a server should be. It is PASSED where everything that was
-asked was measured, and INCONCLUSIVE, with the reason, where it wasn't.
+asked was measured, and INCONCLUSIVE, with the reason, where it wasn't. A server that answers no
+request at all is FAILED.
 """
 
 from __future__ import annotations
@@ -9,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ci.bench.agreement import Tolerance, agreement
+from ci.bench.arrival import arrival_case
+from ci.bench.hopeless import server_fault
 from ci.bench.options import WarmUp
 from ci.bench.ramp import Found
 from ci.bench.records import Record
@@ -50,6 +53,7 @@ def load_cases(measured: Measured, tolerance: Tolerance) -> Iterator[Case]:
     yield _lengths(measured)
     yield _latencies(measured)
     effort = measured.run.effort
+    yield arrival_case(records, effort)
     yield _case(
         "the client keeps up", "; ".join(measured.saturated), f"{effort.cpu_share:.0%} of a core"
     )
@@ -74,9 +78,10 @@ def _succeeded(measured: Measured) -> Case:
     problem += f"; the first: {failed[0].detail}" if failed else ""
     if not summary.completed and not problem:
         problem = "no request was sent"
+    unsure = Outcome.INCONCLUSIVE if problem else Outcome.PASSED
     return Case(
         name="every request succeeds",
-        outcome=Outcome.INCONCLUSIVE if problem else Outcome.PASSED,
+        outcome=Outcome.FAILED if server_fault(measured.run.records) else unsure,
         seconds=measured.run.seconds,
         message=problem or f"{summary.completed} requests",
         details="\n".join(lines),

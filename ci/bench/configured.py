@@ -45,6 +45,7 @@ def bench_options(at: BenchSettings, engine: Profile = SGLANG) -> BenchOptions:
         ramp=ramp,
         slo=slo,
         warm_up=WarmUp(drift, at.warm_up_requests, at.warm_up_seconds),
+        probe=at.probe,
         limit=at.limit,
         bounds=LENIENT if at.tolerant else Bounds(),
         tolerance=Tolerance(rougher * tolerance.seconds, rougher * tolerance.share),

@@ -54,6 +54,8 @@ class BenchOptions:
         sampling: What is asked of the sampler.
         warm_up: How each load's warm-up ends.
         timeouts: Limits of one request.
+        probe: Most seconds until the first token of the request that is sent before all others;
+            0 for none.
         limit: Most seconds of one load.
         bounds: Beyond what the client counts as saturated.
         tolerance: By how much the server's own mean latencies may differ.
@@ -72,6 +74,7 @@ class BenchOptions:
     sampling: Sampling = field(default_factory=Sampling)
     warm_up: WarmUp = field(default_factory=WarmUp)
     timeouts: Timeouts = field(default_factory=Timeouts)
+    probe: float = 45.0
     limit: float = 600.0
     bounds: Bounds = field(default_factory=Bounds)
     tolerance: Tolerance = field(default_factory=Tolerance)

@@ -59,7 +59,7 @@ async def bench(
 
     Raises:
         UsageError: The options can't be met: too few prompts, prompts of another API.
-        ServerFault: Nothing answers at `url`.
+        ServerFault: Nothing answers at `url`, or no request is answered there.
         NameUnresolved: Its host has no address here.
     """
     work = _Work(url, options, tell)
@@ -68,6 +68,7 @@ async def bench(
             await work.load(session, load)
         if options.ramp:
             await work.ramp(session, options.ramp)
+        work.who(session)
     return work.result()
 
 
@@ -109,6 +110,10 @@ class _Work:
 
         self.found = await search(ramp, measure)
         self._case("", ramp_case(self.found))
+
+    def who(self, session: Session) -> None:
+        """Say whether it was one server that answered."""
+        self._case("", session.watched.case())
 
     async def _warm_up(self, session: Session, load: Load) -> None:
         name, warmed = f"warm-up, {load.label}", None

@@ -16,6 +16,7 @@ from typing import Self
 
 from ci.bench.percentiles import rank_value
 from ci.bench.records import Record
+from ci.concurrency import waited_for_core
 
 TICK = 0.025
 """Seconds between two looks at the clock."""
@@ -31,11 +32,13 @@ class Effort:
         seconds: Wall time.
         cpu_seconds: CPU time of this process.
         lags: Seconds by which each tick of the event loop came late, sorted.
+        waited: Seconds that it was ready to run and had no core; None where nobody knows.
     """
 
     seconds: float
     cpu_seconds: float
     lags: tuple[float, ...]
+    waited: float | None = None
 
     @property
     def cpu_share(self) -> float:
@@ -87,11 +90,13 @@ class LagMeter:
         self._lags: list[float] = []
         self._loop = asyncio.get_running_loop()
         self._due = self._wall = self._cpu = 0.0
+        self._waited: float | None = None
         self._timer: asyncio.TimerHandle | None = None
 
     def __enter__(self) -> Self:
         """Start."""
         self._wall, self._cpu = time.monotonic(), time.process_time()
+        self._waited = waited_for_core()
         self._plan()
         return self
 
@@ -108,7 +113,9 @@ class LagMeter:
     def effort(self) -> Effort:
         """Return what was spent so far."""
         wall, cpu = time.monotonic() - self._wall, time.process_time() - self._cpu
-        return Effort(wall, cpu, tuple(sorted(self._lags)))
+        before, now = self._waited, waited_for_core()
+        waited = None if before is None or now is None else now - before
+        return Effort(wall, cpu, tuple(sorted(self._lags)), waited)
 
     def _plan(self) -> None:
         self._due = self._loop.time() + TICK

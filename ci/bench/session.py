@@ -15,10 +15,12 @@ from time import monotonic
 from ci.bench.agreement import View, view
 from ci.bench.client import Client, Request
 from ci.bench.dialects import Api, Chat, Completions, Generate
+from ci.bench.hopeless import hopeless, server_fault
 from ci.bench.live import Board, Watch
 from ci.bench.load import Run, run_load
 from ci.bench.metrics import Summary, summarise
 from ci.bench.options import BenchOptions
+from ci.bench.probe import probe
 from ci.bench.prompts import Prompt, digest
 from ci.bench.records import Record
 from ci.bench.saturation import saturation
@@ -27,9 +29,11 @@ from ci.bench.scrape import Gauges, Metrics, gauges, poll, scrape
 from ci.bench.steady import Drift, drifts, steady
 from ci.bench.target import resolve
 from ci.engines.metrics import SGLANG_METRICS, MetricNames
-from ci.errors import UsageError
+from ci.errors import BadAnswer, UsageError
+from ci.server import identity
 from ci.server.client import ServerClient
 from ci.server.faults import REFUSALS, refusal
+from ci.server.identity import Info, Watched
 
 SETTLE = 2.0
 """Most seconds until a server has counted what it has answered."""
@@ -90,6 +94,7 @@ class Session:
     ) -> None:
         """Keep what is needed to ask."""
         self._client, self._api, self._options, self._watch = client, api, options, watch
+        self.watched = Watched(self._info)
 
     async def warm_up(self, load: Load, stream: str) -> Warmed:
         """Put the server under `load` until it is steady, or a limit of the options is met.
@@ -99,6 +104,9 @@ class Session:
         Args:
             load: The shape; its number of requests doesn't matter.
             stream: Name of the prompts' stream.
+
+        Raises:
+            BadAnswer: No request was answered, and that is the server's doing.
         """
         at, records, found = self._options.warm_up, list[Record](), dict[str, Drift]()
         shape = replace(load, requests=at.most(load))
@@ -113,11 +121,13 @@ class Session:
                 return True
             if len(records) % _LOOK == 0 and not steady(found, at.drift):
                 found.update(drifts(records))
-            return steady(found, at.drift) or monotonic() > until
+            return steady(found, at.drift) or hopeless(records) or monotonic() > until
 
         run = await run_load(self._client, shape, requests, self._options.limit, seen)
         board.end()
         self._permitted(run.records)
+        if problem := server_fault(run.records):
+            raise BadAnswer(self._client.target.url, f"warm-up: {problem}")
         return Warmed(run, found, steady(found, at.drift))
 
     async def measure(self, load: Load, stream: str) -> Measured:
@@ -133,17 +143,19 @@ class Session:
         """
         options = self._options
         requests, prompts = self._requests(stream, load.requests)
-        board = Board(load.label, load.requests, self._watch)
+        board, records = Board(load.label, load.requests, self._watch), list[Record]()
         before = await scrape(self._client, options.metrics)
 
         def seen(record: Record) -> bool:
             board.take(record)
-            return False
+            records.append(record)
+            return hopeless(records)
 
         async with self._polled() as pages:
             run = await run_load(self._client, load, requests, options.limit, seen)
         board.end()
         self._permitted(run.records)
+        await self.watched.look(f"the end of {load.label}")
         return Measured(
             run=run,
             summary=summarise(run.records, run.asked, options.slo),
@@ -168,6 +180,11 @@ class Session:
             url = f"{target.url}{self._api.path}"
             if error := refusal(url, refused.status or 0, said, target.key):
                 raise error
+
+    async def _info(self) -> Info:
+        """Return what the server says of itself."""
+        url = f"{self._client.target.url}{identity.PATH}"
+        return identity.info(url, await self._client.page(identity.PATH))
 
     def _requests(
         self, stream: str, count: int, *, short: bool = False
@@ -229,13 +246,18 @@ async def open_session(
 
     Raises:
         UsageError: `url` is no server's URL.
-        ServerFault: Nothing answers there.
+        ServerFault: Nothing answers there, or not even one request.
         NameUnresolved: Its host has no address here.
+        CheckBroken: It wants another API key.
     """
     target = await resolve(url, options.headers, within=options.timeouts.connect)
     api = await _api(url, options)
+    if options.probe:
+        await probe(target, api, options.timeouts, options.probe)
     async with Client(target, api, options.timeouts) as client:
-        yield Session(client, api, options, watch)
+        session = Session(client, api, options, watch)
+        await session.watched.look("the start")
+        yield session
 
 
 async def _api(url: str, options: BenchOptions) -> Api:

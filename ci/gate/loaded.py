@@ -6,11 +6,14 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 
+from ci.bench.arrival import arrival_case
 from ci.bench.options import BenchOptions
 from ci.bench.schedule import Load
-from ci.bench.session import Session, open_session
+from ci.bench.session import Measured, Session, open_session
+from ci.errors import BadAnswer
 from ci.gate.blocks import Block, BlockResult
 from ci.gate.requests import block_of
+from ci.verdict import Outcome
 
 
 @asynccontextmanager
@@ -31,7 +34,20 @@ async def loaded(options: BenchOptions, load: Load) -> AsyncIterator[Block]:
                 sessions[url] = session
             measured = await sessions[url].measure(load, f"block {seed}")
             result = block_of(url, measured.run.records, measured.run.asked)
-            limits = "; ".join(measured.saturated)
-            return replace(result, problem=result.problem or limits)
+            return replace(result, problem=result.problem or _problem(url, sessions[url], measured))
 
         yield measure
+
+
+def _problem(url: str, session: Session, measured: Measured) -> str:
+    """Return why a block whose requests succeeded can't be used; empty where it can.
+
+    Raises:
+        BadAnswer: The server was restarted or replaced.
+    """
+    who = session.watched.case()
+    if who.outcome is Outcome.FAILED:
+        raise BadAnswer(url, who.message)
+    arrival = arrival_case(measured.run.records, measured.run.effort)
+    unsure = [one.message for one in (who, arrival) if one.outcome is Outcome.INCONCLUSIVE]
+    return "; ".join((*measured.saturated, *unsure))

@@ -85,6 +85,9 @@ class BenchSettings(Section):
     warm_up_requests: Natural = Field(512, description="Most requests of a warm-up; 0: none.")
     warm_up_seconds: Budget = Field(60.0, description="Most seconds of a warm-up.")
     warm_up_drift: Effect = Field(0.2, description="Largest drift that still counts as steady.")
+    probe: Budget = Field(
+        45.0, description="Most seconds until the first token of one request, sent before all."
+    )
     limit: Budget = Field(600.0, description="Most seconds of one load.")
     poll: Annotated[float, Field(ge=0, le=3600), NoBool] = Field(
         5.0, description="Seconds between two looks at the server's gauges; 0: none."

@@ -7,14 +7,17 @@ the problem. Decoding is greedy unless a call says otherwise.
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import httpx
 
+from ci.concurrency import waited_for_core
 from ci.server.bounded import BodyFault
 from ci.server.documents import document
 from ci.smoke.answers import Chat, Completion, Generation, Generations, read
+from ci.smoke.arrival import Arrival
 from ci.smoke.server import Server
 from ci.smoke.sse import Event, parse
 from ci.smoke.transport import explain, refused_key, status_line
@@ -83,16 +86,31 @@ class Ask:
             KeyRefused: The server wants another API key.
             httpx.TransportError: It didn't come.
         """
+        return self._streamed(path, body)[0]
+
+    def arrival(self, path: str, body: Mapping[str, Any]) -> Arrival:
+        """Return how a stream came; errors as of `stream`."""
+        before, begun = waited_for_core(), time.monotonic()
+        events, moments, length = self._streamed(path, body)
+        seconds, after = time.monotonic() - begun, waited_for_core()
+        lost = None if before is None or after is None else after - before
+        return Arrival(seconds, tuple(at - begun for at in moments), len(events), lost, length)
+
+    def _streamed(
+        self, path: str, body: Mapping[str, Any]
+    ) -> tuple[tuple[Event, ...], list[float], str]:
+        """Return a stream's events, when each piece was read, and the length it was sent with."""
+        moments: list[float] = []
         with self.client.stream("POST", path, json={**body, "stream": True}) as response:
-            raw = _body(response)
-            kind = response.headers.get("content-type", "")
+            raw = _body(response, moments)
+        kind = response.headers.get("content-type", "")
         where = f"POST {path}"
         if refused := refused_key(response):
             raise refused
         if response.status_code != httpx.codes.OK or not kind.startswith("text/event-stream"):
             start = raw[:200].decode("utf-8", "replace")
             raise AssertionError(f"{where}: no stream, but {response.status_code} {kind}: {start}")
-        return parse(raw, where)
+        return parse(raw, where), moments, response.headers.get("content-length", "")
 
     def post(self, path: str, body: Any) -> Any:
         """Return the JSON with which the server answers `body`, with status 200."""
@@ -132,11 +150,12 @@ def conversation(messages: str | Sequence[Mapping[str, Any]]) -> list[dict[str, 
     return [dict(message) for message in messages]
 
 
-def _body(response: httpx.Response) -> bytes:
-    """Read a stream's body; one that is cut is shown up to there."""
+def _body(response: httpx.Response, moments: list[float]) -> bytes:
+    """Read a stream's body and note when each piece came; one that is cut is shown up to there."""
     raw = bytearray()
     try:
         for chunk in response.iter_bytes():
+            moments.append(time.monotonic())
             raw += chunk
     except BodyFault as error:
         shown = bytes(raw[-4000:]).decode("utf-8", "replace")

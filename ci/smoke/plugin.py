@@ -19,6 +19,7 @@ from ci import engines
 from ci.settings.engine import SGLANG
 from ci.smoke.answers import Chat, Completion, Generation
 from ci.smoke.ask import Ask
+from ci.smoke.record import Incapable
 from ci.smoke.server import Capability, Server, discover
 from ci.smoke.session import REFUSED, SERVER, Recorder
 from ci.smoke.sse import Event
@@ -139,4 +140,4 @@ def _capable(request: pytest.FixtureRequest) -> None:
     for name in (name for mark in marks for name in mark.args):
         server: Server = request.getfixturevalue("server")
         if not server.can(name):
-            pytest.skip(server.why_not(name))
+            raise Incapable(server.why_not(name))

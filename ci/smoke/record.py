@@ -31,6 +31,14 @@ LINE = 300
 """Most characters of a case's one line."""
 
 
+_ASYNC = ("async def functions are not natively supported", "requested an async fixture")
+"""How pytest fails what it can't run."""
+
+
+class Incapable(pytest.skip.Exception):  # type: ignore[name-defined,misc]
+    """The server lacks what a case needs: the only reason to skip one of the packaged suite."""
+
+
 @dataclass(frozen=True)
 class Found:
     """What one phase of a test (set-up, call, tear-down) showed."""
@@ -85,12 +93,24 @@ class Journal:
         self._file.flush()
 
 
-def found_in(report: pytest.TestReport, error: BaseException | None, host: str) -> Found:
-    """Return what a phase's report says; `host` is the server's host and port."""
+def found_in(
+    report: pytest.TestReport, error: BaseException | None, host: str, *, packaged: bool = False
+) -> Found:
+    """Return what a phase's report says.
+
+    Args:
+        report: pytest's report.
+        error: What was raised.
+        host: The server's host and port.
+        packaged: Whether the case is one of the packaged suite, which may lack nothing but a
+            capability of the server.
+    """
     if report.passed:
         return Found(Outcome.PASSED)
+    if report.skipped and isinstance(error, Incapable):
+        return Found(Outcome.SKIPPED, first_line(str(error)))
     if report.skipped:
-        return Found(Outcome.SKIPPED, skip_reason(report))
+        return skipped(skip_reason(report), packaged=packaged)
     details = report.longreprtext[-DETAILS:]
     if error is None:
         return Found(Outcome.FAILED, first_line(details), details)
@@ -107,6 +127,13 @@ def found_in(report: pytest.TestReport, error: BaseException | None, host: str) 
         foreign=any(isinstance(cause, NotSglang | OtherServer) for cause in causes)
         or (report.when == "setup" and any(isinstance(cause, KeyRefused) for cause in causes)),
     )
+
+
+def skipped(reason: str, *, packaged: bool) -> Found:
+    """Return a skip for a reason that isn't a capability of the server."""
+    if not packaged:
+        return Found(Outcome.SKIPPED, reason)
+    return Found(Outcome.ERROR, f"skipped, and not for what the server lacks: {reason}")
 
 
 def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
@@ -126,7 +153,7 @@ def first_line(text: str) -> str:
 def _blame(error: BaseException, host: str) -> tuple[Outcome, str]:
     line = first_line(str(error))
     if isinstance(error, AssertionError | pytest.fail.Exception):
-        return Outcome.FAILED, line or f"assertion failed in {_place(error)}"
+        return _failure(error, line)
     if isinstance(error, SglangCiError):
         return Outcome(error.verdict.value), line
     if isinstance(error, httpx.HTTPError) and _about(error, host):
@@ -136,6 +163,13 @@ def _blame(error: BaseException, host: str) -> tuple[Outcome, str]:
     if isinstance(error, pytest.FixtureLookupError):
         return Outcome.ERROR, f"fixture '{error.argname}' not found"
     return Outcome.ERROR, f"{type(error).__name__}: {line}" if line else type(error).__name__
+
+
+def _failure(error: BaseException, line: str) -> tuple[Outcome, str]:
+    """Blame the server for a failure, but not for what pytest fails because it can't run it."""
+    if isinstance(error, pytest.fail.Exception) and any(mark in line for mark in _ASYNC):
+        return Outcome.ERROR, "async cases and fixtures need @pytest.mark.anyio on the case"
+    return Outcome.FAILED, line or f"assertion failed in {_place(error)}"
 
 
 def _about(error: httpx.HTTPError, host: str) -> bool:

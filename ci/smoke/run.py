@@ -1,60 +1,33 @@
 """Runs the smoke suite, and users' own cases, as one check.
 
-pytest runs in a process group of its own: whatever a case does, the group is gone when the
-check is. Cases arrive over a pipe as they end. No configuration of the place where the check
-happens to run is read, and none of its packages shadows this one.
+Each part runs in a process of its own, one after the other: whatever a case does, its process
+and all that it started are gone when the part is. Cases arrive over a pipe as they end.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import tempfile
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
 
 import anyio
-from anyio.abc import Process
 
-from ci.concurrency import one_error, pipe
-from ci.server.key import variables
-from ci.settings.engine import SGLANG
-from ci.smoke import SUITE
-from ci.smoke.tape import Tape, aftermath
+from ci import engines
+from ci.concurrency import one_error
+from ci.report.model import Case
+from ci.smoke.lookout import Lookout
+from ci.smoke.options import SmokeOptions
+from ci.smoke.parts import Part, parts
+from ci.smoke.process import run_pytest, text_of
+from ci.smoke.tape import Tape, aftermath, idle
 from ci.stages import StageResult, Tell, untold
+from ci.verdict import Outcome
+
+__all__ = ["NAME", "SmokeOptions", "run_smoke"]
 
 NAME = "smoke"
 """Name of the check."""
 
-_CHUNK = 65536
-_DRAIN = 2.0
-"""Seconds for reading what is left in the pipe when pytest has ended."""
-
-
-@dataclass(frozen=True)
-class SmokeOptions:
-    """What to run, and how long it may take.
-
-    Attributes:
-        directories: The user's own folders or files of cases.
-        select: pytest's `-k` expression; empty for all cases.
-        timeout: Most seconds that one request may take.
-        budget: Most seconds of the whole check.
-        builtin: Whether the suite of this package runs.
-        engine: Name of the engine's profile.
-    """
-
-    directories: tuple[Path, ...] = ()
-    select: str = ""
-    timeout: float = 30.0
-    budget: float = 600.0
-    builtin: bool = True
-    engine: str = SGLANG
+_LAST_LOOK = 5.0
+"""Most seconds in which a server that stopped answering, or was too slow, may say who it is."""
 
 
 async def run_smoke(url: str, options: SmokeOptions, tell: Tell = untold) -> StageResult:
@@ -62,106 +35,83 @@ async def run_smoke(url: str, options: SmokeOptions, tell: Tell = untold) -> Sta
 
     There is a case "suite", ERROR, where pytest ended otherwise than it should or spent
     the budget: results that are missing are never taken for passed ones.
+
+    Raises:
+        UsageError: `url` is not the URL of a server.
     """
-    tape = Tape(tell)
-    code: int | None = None
-    with tempfile.TemporaryFile() as output:
-        with anyio.move_on_after(options.budget):
-            code = await _pytest(url, options, tape, output)
-        if problem := aftermath(tape, code, _text(output), options.budget):
-            tape.add(problem)
-    return StageResult(facts={"url": url, "cases collected": str(tape.collected)})
+    client = engines.profile(options.engine).client(url, timeout=options.timeout)
+    async with client:
+        run = _Run(url, options, tell, Lookout(client))
+        await run.all()
+    return StageResult(facts=run.facts())
 
 
-async def _pytest(url: str, options: SmokeOptions, tape: Tape, output: IO[bytes]) -> int:
-    """Run pytest to its end and return its exit code; negative for a signal."""
-    with pipe() as (reader, writer):
-        argv = command(url, options, f"/dev/fd/{writer.fileno()}")
-        environ = environment() | variables(url)
-        async with _group(argv, environ, output, writer) as process:
-            writer.close()
-            with one_error():
-                async with anyio.create_task_group() as tasks:
-                    tasks.start_soon(_listen, reader, tape)
-                    code = await process.wait()
-                    _kill(process)
-                    tasks.cancel_scope.deadline = anyio.current_time() + _DRAIN
-    return code
+class _Run:
+    """One run, part after part.
 
+    Attributes:
+        cases: What ended, in that order.
+    """
 
-def command(url: str, options: SmokeOptions, results: str) -> list[str]:
-    """Return the command that runs pytest."""
-    suite = (SUITE,) if options.builtin else ()
-    return [
-        *(sys.executable, "-P", "-m", "pytest", "-c", os.devnull),
-        *(f"--rootdir={SUITE}", f"--confcutdir={SUITE}", "--tb=short"),
-        *("-p", "ci.smoke.plugin", "-p", "no:cacheprovider", "--continue-on-collection-errors"),
-        *(f"--sglang-url={url}", f"--sglang-timeout={options.timeout:g}"),
-        *(f"--sglang-results={results}", "--sglang-progress"),
-        *([f"--sglang-engine={options.engine}"] if options.engine != SGLANG else []),
-        *([f"-k{options.select}"] if options.select else []),
-        *(str(path.absolute()) for path in (*suite, *options.directories)),
-    ]
+    def __init__(self, url: str, options: SmokeOptions, tell: Tell, lookout: Lookout) -> None:
+        self._url, self._options, self._tell, self._lookout = url, options, tell, lookout
+        self._parts = parts(options.directories, builtin=options.builtin)
+        self._tapes: list[Tape] = []
+        self._whole = True
+        self.cases: list[Case] = []
 
+    async def all(self) -> None:
+        """Run every part, unless the budget is spent or the server is gone."""
+        deadline = anyio.current_time() + self._options.budget
+        with one_error():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._lookout.run)
+                for part in self._parts:
+                    self._whole = await self._part(part, deadline)
+                    if not self._whole:
+                        break
+                tasks.cancel_scope.cancel()
+        if not self.cases:
+            select = self._options.select
+            message = f"no case matches -k {select!r}" if select else "no case was found"
+            self._take(Case(name="suite", outcome=Outcome.ERROR, message=message))
+        await self._who()
 
-def environment() -> dict[str, str]:
-    """Return the environment of pytest: this package is found, nothing is written beside it."""
-    kept = {
-        key: value
-        for key, value in os.environ.items()
-        if key not in {"PYTEST_ADDOPTS", "PYTHONWARNINGS"}
-    }
-    path = [part for part in (_source_tree(), kept.get("PYTHONPATH", "")) if part]
-    return {**kept, "PYTHONPATH": os.pathsep.join(path), "PYTHONDONTWRITEBYTECODE": "1"}
+    async def _part(self, part: Part, deadline: float) -> bool:
+        """Run one part; return whether the next makes sense."""
+        tape, code = Tape(self._take, part.name), None
+        self._tapes.append(tape)
+        title = part.title if len(self._parts) > 1 else ""
+        with tempfile.TemporaryFile() as output:
+            with anyio.CancelScope(deadline=deadline):
+                code = await run_pytest(self._url, self._options, part, tape.feed, output)
+            problem = aftermath(tape, code, text_of(output), self._options.budget, title)
+        for case in (problem, None if part.packaged else idle(tape, part.title)):
+            if case:
+                tape.add(case)
+        return code is not None and not tape.stopped
 
-
-def _source_tree() -> str:
-    """Return where this package lies; empty where it is installed and found anyway."""
-    here = SUITE.parents[2]
-    return "" if here.name in {"site-packages", "dist-packages"} else str(here)
-
-
-@asynccontextmanager
-async def _group(
-    argv: list[str], environ: dict[str, str], output: IO[bytes], writer: IO[bytes]
-) -> AsyncIterator[Process]:
-    """Start a process in a group of its own, and end the whole group at the end."""
-    process = await anyio.open_process(
-        argv,
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=subprocess.STDOUT,
-        env=environ,
-        start_new_session=True,
-        pass_fds=(writer.fileno(),),
-    )
-    try:
-        yield process
-    finally:
-        _kill(process)
-        with anyio.CancelScope(shield=True):
-            await process.wait()
-
-
-def _kill(process: Process) -> None:
-    with suppress(ProcessLookupError, PermissionError):
-        os.killpg(process.pid, signal.SIGKILL)
-
-
-async def _listen(reader: IO[bytes], tape: Tape) -> None:
-    """Feed the lines that come over the pipe to the tape, until its writers are gone."""
-    rest = b""
-    while True:
-        await anyio.wait_readable(reader)
-        chunk = os.read(reader.fileno(), _CHUNK)
-        if not chunk:
+    async def _who(self) -> None:
+        """Say whether it was one server that answered, as far as that isn't said already."""
+        stopped = any(tape.stopped for tape in self._tapes)
+        await self._lookout.end(self._options.timeout if self._whole else _LAST_LOOK)
+        watched = self._lookout.watched
+        if stopped and not watched.change:
             return
-        *lines, rest = (rest + chunk).split(b"\n")
-        for line in lines:
-            tape.feed(line)
+        case = watched.case()
+        ran = any(one.outcome is not Outcome.SKIPPED for one in self.cases)
+        if case.outcome is Outcome.PASSED and not ran:
+            case = case.model_copy(update={"outcome": Outcome.SKIPPED, "message": "no case ran"})
+        self._take(case)
 
+    def _take(self, case: Case) -> None:
+        self.cases.append(case)
+        self._tell(case)
+        self._lookout.show(case)
 
-def _text(output: IO[bytes]) -> str:
-    """Return the end of what pytest printed."""
-    output.seek(max(0, output.seek(0, os.SEEK_END) - _CHUNK))
-    return output.read().decode("utf-8", "replace")
+    def facts(self) -> dict[str, str]:
+        """Return what is worth knowing beside the cases."""
+        left = [command for tape in self._tapes for command in tape.left]
+        told = {"processes that cases left, ended": ", ".join(left)} if left else {}
+        collected = sum(tape.collected for tape in self._tapes)
+        return {"url": self._url, "cases collected": str(collected)} | told

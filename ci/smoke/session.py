@@ -14,7 +14,7 @@ from ci.engines import profile
 from ci.errors import KeyRefused
 from ci.report.model import Case
 from ci.smoke import ANSWERS, SUITE
-from ci.smoke.record import Found, Journal, first_line, found_in, skip_reason
+from ci.smoke.record import Found, Journal, first_line, found_in, skip_reason, skipped
 from ci.smoke.server import Server
 from ci.smoke.transport import blame, explain, open_client
 from ci.verdict import Outcome
@@ -43,6 +43,11 @@ class Recorder:
         self._journal = Journal(path, progress=progress) if path else None
         self._names: dict[str, str] = {}
 
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Count the cases before any is left out."""
+        self._progress(found=len(items))
+
     def pytest_collection_finish(self, session: pytest.Session) -> None:
         """Name the cases."""
         self._names = case_names(session.items)
@@ -60,7 +65,8 @@ class Recorder:
         """Gather what each phase of a test showed, and write the case after the last."""
         report = yield
         error = call.excinfo.value if call.excinfo else None
-        found = self._judgeable(found_in(report, error, self._host))
+        packaged = _is_packaged(item.path)
+        found = self._judgeable(found_in(report, error, self._host, packaged=packaged))
         phases = item.stash.setdefault(_FOUND, [])
         phases.append(replace(found, seconds=report.duration))
         if report.when == "teardown":
@@ -80,10 +86,16 @@ class Recorder:
             found = Found(Outcome.ERROR, message, report.longreprtext)
             self._case(found.case(node.nodeid))
 
-    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+    @pytest.hookimpl(wrapper=True)
+    def pytest_make_collect_report(
+        self, collector: pytest.Collector
+    ) -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
         """Write a file that skips itself as a case of its own."""
+        report = yield
         if report.skipped:
-            self._case(Found(Outcome.SKIPPED, skip_reason(report)).case(report.nodeid))
+            found = skipped(skip_reason(report), packaged=_is_packaged(collector.path))
+            self._case(found.case(report.nodeid))
+        return report
 
     def pytest_unconfigure(self) -> None:
         """Close the results file."""
@@ -151,12 +163,16 @@ def case_names(items: list[pytest.Item]) -> dict[str, str]:
 def _short_name(item: pytest.Item) -> str:
     """Name a case of the suite in words, and a user's by its file and function."""
     _, _, inside = item.nodeid.partition("::")
-    if not item.path.is_relative_to(SUITE):
+    if not _is_packaged(item.path):
         return f"{item.path.name}::{inside}"
     words = inside.removeprefix("test_")
     function, bracket, parameters = words.partition("[")
     topic = item.path.stem.removeprefix("test_")
     return f"{topic}::{function.replace('_', ' ')}{bracket}{parameters}"
+
+
+def _is_packaged(path: Path) -> bool:
+    return path.is_relative_to(SUITE)
 
 
 def collect_problem(error: BaseException) -> str:

@@ -14,27 +14,51 @@ from ci.verdict import Outcome
 _SHOWN = 40
 """Lines of pytest's output that the case of a bad end keeps."""
 
-_INTERRUPTED = 2
+_INTERRUPTED, _NONE = 2, 5
 _ENDINGS = {
     0: "no case was found",
     1: "pytest did not start",
     _INTERRUPTED: "pytest was interrupted",
     3: "pytest broke",
     4: "pytest refused to start",
-    5: "no case was found",
+    _NONE: "no case was found",
 }
 """pytest's exit codes; 0 and 1 are good ones where cases were found."""
 
 
+def _same(name: str) -> str:
+    """Return a name as it is."""
+    return name
+
+
 @dataclass
 class Tape:
-    """Cases in the order of their ends, and how far the run came."""
+    """Cases of one process in the order of their ends, and how far it came.
+
+    Attributes:
+        on_case: Told of each case.
+        name: Returns what a case is called in the report.
+        cases: What ended.
+        found: How many cases there were before some were selected.
+        collected: How many were to run.
+        ended: How many of those ended.
+        running: The case that runs.
+        left: Commands of processes that cases left behind.
+    """
 
     on_case: Callable[[Case], None]
+    name: Callable[[str], str] = _same
     cases: list[Case] = field(default_factory=list)
+    found: int = 0
     collected: int = 0
     ended: int = 0
     running: str = ""
+    left: list[str] = field(default_factory=list)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the server is gone, so that nothing else is worth trying."""
+        return any(case.name == ANSWERS for case in self.cases)
 
     def feed(self, line: bytes) -> None:
         """Take one line of the results file; what is no record of ours is left out."""
@@ -46,13 +70,15 @@ class Tape:
         if case:
             self._end(case)
         elif isinstance(record, dict):
+            self.found = record.get("found", self.found)
             self.collected = record.get("collected", self.collected)
             self.running = record.get("running", self.running)
+            self.left += record.get("left", [])
 
     def _end(self, case: Case) -> None:
         if case.name == self.running:
             self.ended, self.running = self.ended + 1, ""
-        self.add(case)
+        self.add(case.model_copy(update={"name": self.name(case.name)}))
 
     def add(self, case: Case) -> None:
         """Keep a case and pass it on."""
@@ -60,7 +86,9 @@ class Tape:
         self.on_case(case)
 
 
-def aftermath(tape: Tape, code: int | None, output: str, budget: float) -> Case | None:
+def aftermath(
+    tape: Tape, code: int | None, output: str, budget: float, title: str = ""
+) -> Case | None:
     """Return the case "suite" where a run did not end as it should; None where it did.
 
     Args:
@@ -68,28 +96,39 @@ def aftermath(tape: Tape, code: int | None, output: str, budget: float) -> Case 
         code: pytest's exit code, negative for a signal; None where the budget was spent.
         output: What pytest printed.
         budget: Seconds that the run had.
+        title: Which cases ran, where others did as well.
     """
     problem = (
         f"smoke.budget, {budget:g} s, was spent" if code is None else _problem(tape, code, output)
     )
     if not problem:
         return None
-    where = f" in case '{tape.running}'" if tape.running else ""
+    where = f" in case '{tape.name(tape.running)}'" if tape.running else ""
     lines = output.strip().splitlines()[-_SHOWN:]
     return Case(
-        name="suite",
+        name=f"suite {title}".strip(),
         outcome=Outcome.ERROR,
         message=f"{problem}{where}",
         details="\n".join(lines),
     )
 
 
+def idle(tape: Tape, title: str) -> Case | None:
+    """Return a case that says that each of a user's cases was skipped; None where one ran."""
+    if not tape.cases or any(case.outcome is not Outcome.SKIPPED for case in tape.cases):
+        return None
+    first = tape.cases[0]
+    message = f"all {len(tape.cases)} were skipped; the first, '{first.name}': {first.message}"
+    return Case(name=f"cases of {title}", outcome=Outcome.SKIPPED, message=message)
+
+
 def _problem(tape: Tape, code: int, output: str) -> str:
     faulty = any(case.outcome in {Outcome.FAILED, Outcome.ERROR} for case in tape.cases)
-    stopped = any(case.name == ANSWERS for case in tape.cases)
     if code < 0:
         return f"pytest was ended by {signal.Signals(-code).name}"
-    if (stopped and code == _INTERRUPTED) or (faulty and tape.collected == 0):
+    if (tape.stopped and code == _INTERRUPTED) or (faulty and tape.collected == 0):
+        return ""
+    if code == _NONE and tape.found:
         return ""
     if code > 1 or tape.collected == 0:
         return _ending(code, output)

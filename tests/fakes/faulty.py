@@ -35,13 +35,18 @@ class Connection:
 
     def request(self) -> str:
         """Return the path of the next request, read to its end; empty where none came."""
+        received = self.read()
+        return received.split(b" ", 2)[1].decode() if received else ""
+
+    def read(self) -> bytes:
+        """Return the next request, all its bytes; empty where none came whole."""
         received = b""
         while (missing := _missing(received)) > 0:
             part = self.socket.recv(missing)
             if not part:
-                return ""
+                return b""
             received += part
-        return received.split(b" ", 2)[1].decode()
+        return received
 
     def send(self, content: bytes) -> None:
         """Send all of `content`."""
@@ -256,3 +261,9 @@ def closed_port() -> int:
     """Return a port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         return int(server.getsockname()[1])
+
+
+def answers(port: int) -> bool:
+    """Return whether something listens on a port."""
+    with socket.socket() as client:
+        return client.connect_ex(("127.0.0.1", port)) == 0

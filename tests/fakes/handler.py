@@ -21,6 +21,9 @@ from tests.fakes.shapes import Json
 HEALTH_SECONDS = 20.0
 """After this time `/health` gives up on a scheduler that doesn't answer."""
 
+SMALL = 4096
+"""Most bytes of a body that a careful proxy lets pass."""
+
 HEALTH_PATHS = {"/health", "/health_generate"}
 PAGES = {"/model_info": model_info, "/server_info": server_info, "/v1/models": models}
 DRAIN = "/sglang-ci/drain"
@@ -89,6 +92,8 @@ class Handler(BaseHTTPRequestHandler):
                 return work()
         if not state.ready:
             return self._unavailable()
+        if "small_bodies" in state.faults and len(raw) > SMALL:
+            return self._send(413, b"<html>413 Request Entity Too Large</html>", "text/html")
         return self._answer(raw)
 
     def _locked(self) -> bool:
@@ -147,8 +152,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def _stream(self, events: list[Json]) -> None:
         self._head(200, "text/event-stream; charset=utf-8")
+        lines = stream_lines(events, self.state.faults)
+        if "held_stream" in self.state.faults:
+            time.sleep(len(lines) * self.state.settings.token_seconds)
+            lines = ["".join(lines)]
         try:
-            for piece in self._pieces(stream_lines(events, self.state.faults)):
+            for piece in self._pieces(lines):
                 time.sleep(self.state.settings.token_seconds)
                 self.wfile.write(piece)
         except OSError:

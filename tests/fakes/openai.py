@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,6 +17,8 @@ from typing import Any, ClassVar
 from tests.fakes.serving import JsonHandler, serving
 
 WORDS = ("one", "two", "three", "four")
+TOKEN = 0.003
+"""Seconds that an event of a stream takes."""
 FAULTS = ("cut", "mute", "nameless")
 """Streams without an end; no choice in any answer; no model listed."""
 
@@ -51,11 +54,19 @@ class _Handler(JsonHandler):
         if asked.get("stream"):
             events = list(_events(words, usage, chat=chat))
             kept = events[:-3] if "cut" in self.faults else events
-            return self._raw("text/event-stream", "".join(kept).encode())
+            return self._stream(kept)
         choices = [] if "mute" in self.faults else [_whole("".join(words), chat=chat)]
         kind = "chat.completion" if chat else "text_completion"
         told = {"id": "1", "object": kind, "model": asked["model"], "choices": choices}
         return self.answer(200, told | {"usage": usage})
+
+    def _stream(self, events: list[str]) -> None:
+        self.send_response(200)
+        self.send_header("content-type", "text/event-stream")
+        self.end_headers()
+        for event in events:
+            time.sleep(TOKEN)
+            self.wfile.write(event.encode())
 
     def _raw(self, kind: str, content: bytes) -> None:
         self.send_response(200)

@@ -38,6 +38,7 @@ class Settings:
         refusal: HTTP status of an answer without it.
         dress: How streams are written, of `tests.fakes.dresses`; plainly where empty.
         piece: Bytes of a stream that are written at once; an event where 0.
+        seed: The random seed that a start draws; 0 for one of the fake's own.
     """
 
     port: int = 0
@@ -57,6 +58,7 @@ class Settings:
     refusal: int = 401
     dress: str = ""
     piece: int = 0
+    seed: int = 0
 
 
 def model_info(settings: Settings) -> Json:
@@ -83,6 +85,8 @@ def server_info(settings: Settings) -> Json:
         "disable_radix_cache": False,
         "page_size": 1,
         "dp_size": 1,
+        "random_seed": settings.seed,
+        "startup_time": {"load_weight": 0.1, "scheduler_e2e": settings.seed / 1000},
         "internal_states": [{}],
     }
 

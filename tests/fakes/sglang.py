@@ -7,6 +7,7 @@ In a test: `with FakeSglang() as server: server.faults.add("hang")`. As a proces
 from __future__ import annotations
 
 import argparse
+import secrets
 import threading
 import time
 from collections.abc import Collection, Sequence
@@ -34,6 +35,8 @@ class FakeSglang:
         if unknown := set(faults) - set(FAULTS):
             raise ValueError(f"unknown faults: {sorted(unknown)}")
         self.settings = settings or Settings()
+        if not self.settings.seed:
+            self.settings = replace(self.settings, seed=secrets.randbelow(2**30))
         self._state = State(self.settings, set(faults))
         self._http: _Http | None = None
         self.faults = self._state.faults

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import math
+import secrets
 from dataclasses import dataclass, field
 from time import monotonic
 from typing import Any, cast
@@ -227,13 +228,16 @@ def _prompt(asked: dict[str, Any]) -> tuple[str, int]:
     return text[:40], len(text.split())
 
 
+_INFO = {"version": "0.5.23", "random_seed": secrets.randbelow(2**30), "internal_states": [{}]}
+
+
 def _page(path: str) -> tuple[str, bytes]:
     known: dict[str, Any] = {
         "/v1/models": {"data": [{"id": "timed"}]},
         "/model_info": {"model_path": "timed", "is_generation": True},
         "/get_model_info": {"model_path": "timed", "is_generation": True},
-        "/server_info": {"version": "0.5.23", "internal_states": [{}]},
-        "/get_server_info": {"version": "0.5.23", "internal_states": [{}]},
+        "/server_info": _INFO,
+        "/get_server_info": _INFO,
         "/health": {},
         "/flush_cache": {},
     }

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 
 from ci.report.model import Case, Check
+from ci.server import identity
 from ci.smoke.run import SmokeOptions, run_smoke
 from ci.stages import checked
 from ci.verdict import Outcome
@@ -39,5 +40,15 @@ def own(folder: Path, text: str, url: str = NOWHERE, **options: Any) -> Check:
 
 
 def outcomes(check: Check) -> dict[str, Outcome]:
-    """Return each case's outcome by name."""
-    return {case.name: case.outcome for case in check.cases}
+    """Return each case's outcome by name, without the one on who answers."""
+    return {case.name: case.outcome for case in check.cases if case.name != identity.NAME}
+
+
+def messages(check: Check) -> dict[str, str]:
+    """Return each case's one line by name."""
+    return {case.name: case.message for case in check.cases}
+
+
+def who(check: Check) -> Case:
+    """Return the case on who answers."""
+    return next(case for case in check.cases if case.name == identity.NAME)

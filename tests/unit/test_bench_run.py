@@ -23,7 +23,7 @@ from ci.bench.saturation import Bounds
 from ci.bench.schedule import Closed, Open
 from ci.bench.scrape import Metrics, scrape
 from ci.engines.metrics import MetricNames
-from ci.errors import Unreachable, UsageError
+from ci.errors import BadAnswer, Unreachable, UsageError
 from ci.report.model import Case, Check
 from ci.verdict import Outcome, Verdict
 from tests.fakes.timed import Timed, Timing
@@ -65,10 +65,10 @@ def check(found: Bench) -> Check:
 
 
 async def run(server: Timed, fault: str = "", **values: object) -> Bench:
-    """Run a bench."""
-    headers = {"x-fault": fault} if fault else {}
+    """Run a bench; a fault shows in its loads, and not in the request before them."""
+    faulty = {"headers": {"x-fault": fault}, "probe": 0.0} if fault else {}
     async with asyncio.timeout(HANG):
-        return await bench(server.url, changed(headers=headers, **values))
+        return await bench(server.url, changed(**faulty | values))
 
 
 def outcomes(found: Bench) -> dict[str, Outcome]:
@@ -88,10 +88,12 @@ async def test_a_good_run_passes(server: Timed, api: str) -> None:
         "as many requests as asked": Outcome.PASSED,
         "answers have the length asked for": Outcome.PASSED,
         "every latency is measured": Outcome.PASSED,
+        "answers come while they are made": Outcome.PASSED,
         "the client keeps up": Outcome.PASSED,
         "server counts the same requests and tokens": Outcome.PASSED,
         "server measures the same TTFT": Outcome.PASSED,
         "server measures the same e2e": Outcome.PASSED,
+        "the same server answers throughout": Outcome.PASSED,
     }
     (load,) = found.loads
     assert (load.summary.completed, load.summary.output_tokens) == (24, 120)
@@ -101,9 +103,7 @@ async def test_a_good_run_passes(server: Timed, api: str) -> None:
 
 
 FAULTS = {
-    "cut": "every request succeeds",
     "error": "every request succeeds",
-    "status": "every request succeeds",
     "short": "answers have the length asked for",
     "miscounted": "server counts the same requests and tokens",
 }
@@ -119,10 +119,13 @@ async def test_a_bad_run_is_inconclusive_and_says_why(server: Timed, fault: str)
     assert all(case.message for case in check(found).cases)
 
 
-async def test_a_run_in_which_all_fails_has_no_figure(server: Timed) -> None:
-    """A dead server has a latency of 0 ms."""
+async def test_a_run_in_which_all_fails_fails_and_has_no_figure(server: Timed) -> None:
+    """A dead server has a latency of 0 ms, or the whole load is sent to it, or it isn't FAILED."""
     found = await run(server, "cut")
-    assert "stream cut: 24 (of 24 requests)" in check(found).cause
+    assert check(found).verdict is Verdict.FAILED
+    sent = len(found.loads[0].run.records)
+    assert 8 <= sent < 24
+    assert f"stream cut: {sent} (of {sent} requests)" in check(found).cause
     assert outcomes(found)["every latency is measured"] is Outcome.INCONCLUSIVE
     assert not {"TTFT", "TPOT", "request throughput"} & set(check(found).facts)
 
@@ -170,9 +173,7 @@ async def test_a_warm_up_ends_when_the_server_is_steady() -> None:
     assert check(found).phases[0].name == "warm-up, concurrency 4"
 
 
-@pytest.mark.parametrize(
-    ("fault", "words"), [("", "drifts by"), ("cut", "32 of 32 requests failed")]
-)
+@pytest.mark.parametrize(("fault", "words"), [("", "drifts by"), ("error", "requests failed, as")])
 async def test_a_warm_up_without_evidence_is_inconclusive(
     server: Timed, fault: str, words: str
 ) -> None:
@@ -181,6 +182,14 @@ async def test_a_warm_up_without_evidence_is_inconclusive(
     case = check(found).cases[0]
     assert (case.name, case.outcome) == ("warm-up reaches a steady state", Outcome.INCONCLUSIVE)
     assert words in case.message
+
+
+async def test_a_warm_up_that_nobody_answers_ends_the_bench(server: Timed) -> None:
+    """A server that answers nothing gets hundreds of requests more."""
+    server.reset()
+    with pytest.raises(BadAnswer, match=r"warm-up: none of \d+ requests was answered: stream cut"):
+        await run(server, "cut", warm_up=WarmUp(requests=400, seconds=60))
+    assert 8 <= len(server.truth()) < 24
 
 
 async def test_every_load_has_its_own_prompts_and_cases(server: Timed) -> None:
@@ -215,7 +224,7 @@ async def test_a_ramp_finds_the_rate_that_a_server_bears() -> None:
     if found.found.best:
         assert tried[found.found.best].met
         assert f"{found.found.best:g} requests/s" in check(found).facts
-    assert check(found).cases[-1].name == "the highest rate that meets the SLOs is found"
+    assert check(found).cases[-2].name == "the highest rate that meets the SLOs is found"
 
 
 async def test_cases_and_snapshots_are_told_at_once(server: Timed) -> None:

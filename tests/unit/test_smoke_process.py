@@ -9,7 +9,9 @@ import anyio
 import psutil
 import pytest
 
-from ci.smoke.run import SmokeOptions, environment, run_smoke
+from ci.smoke.parts import parts
+from ci.smoke.process import environment
+from ci.smoke.run import SmokeOptions, run_smoke
 from ci.verdict import Outcome
 from tests.unit.smoke_runs import HANG_LIMIT, NOWHERE, outcomes, own
 
@@ -23,39 +25,63 @@ def test_spent_budget_is_an_error(tmp_path: Path) -> None:
     assert check.cause.startswith("suite: smoke.budget, 1 s, was spent")
 
 
-STRAY = """
-import pathlib, subprocess, sys, time
+DETACHED = """
+import os, pathlib, subprocess, sys, time
+SLEEP = [sys.executable, "-c", "import time; time.sleep(600)"]
+
 def test_stray():
-    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
-    pathlib.Path({file!r}).write_text(str(child.pid))
+    children = [
+        subprocess.Popen(SLEEP, start_new_session=True),
+        subprocess.Popen(SLEEP, start_new_session=True, env={{}}),
+    ]
+    if not os.fork():
+        os.setsid()
+        if os.fork():
+            os._exit(0)
+        daemon = subprocess.Popen(SLEEP)
+        pathlib.Path({file!r} + ".daemon").write_text(f"{{os.getpid()}} {{daemon.pid}}")
+        time.sleep(600)
+    while not pathlib.Path({file!r} + ".daemon").exists():
+        time.sleep(0.01)
+    pids = [child.pid for child in children]
+    pathlib.Path({file!r} + ".part").write_text(" ".join(map(str, pids)))
+    os.rename({file!r} + ".part", {file!r})
     time.sleep({seconds})
 """
 
 
+def told(file: Path) -> list[int]:
+    """Return the ids of the processes that the case of `DETACHED` left behind."""
+    daemon = file.with_name(file.name + ".daemon")
+    return [int(pid) for pid in f"{file.read_text()} {daemon.read_text()}".split()]
+
+
 def test_no_process_is_left(tmp_path: Path) -> None:
-    """Processes that a case leaves behind end with the run."""
-    told = tmp_path / "pid"
-    own(tmp_path, STRAY.format(file=str(told), seconds=0))
-    assert gone(int(told.read_text()))
+    """What a case started outlives the suite, in a session of its own or as a daemon."""
+    file = tmp_path / "pids"
+    check = own(tmp_path / "cases", DETACHED.format(file=str(file), seconds=0))
+    pids = told(file)
+    assert len(pids) == 4
+    assert all(gone(pid) for pid in pids)
+    assert check.facts["processes that cases left, ended"].count("time.sleep(600)") >= 3
 
 
 def test_cancelled_run_leaves_no_process(tmp_path: Path) -> None:
-    """Ctrl-C in the middle of a case ends pytest and what it started."""
-    told = tmp_path / "pid"
-    text = STRAY.format(file=str(told), seconds=600)
-    (tmp_path / "test_mine.py").write_text(text)
+    """Ctrl-C in the middle of a case leaves pytest, or what it started."""
+    file = tmp_path / "pids"
+    (tmp_path / "test_mine.py").write_text(DETACHED.format(file=str(file), seconds=600))
 
     async def cancelled() -> None:
         options = SmokeOptions(directories=(tmp_path,), builtin=False)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(run_smoke, NOWHERE, options)
             with anyio.fail_after(HANG_LIMIT):
-                while not (told.exists() and told.read_text()):
+                while not file.exists():
                     await anyio.sleep(0.05)
             tasks.cancel_scope.cancel()
 
     anyio.run(cancelled)
-    assert gone(int(told.read_text()))
+    assert all(gone(pid) for pid in told(file))
 
 
 def gone(pid: int) -> bool:
@@ -91,10 +117,11 @@ def test_readonly_folder_stays_as_it_is(tmp_path: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["test_mine.py"]
 
 
-def test_environment_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_environment_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """Cases see the user's own variables, and this package wherever it lies."""
     monkeypatch.setenv("MINE", "kept")
     monkeypatch.setenv("PYTHONPATH", "mine")
-    found = environment()
+    (part,) = parts([tmp_path], builtin=False)
+    found = environment(part)
     assert found["MINE"] == "kept"
     assert found["PYTHONPATH"].split(os.pathsep)[1:] == ["mine"]

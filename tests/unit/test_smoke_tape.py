@@ -8,7 +8,7 @@ import pytest
 
 from ci.report.model import Case
 from ci.smoke import ANSWERS
-from ci.smoke.tape import Tape, aftermath
+from ci.smoke.tape import Tape, aftermath, idle
 from ci.verdict import Outcome
 
 pytestmark = pytest.mark.unit
@@ -82,6 +82,37 @@ def test_stopped_session_needs_no_word() -> None:
 def test_exit_codes_are_told(code: int, output: str, line: str) -> None:
     """Each of pytest's exit codes is told in words, with the line that says most."""
     assert said(tape(), code, output) == line
+
+
+def test_cases_that_were_not_selected_need_no_word() -> None:
+    """A folder of which a selection leaves nothing is an error, though another has what it asks."""
+    run = tape({"found": 3}, {"collected": 0})
+    assert said(run, 5) == ""
+
+
+def test_cases_that_were_all_skipped_are_told() -> None:
+    """A folder of which every case was skipped looks as if it had passed."""
+    skips = [case("a", Outcome.SKIPPED) | {"message": "no chat"}, case("b", Outcome.SKIPPED)]
+    found = idle(tape(*skips), "mine")
+    assert found
+    assert (found.name, found.outcome) == ("cases of mine", Outcome.SKIPPED)
+    assert found.message == "all 2 were skipped; the first, 'a': no chat"
+    assert idle(tape(*skips, case("c")), "mine") is None
+    assert idle(tape(), "mine") is None
+
+
+def test_what_was_left_behind_is_kept() -> None:
+    """Nobody learns that a case left a process."""
+    assert tape({"left": ["sleep 600"]}, {"left": ["sleep 7"]}).left == ["sleep 600", "sleep 7"]
+
+
+def test_the_name_in_the_report_may_be_another() -> None:
+    """Two folders' cases of one name can't be told apart, or are counted as missing."""
+    run = Tape(on_case=lambda _: None, name=lambda name: f"b/{name}")
+    for record in ({"collected": 1}, {"running": "a"}, case("a")):
+        run.feed(json.dumps(record).encode())
+    assert [one.name for one in run.cases] == ["b/a"]
+    assert said(run, 0) == ""
 
 
 def test_failure_without_a_case_is_told() -> None:

@@ -7,9 +7,10 @@ import httpx
 import pytest
 
 from ci.smoke.ask import Ask, conversation, native
+from ci.smoke.record import Incapable
+from ci.smoke.refusal import refused
 from ci.smoke.server import Server
 from ci.smoke.sse import first_event
-from ci.smoke.transport import status_line
 
 NATIVE: dict[str, Any] = {
     "no prompt": {},
@@ -45,13 +46,6 @@ CHATS: dict[str, Any] = {
 }
 
 
-def refused(response: httpx.Response) -> None:
-    """Assert that a request got 4xx and a reason."""
-    path = response.request.url.path
-    assert response.is_client_error, f"{path}: 4xx is due, it got {status_line(response)}"
-    assert response.text.strip(), f"{path}: HTTP {response.status_code} gives no reason"
-
-
 @pytest.fixture(autouse=True)
 def _serves_on(ask: Ask, server: Server) -> Iterator[None]:
     """Have the server answer a good request after each bad one."""
@@ -68,48 +62,47 @@ def _serves_on(ask: Ask, server: Server) -> Iterator[None]:
         "/v1/chat/completions",
     ],
 )
-def test_malformed_json(client: httpx.Client, path: str) -> None:
+def test_malformed_json(client: httpx.Client, server: Server, path: str) -> None:
     """A body that isn't JSON."""
     headers = {"content-type": "application/json"}
-    refused(client.post(path, content=b'{"text": "a"', headers=headers))
+    refused(client.post(path, content=b'{"text": "a"', headers=headers), server)
 
 
 @pytest.mark.needs("generation", "native")
 @pytest.mark.parametrize("fault", NATIVE)
-def test_generate(client: httpx.Client, fault: str) -> None:
+def test_generate(client: httpx.Client, server: Server, fault: str) -> None:
     """A request to `/generate` with a wrong key or value."""
-    refused(client.post("/generate", json=NATIVE[fault]))
+    refused(client.post("/generate", json=NATIVE[fault]), server)
 
 
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=pytest.mark.needs(kind, "native")) for kind in GRAMMARS]
 )
-def test_broken_grammar(client: httpx.Client, kind: str) -> None:
+def test_broken_grammar(client: httpx.Client, server: Server, kind: str) -> None:
     """A grammar that can't be compiled."""
-    refused(client.post("/generate", json=GRAMMARS[kind]))
+    refused(client.post("/generate", json=GRAMMARS[kind]), server)
 
 
 @pytest.mark.needs("generation", "strict")
 @pytest.mark.parametrize("fault", COMPLETIONS)
-def test_completion(ask: Ask, fault: str) -> None:
+def test_completion(ask: Ask, server: Server, fault: str) -> None:
     """A request to `/v1/completions` with a wrong value."""
-    refused(
-        ask.client.post("/v1/completions", json=ask.openai(**{"prompt": "a", **COMPLETIONS[fault]}))
-    )
+    body = ask.openai(**{"prompt": "a", **COMPLETIONS[fault]})
+    refused(ask.client.post("/v1/completions", json=body), server)
 
 
 @pytest.mark.needs("chat", "strict")
 @pytest.mark.parametrize("fault", CHATS)
-def test_chat(ask: Ask, fault: str) -> None:
+def test_chat(ask: Ask, server: Server, fault: str) -> None:
     """A request to `/v1/chat/completions` with a wrong value."""
     body = ask.openai(**{"messages": conversation("a"), **CHATS[fault]})
-    refused(ask.client.post("/v1/chat/completions", json=body))
+    refused(ask.client.post("/v1/chat/completions", json=body), server)
 
 
 @pytest.mark.needs("generation", "native")
 def test_too_long_a_prompt(client: httpx.Client, server: Server) -> None:
     """A prompt of more tokens than the model's context."""
-    refused(client.post("/generate", json=native(too_long(server))))
+    refused(client.post("/generate", json=native(too_long(server))), server)
 
 
 @pytest.mark.needs("generation", "native")
@@ -117,7 +110,7 @@ def test_too_long_a_prompt_to_stream(client: httpx.Client, server: Server) -> No
     """The same with a stream: refused at once, or by an error as its only event."""
     response = client.post("/generate", json=native(too_long(server), {"stream": True}))
     if response.status_code != httpx.codes.OK:
-        return refused(response)
+        return refused(response, server)
     first = first_event([response.content], "POST /generate")
     assert b'"error"' in first, f"the stream begins with {first[:200]!r}"
     return None
@@ -126,15 +119,15 @@ def test_too_long_a_prompt_to_stream(client: httpx.Client, server: Server) -> No
 def too_long(server: Server) -> list[int]:
     """Return a prompt that is one token longer than the model's context."""
     if not server.context_length:
-        pytest.skip("the server does not tell its context length")
+        raise Incapable("the server does not tell its context length")
     if server.context_length > LONGEST:
-        pytest.skip(f"a prompt beyond {server.context_length} tokens takes too long to send")
+        raise Incapable(f"a prompt beyond {server.context_length} tokens takes too long to send")
     if server.server_info.get("allow_auto_truncate"):
-        pytest.skip("the server was started with --allow-auto-truncate")
+        raise Incapable("the server was started with --allow-auto-truncate")
     return [1] * (server.context_length + 1)
 
 
 @pytest.mark.needs("generation")
-def test_unknown_path(client: httpx.Client) -> None:
+def test_unknown_path(client: httpx.Client, server: Server) -> None:
     """A path that isn't there."""
-    refused(client.get("/no/such/path"))
+    refused(client.get("/no/such/path"), server)

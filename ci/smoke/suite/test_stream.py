@@ -5,7 +5,9 @@ from typing import Any
 import pytest
 
 from ci.smoke.answers import ChatEvent, CompletionEvent, Generation, Usage, read
+from ci.smoke.arrival import held_back
 from ci.smoke.ask import Ask, conversation, native
+from ci.smoke.record import Incapable
 from ci.smoke.server import Server
 
 PROMPT = "Once upon a time"
@@ -98,3 +100,28 @@ def test_chat_stream_equals_the_whole(ask: Ask, server: Server, plain: dict[str,
     assert text == whole.choices[0].message.said, "the stream's text is not that without streaming"
     if server.can("stream_usage"):
         same_usage(events[-1].usage, whole.usage)
+
+
+def asked(ask: Ask, path: str, tokens: int) -> dict[str, Any]:
+    """Return the request for a stream of so many tokens."""
+    if path == "/generate":
+        return native(PROMPT, max_new_tokens=tokens, ignore_eos=True)
+    prompt = {"messages": conversation(PROMPT)} if "chat" in path else {"prompt": PROMPT}
+    return ask.openai(max_tokens=tokens, ignore_eos=True, **prompt)
+
+
+@pytest.mark.needs("generation")
+@pytest.mark.parametrize(
+    "path",
+    [
+        pytest.param("/generate", marks=pytest.mark.needs("native")),
+        "/v1/completions",
+        pytest.param("/v1/chat/completions", marks=pytest.mark.needs("chat")),
+    ],
+)
+def test_comes_while_it_is_made(ask: Ask, path: str) -> None:
+    """Tokens come one after the other, and not all at the end."""
+    problem = held_back(lambda tokens: ask.arrival(path, asked(ask, path, tokens)))
+    if problem is None:
+        raise Incapable("it can't be told: the server is too fast, or this machine too busy")
+    assert not problem, f"POST {path}: {problem}"
