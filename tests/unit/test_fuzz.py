@@ -371,7 +371,18 @@ def test_the_packaged_list_is_in_force() -> None:
         ("POST /api/chat", "/api/chat", '{"messages": [{"role": "user"}]}', False),
         ("POST /v1/chat/completions", "/v1", '{"response_format": true}', True),
         ("POST /v1/chat/completions", "/v1", '{"response_format": {"type": "text"}}', False),
-        ("POST /vertex_generate", "/v", '{"instances": [{"a": 1}]}', True),
+        ("POST /vertex_generate", "/v", '{"instances": [{"a": 1}]}', False),
+        ("POST /vertex_generate", "/v", '{"instances": [{"text": "a"}], "parameters": {}}', False),
+        ("POST /vertex_generate", "/v", '{"instances": [{}], "parameters": {"no_logs": 1}}', False),
+        ("POST /vertex_generate", "/v", '{"instances": [{}], "parameters": {"a": 1}}', True),
+        ("POST /vertex_generate", "/v", '{"instances": [{}], "parameters": {"text": "a"}}', True),
+        ("POST /vertex_generate", "/v", '{"instances": [{}], "parameters": {"rid": []}}', True),
+        ("PUT /generate", "/generate", '{"text": "a", "logprob_start_len": [1]}', False),
+        ("PUT /generate", "/generate", '{"text": "a", "session_params": {"id": "b"}}', False),
+        ("PUT /generate", "/generate", '{"sampling_params": {"stop_regex": "("}}', True),
+        ("PUT /generate", "/generate", '{"sampling_params": {"stop_regex": ["a", "b["]}}', True),
+        ("PUT /generate", "/generate", '{"sampling_params": {"stop_regex": "a"}}', False),
+        ("GET /v1/loads", "/v1/loads?include=core%2Cspec", "", False),
         ("POST /vertex_generate", "/v", '{"instances": []}', False),
         ("POST /v1/score", "/v1/score", '{"rid": ["b"]}', False),
     ],
@@ -383,6 +394,34 @@ def test_only_requests_that_bring_a_defect_about_are_excused(
     known = Known.of(packaged(), "0.5.23", date(2026, 11, 23))
     drawn = Drawn(operation, Kind.VALID, operation.partition(" ")[0], asked, {}, body)
     assert bool(known.accepted(drawn, "HTTP 500: Internal Server Error")) is accepted
+
+
+@pytest.mark.parametrize(
+    ("operation", "body", "withheld"),
+    [
+        ("POST /generate", '{"return_logprob": true, "top_logprobs_num": 100000}', True),
+        ("POST /generate", '{"return_logprob": true, "top_logprobs_num": [5]}', True),
+        ("POST /generate", '{"return_logprob": true, "top_logprobs_num": 5}', False),
+        ("POST /v1/chat/completions", '{"logprobs": true, "top_logprobs": 100000}', True),
+        ("POST /v1/chat/completions", '{"logprobs": true, "top_logprobs": 20}', False),
+        ("POST /generate", '{"positional_embed_overrides": "a"}', True),
+        ("POST /generate", '{"positional_embed_overrides": null}', False),
+        ("POST /generate", '{"input_ids": [5, 600]}', True),
+        ("POST /generate", '{"input_ids": [-1]}', True),
+        ("POST /generate", '{"input_ids": [1, 2, 511]}', False),
+        ("POST /v1/detokenize", '{"tokens": [1, 2, 3]}', False),
+        ("POST /vertex_generate", '{"parameters": {"session_id": 7}}', True),
+        ("POST /vertex_generate", '{"parameters": {"sampling_params": {"ebnf": {}}}}', True),
+        ("POST /vertex_generate", '{"parameters": {"return_logprob": 1}}', True),
+        ("POST /vertex_generate", '{"parameters": {"sampling_params": {"n": 1}}}', False),
+        ("POST /vertex_generate", '{"parameters": {"no_logs": true, "stop": ["a"]}}', False),
+    ],
+)
+def test_only_deadly_requests_are_kept_back(operation: str, body: str, *, withheld: bool) -> None:
+    """A known way to kill the server is sent, or a harmless request never is."""
+    known = Known.of(packaged(), "0.5.23", date(2026, 11, 23))
+    drawn = Drawn(operation, Kind.VALID, "POST", operation.partition(" ")[2], {}, body)
+    assert bool(known.withheld(drawn)) is withheld
 
 
 @pytest.mark.parametrize(
