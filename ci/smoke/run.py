@@ -85,7 +85,8 @@ class _Run:
         with tempfile.TemporaryFile() as output:
             with anyio.CancelScope(deadline=deadline):
                 code = await run_pytest(self._url, self._options, part, tape.feed, output)
-            problem = aftermath(tape, code, text_of(output), self._options.budget, title)
+            at, text = self._options, text_of(output)
+            problem = aftermath(tape, code, text, at.budget, title, selecting=bool(at.select))
         for case in (problem, None if part.packaged else idle(tape, part.title)):
             if case:
                 tape.add(case)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
+
+from pydantic import BaseModel
 
 from ci.report.model import Case
 from ci.smoke import ANSWERS
@@ -29,6 +30,15 @@ _ENDINGS = {
 def _same(name: str) -> str:
     """Return a name as it is."""
     return name
+
+
+class _Progress(BaseModel):
+    """How far a process came; what isn't told is left as it was."""
+
+    found: int | None = None
+    collected: int | None = None
+    running: str = ""
+    left: list[str] = []
 
 
 @dataclass
@@ -63,17 +73,18 @@ class Tape:
     def feed(self, line: bytes) -> None:
         """Take one line of the results file; what is no record of ours is left out."""
         try:
-            record = json.loads(line)
-            case = Case.model_validate(record) if "outcome" in record else None
-        except (ValueError, TypeError):
+            if b'"outcome"' in line:
+                self._end(Case.model_validate_json(line))
+            else:
+                self._note(_Progress.model_validate_json(line))
+        except ValueError:
             return
-        if case:
-            self._end(case)
-        elif isinstance(record, dict):
-            self.found = record.get("found", self.found)
-            self.collected = record.get("collected", self.collected)
-            self.running = record.get("running", self.running)
-            self.left += record.get("left", [])
+
+    def _note(self, told: _Progress) -> None:
+        self.found = self.found if told.found is None else told.found
+        self.collected = self.collected if told.collected is None else told.collected
+        self.running = told.running or self.running
+        self.left += told.left
 
     def _end(self, case: Case) -> None:
         if case.name == self.running:
@@ -87,7 +98,13 @@ class Tape:
 
 
 def aftermath(
-    tape: Tape, code: int | None, output: str, budget: float, title: str = ""
+    tape: Tape,
+    code: int | None,
+    output: str,
+    budget: float,
+    title: str = "",
+    *,
+    selecting: bool = False,
 ) -> Case | None:
     """Return the case "suite" where a run did not end as it should; None where it did.
 
@@ -97,11 +114,12 @@ def aftermath(
         output: What pytest printed.
         budget: Seconds that the run had.
         title: Which cases ran, where others did as well.
+        selecting: Whether only some cases were asked for, of which there may be none here.
     """
     problem = (
         f"smoke.budget, {budget:g} s, was spent" if code is None else _problem(tape, code, output)
     )
-    if not problem:
+    if not problem or (selecting and code == _NONE and tape.found):
         return None
     where = f" in case '{tape.name(tape.running)}'" if tape.running else ""
     lines = output.strip().splitlines()[-_SHOWN:]
@@ -127,8 +145,6 @@ def _problem(tape: Tape, code: int, output: str) -> str:
     if code < 0:
         return f"pytest was ended by {signal.Signals(-code).name}"
     if (tape.stopped and code == _INTERRUPTED) or (faulty and tape.collected == 0):
-        return ""
-    if code == _NONE and tape.found:
         return ""
     if code > 1 or tape.collected == 0:
         return _ending(code, output)

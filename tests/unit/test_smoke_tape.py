@@ -14,6 +14,10 @@ from ci.verdict import Outcome
 pytestmark = pytest.mark.unit
 
 BUDGET = 9.0
+FOREIGN = (
+    *(b"", b"nonsense", b"[1]", b"5", b'{"outcome": "GREAT"}', b"\xff"),
+    *(b'{"left": 5}', b'{"collected": "many"}', b'{"running": {}}'),
+)
 
 
 def tape(*records: object) -> Tape:
@@ -87,7 +91,9 @@ def test_exit_codes_are_told(code: int, output: str, line: str) -> None:
 def test_cases_that_were_not_selected_need_no_word() -> None:
     """A folder of which a selection leaves nothing is an error, though another has what it asks."""
     run = tape({"found": 3}, {"collected": 0})
-    assert said(run, 5) == ""
+    assert aftermath(run, 5, "", BUDGET, selecting=True) is None
+    assert said(run, 5) == "no case was found"
+    assert said(tape({"found": 0}), 5) == "no case was found"
 
 
 def test_cases_that_were_all_skipped_are_told() -> None:
@@ -129,10 +135,11 @@ def test_output_is_kept() -> None:
     assert "line 1\n" not in found.details
 
 
-@pytest.mark.parametrize("line", [b"", b"nonsense", b"[1]", b"5", b'{"outcome": "GREAT"}', b"\xff"])
+@pytest.mark.parametrize("line", FOREIGN)
 def test_foreign_lines_are_left_out(line: bytes) -> None:
     """What isn't a record changes nothing; else a case's stray output breaks the check."""
-    assert tape(line).cases == []
+    run = tape(line)
+    assert (run.cases, run.collected, run.running, run.left) == ([], 0, "", [])
 
 
 def test_cases_are_passed_on() -> None:
