@@ -23,6 +23,8 @@ Those of `/vertex_generate`, its `instances`, have their parameters beside them.
 """
 
 
+OLLAMA = {"/api/chat", "/api/generate"}
+"""Paths whose requests are limited in their `options`, to 2048 tokens where there are none."""
 _CHAT = {"messages": [{"role": "user", "content": "Hello"}]}
 ESSENTIAL: Mapping[str, dict[str, Any]] = {
     "/generate": {"text": "Hello"},
@@ -77,8 +79,7 @@ _OLLAMA: Mapping[str, Any] = {
 _GENERATE = "#/components/schemas/GenerateReqInput"
 INNER: Mapping[str, dict[str, Any]] = {
     "sampling_params": {"type": "object", "properties": _SAMPLING},
-    "/api/chat options": {"type": "object", "properties": _OLLAMA},
-    "/api/generate options": {"type": "object", "properties": _OLLAMA},
+    **{f"{path} options": {"type": "object", "properties": _OLLAMA} for path in OLLAMA},
     "/vertex_generate parameters": {"$ref": _GENERATE},
     "/vertex_generate instances[]": {"type": "object", "properties": {"text": _TEXT}},
 }
@@ -114,16 +115,25 @@ def alone(body: Any, field: str) -> Any:
     return body
 
 
-def limited(body: Any, most: int) -> Any:
+def limited(body: Any, most: int, path: str = "") -> Any:
     """Return `body` with every count of tokens or choices held to `most`, and with such a limit.
 
     Only whole numbers are held: a count of another type is what the server has to refuse.
+
+    Args:
+        body: A request's body, or a part of one.
+        most: The limit.
+        path: Where it is sent, if it is a whole one.
     """
     if isinstance(body, list):
         return [limited(each, most) for each in body]
     if not isinstance(body, dict):
         return body
     found = {name: _held(name, value, most) for name, value in body.items()}
+    if path in OLLAMA:
+        found["options"] = found.get("options") or {}
+    if isinstance(found.get("options"), dict):
+        found["options"].setdefault("num_predict", most)
     for field, limit in LIMITS.items():
         if field in found:
             found.setdefault(limit, most)

@@ -145,7 +145,7 @@ def _tell(label: str, kind: Kind, wanted: Wanted, turn: Iterator[int], case: Any
         case.body = completed(case.body, case.operation.path)
     elif form:
         case.body = narrowed(case.body, case.operation.path, round_)
-    case.body = limited(case.body, wanted.output_tokens)
+    case.body = limited(case.body, wanted.output_tokens, case.operation.path)
     made = requests.Request(**case.as_transport_kwargs(base_url=BASE)).prepare()
     body = made.body if made.body is not None else b""
     raw = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else bytes(body)

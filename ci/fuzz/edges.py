@@ -106,7 +106,7 @@ class Edges:
         given = {one.name: least(one.schema) for one in self._parameters if one.needed}
         body = least(self._schema) if self._kind else None
         if isinstance(body, dict):
-            body = limited(body | ESSENTIAL.get(self._path, {}), self._wanted.output_tokens)
+            body = self._limited(body | ESSENTIAL.get(self._path, {}))
         return _Request("", 0, allowed=True, given=given, body=body)
 
     def _of_parameters(self) -> Iterator[_Request]:
@@ -131,9 +131,12 @@ class Edges:
         for at in self._described.fields(self._path, self._schema, base):
             part = self._allowing(at.schema, as_text=True) if self._kind == encode.FORM else None
             for value in values(self._described, at.schema, listed=at.name.endswith("[]")):
-                body = limited(alone(at.put(value), at.name), self._wanted.output_tokens)
+                body = self._limited(alone(at.put(value), at.name))
                 allowed = part(value) if part else allows(body)
                 yield replace(usual, field=at.name, depth=at.depth, body=body, allowed=allowed)
+
+    def _limited(self, body: Any) -> Any:
+        return limited(body, self._wanted.output_tokens, self._path)
 
     def _allowing(self, schema: Schema, *, as_text: bool = False) -> Callable[[Any], bool]:
         """Return what says whether a schema allows a value, which may be sent as text."""

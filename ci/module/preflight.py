@@ -1,6 +1,7 @@
 """What can be known in seconds, asked by the module before it builds anything."""
 
 import json
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from ci.settings.engine import SGLANG
 from ci.verdict import Outcome
 
 STAGE = "preflight"
+DOCKERFILE = "Dockerfile"
 OURS = "PYTHON_IMAGE"
 """What names the base image of every container that asks."""
 GIVEN = "/prober/given"
@@ -29,6 +31,8 @@ NO_GPU = (
     "a machine with NVIDIA's container toolkit"
 )
 _LONGEST = 300
+_TRACE = re.compile(r"\s*\[traceparent:[^\]]*\]")
+"""What the engine adds to its errors for its own display."""
 
 Seen = dict[str, str]
 """Name, outcome and message of a case."""
@@ -81,9 +85,14 @@ async def merged(first: Report, then: Report) -> Report:
 
 
 async def _asking(inputs: Inputs, wish: Wish) -> dagger.Container:
-    """Return a container with what the caller passed, that reaches the registry where it must."""
+    """Return a container with what the caller passed, that reaches the registry where it must.
+
+    The Dockerfile lies beside this package there, as it does where the package is developed.
+    """
     lock = publisher.LOCK if wish.publish_to else build.LOCK
+    dockerfile = dag.current_module().source().file(DOCKERFILE)
     container = await publisher.reaching(inputs, lock)
+    container = container.with_mounted_file(f"{build.PACKAGE}/{DOCKERFILE}", dockerfile)
     if inputs.model is not None:
         container = container.with_mounted_directory(f"{GIVEN}/model", inputs.model)
     if inputs.smoke_cases is not None:
@@ -140,7 +149,7 @@ async def _seen(settings: Settings, inputs: Inputs, wish: Wish) -> AsyncIterator
 
 async def _bases(version: str, *, gpu: bool) -> AsyncIterator[Seen]:
     """Yield whether each base image of a build can be had."""
-    dockerfile = await dag.current_module().source().file("Dockerfile").contents()
+    dockerfile = await dag.current_module().source().file(DOCKERFILE).contents()
     named = bases(dockerfile, version)
     for name in named if gpu else (OURS,):
         ask = dag.container().from_(named[name]).image_ref
@@ -179,5 +188,5 @@ async def _answer(name: str, ask: Callable[[], Awaitable[str]], cure: str) -> Se
 
 
 def _last(error: dagger.QueryError) -> str:
-    lines = str(error).strip().splitlines()
+    lines = _TRACE.sub("", str(error)).strip().splitlines()
     return lines[-1][:_LONGEST] if lines else "no answer"

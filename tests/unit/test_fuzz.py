@@ -316,6 +316,13 @@ def test_no_request_asks_for_hours(body: Any, held: Any) -> None:
     assert limited(body, 8) == held
 
 
+@pytest.mark.parametrize("options", [{}, {"options": None}, {"options": {"num_predict": 2048}}])
+def test_no_request_to_ollamas_routes_asks_for_hours(options: dict[str, Any]) -> None:
+    """A request without options asks for 2048 tokens, and a slow server is called hung."""
+    held = {"prompt": "a", "max_tokens": 8, "options": {"num_predict": 8}}
+    assert limited({"prompt": "a"} | options, 8, "/api/generate") == held
+
+
 def test_what_a_request_needs_is_given() -> None:
     """Nearly all valid requests are refused for want of a prompt, and reach no model."""
     assert completed({"text": None, "n": 1}, "/generate") == {"text": "Hello", "n": 1}
