@@ -368,7 +368,8 @@ def test_a_registry_that_refuses(environ: dict[str, str], fault: Any, words: str
 
 def test_a_registry_that_isnt_there() -> None:
     """A registry out of reach is found after the build, or is taken for a wrong input."""
-    of = asked("", publish_to=f"127.0.0.1:{closed_port()}/team/image:v1")
+    once = "[registry]\nattempts = 1"
+    of = asked(once, publish_to=f"127.0.0.1:{closed_port()}/team/image:v1")
     answer = found(of)["registry"]
     assert "connection refused" in answer.message
     assert (answer.outcome, answer.usage) == (Outcome.ERROR, False)
