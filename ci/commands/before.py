@@ -10,7 +10,7 @@ import anyio
 import typer
 
 from ci.commands.outcome import USAGE, Refused
-from ci.preflight.asked import Asked, Finding
+from ci.preflight.asked import Finding, Intent
 from ci.preflight.stage import NAME, preflight, refusals
 from ci.report.model import Check, Report, merge, now
 from ci.report.progress import Progress
@@ -20,7 +20,7 @@ from ci.verdict import Verdict
 Prove = Callable[[Progress, Path], Awaitable[Report]]
 
 
-def refuse_settings(asked: Asked) -> None:
+def refuse_settings(asked: Intent) -> None:
     """End the command where settings are wrong, with all else that is wrong too.
 
     There is no report then: where it goes is a setting as well.
@@ -32,7 +32,7 @@ def refuse_settings(asked: Asked) -> None:
     raise typer.Exit(USAGE)
 
 
-def checked(asked: Asked, prove: Prove | None = None) -> Prove:
+def checked(asked: Intent, prove: Prove | None = None) -> Prove:
     """Return what asks the questions of the preflight, and then does `prove` where all is well.
 
     Both stand in one report. Where the caller has to give something otherwise it raises
@@ -50,7 +50,7 @@ def checked(asked: Asked, prove: Prove | None = None) -> Prove:
     return proven
 
 
-async def _examined(asked: Asked, progress: Progress) -> tuple[Report, list[Finding]]:
+async def _examined(asked: Intent, progress: Progress) -> tuple[Report, list[Finding]]:
     stages, found = Stages(progress, asked.folder), list[Finding]()
 
     def tell(finding: Finding) -> None:

@@ -15,7 +15,7 @@ from ci.commands.options import ConfigFile, ReportDir, Set, lenient, listed, sid
 from ci.commands.outcome import reported
 from ci.commands.server import Flags, ModelOption, SmokeDirs, model_of
 from ci.errors import UsageError
-from ci.preflight.asked import Asked, Finding
+from ci.preflight.asked import Finding, Intent
 from ci.verdict import Outcome
 
 PublishTo = Annotated[
@@ -50,7 +50,7 @@ def preflight(
     """Ask everything that can be known in seconds, and tell all that is wrong at once."""
     overrides = model_of(model) | listed("smoke.directories", smoke)
     found, wrong = lenient(config, settings, overrides | listed("server.flags", flags))
-    asked = Asked.here(
+    asked = Intent.here(
         found.settings,
         os.environ,
         config=config,

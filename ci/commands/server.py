@@ -17,7 +17,7 @@ from ci.commands.options import ConfigFile, ReportDir, Set, effective, lenient, 
 from ci.commands.outcome import one_stage, reported
 from ci.errors import UsageError
 from ci.graph import host as pipeline
-from ci.preflight.asked import Asked
+from ci.preflight.asked import Intent
 from ci.report.model import Report, merge
 from ci.report.progress import Progress
 from ci.report.write import load
@@ -57,7 +57,7 @@ def ci(
     found, wrong = lenient(config, settings, overrides)
     at = found.settings
     against = side("baseline", baseline) if baseline else None
-    asked = Asked.here(at, os.environ, wrong=wrong, config=config, baseline=against)
+    asked = Intent.here(at, os.environ, wrong=wrong, config=config, baseline=against)
     refuse_settings(asked)
     reported(at, report_dir, checked(asked, partial(pipeline.prove, at, against)))
 

@@ -28,7 +28,7 @@ _VARIABLE = re.compile("|".join(ARGUMENTS))
 
 
 @dataclass(frozen=True)
-class Asked:
+class Intent:
     """What a caller wants.
 
     Args:

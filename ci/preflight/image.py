@@ -9,7 +9,7 @@ from pathlib import Path
 import ci
 from ci.errors import RegistryFault, UsageError
 from ci.image.bases import bases, qualified, refuse_misspelt, remedy
-from ci.preflight.asked import Asked, NotAsked, Question
+from ci.preflight.asked import Intent, NotAsked, Question
 from ci.settings.engine import SGLANG
 
 DOCKERFILE = Path(ci.__file__).parents[1] / "Dockerfile"
@@ -18,7 +18,7 @@ _PATIENCE = 5.0
 """Most seconds without an answer of a public registry."""
 
 
-def questions(asked: Asked) -> Iterator[Question]:
+def questions(asked: Intent) -> Iterator[Question]:
     """Yield whether there is such a version, and where nobody has asked yet, such an image."""
     if asked.settings.engine.profile != SGLANG or asked.version:
         return
@@ -27,7 +27,7 @@ def questions(asked: Asked) -> Iterator[Question]:
         yield Question("base image", partial(official, asked))
 
 
-def version(asked: Asked) -> str:
+def version(asked: Intent) -> str:
     """See that the version is spelt as releases are.
 
     Raises:
@@ -38,7 +38,7 @@ def version(asked: Asked) -> str:
     return named
 
 
-def official(asked: Asked) -> str:
+def official(asked: Intent) -> str:
     """Look for the official image of the version in its registry.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci.errors import UsageError
-from ci.preflight.asked import Asked, NotAsked, Question
+from ci.preflight.asked import Intent, NotAsked, Question
 from ci.registry.reference import Reference
 from ci.settings.release import PEM
 
@@ -23,7 +23,7 @@ _PATIENCE = 10.0
 """Most seconds without an answer of the registry."""
 
 
-def questions(asked: Asked) -> Iterator[Question]:
+def questions(asked: Intent) -> Iterator[Question]:
     """Yield what publishing needs, and whose keys can be read where anything is looked at."""
     if not (asked.publish_to or asked.everything):
         return
@@ -59,7 +59,7 @@ def _is_there(value: str) -> bool:
     return PEM in value or Path(value).is_file()
 
 
-def trusted(asked: Asked, name: str) -> str:
+def trusted(asked: Intent, name: str) -> str:
     """Read a trusted key.
 
     Raises:
@@ -76,7 +76,7 @@ def trusted(asked: Asked, name: str) -> str:
     return ""
 
 
-def signing(asked: Asked) -> str:
+def signing(asked: Intent) -> str:
     """See that evidence can be signed, and that somebody will know who signed it.
 
     Raises:
@@ -103,7 +103,7 @@ def signing(asked: Asked) -> str:
     return f"that of {name}" if name else "nobody's in [trust] keys"
 
 
-def _named(asked: Asked, signer: KeySigner) -> str:
+def _named(asked: Intent, signer: KeySigner) -> str:
     """Return under which name the signer's key is trusted; empty where under none."""
     from ci.release.keys import key_id, public_key
 
@@ -117,7 +117,7 @@ def _named(asked: Asked, signer: KeySigner) -> str:
     return ""
 
 
-def tag(asked: Asked) -> str:
+def tag(asked: Intent) -> str:
     """Make the release's tag.
 
     Raises:
@@ -126,7 +126,7 @@ def tag(asked: Asked) -> str:
     return str(_target(asked))
 
 
-def _target(asked: Asked) -> Reference:
+def _target(asked: Intent) -> Reference:
     from ci.release.intake import COMMIT, placed
 
     reference, template = Reference.parse(asked.publish_to), asked.settings.registry.tag
@@ -142,7 +142,7 @@ def _target(asked: Asked) -> Reference:
     return placed(reference, asked.settings, fields)
 
 
-def registry(asked: Asked) -> str:
+def registry(asked: Intent) -> str:
     """Reach the registry as the user who will publish, and see that this user may push.
 
     Raises:

@@ -16,7 +16,7 @@ import psutil
 
 from ci import engines
 from ci.errors import InfrastructureFault, UsageError
-from ci.preflight.asked import Asked, Question
+from ci.preflight.asked import Intent, Question
 from ci.settings import Settings
 
 LEAST_FREE = {False: 100_000_000, True: 1_000_000_000}
@@ -25,7 +25,7 @@ _BUILD = {False: 10, True: 30}
 """GB that a first build of an image takes, for CPUs and for GPUs."""
 
 
-def questions(asked: Asked) -> Iterator[Question]:
+def questions(asked: Intent) -> Iterator[Question]:
     """Yield what a start needs: on a host what is there, in a container what can be known of it."""
     settings = asked.settings
     yield Question("engine", partial(engine, settings))
@@ -53,7 +53,7 @@ def engine(settings: Settings) -> str:
     return found.title
 
 
-def model(asked: Asked) -> str:
+def model(asked: Intent) -> str:
     """Look into the model's folder.
 
     Raises:
@@ -139,7 +139,7 @@ def _has_gpu() -> bool:
     return found.stdout.startswith(b"GPU")
 
 
-def disk(asked: Asked) -> str:
+def disk(asked: Intent) -> str:
     """Return how much is free where the report goes, or where an engine builds.
 
     Raises:

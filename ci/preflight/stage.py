@@ -12,7 +12,7 @@ from anyio import to_thread
 
 from ci.errors import SglangCiError, UsageError
 from ci.preflight import image, paths, release, server, workload
-from ci.preflight.asked import Asked, Finding, NotAsked, Question
+from ci.preflight.asked import Finding, Intent, NotAsked, Question
 from ci.verdict import Outcome
 
 NAME = "preflight"
@@ -20,7 +20,7 @@ PATIENCE = 90.0
 """Most seconds for one question."""
 
 
-async def preflight(asked: Asked, tell: Callable[[Finding], None]) -> list[Finding]:
+async def preflight(asked: Intent, tell: Callable[[Finding], None]) -> list[Finding]:
     """Return what is found of everything that a run needs, in the questions' order.
 
     Args:
@@ -53,7 +53,7 @@ def refusals(findings: Iterable[Finding]) -> list[str]:
     return [one.alone for one in bad] if any(one.usage for one in bad) else []
 
 
-def _questions(asked: Asked) -> Iterator[Question]:
+def _questions(asked: Intent) -> Iterator[Question]:
     for room in (paths, server, workload, image, release):
         yield from room.questions(asked)
     if asked.baseline and not asked.baseline.url:
@@ -64,7 +64,7 @@ def _questions(asked: Asked) -> Iterator[Question]:
                 yield Question(f"baseline's {question.name}", question.ask)
 
 
-def _settings(asked: Asked) -> Iterator[Finding]:
+def _settings(asked: Intent) -> Iterator[Finding]:
     """Yield a finding for each setting that is wrong, or one that all are right."""
     if not asked.wrong:
         yield Finding("settings")
@@ -81,7 +81,7 @@ def _settings(asked: Asked) -> Iterator[Finding]:
         )
 
 
-async def _ask(asked: Asked, question: Question, add: Callable[[Finding], None]) -> None:
+async def _ask(asked: Intent, question: Question, add: Callable[[Finding], None]) -> None:
     """Ask one question in a thread, which is left behind where it takes too long."""
     finding = Finding(question.name, Outcome.ERROR, f"no answer within {PATIENCE:g} s")
     with anyio.move_on_after(PATIENCE):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import ci
 from ci.errors import CheckBroken, UsageError
-from ci.preflight.asked import Asked, Question
+from ci.preflight.asked import Intent, Question
 
 _COLLECTS = 60.0
 """Most seconds of a collection."""
@@ -23,7 +23,7 @@ _NOWHERE = "http://127.0.0.1:9"
 _LONGEST = 300
 
 
-def questions(asked: Asked) -> Iterator[Question]:
+def questions(asked: Intent) -> Iterator[Question]:
     """Yield a question for each folder of cases, and one on loads and comparisons."""
     for folder in asked.settings.smoke.directories:
         if folder.is_dir():
@@ -34,11 +34,11 @@ def questions(asked: Asked) -> Iterator[Question]:
         yield Question("load", partial(load, asked))
 
 
-def _shown(asked: Asked, folder: Path) -> str:
+def _shown(asked: Intent, folder: Path) -> str:
     return "--smoke-cases" if asked.container else str(folder)
 
 
-def collect(asked: Asked, folder: Path) -> str:
+def collect(asked: Intent, folder: Path) -> str:
     """Collect the cases of a folder, as the suite would, and return how many there are.
 
     Raises:
@@ -93,7 +93,7 @@ def _why(lines: list[str]) -> str:
     return told[:_LONGEST] or "pytest says nothing"
 
 
-def load(asked: Asked) -> str:
+def load(asked: Intent) -> str:
     """See that the loads and comparisons of the settings can be, with the prompts that there are.
 
     Raises:

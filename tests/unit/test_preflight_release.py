@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ci.preflight.asked import Asked
+from ci.preflight.asked import Intent
 from ci.release.signing import new_key
 from ci.verdict import Outcome
 from tests.fakes.faulty import closed_port
@@ -36,7 +36,7 @@ ci = "ci.pub"
 """
 
 
-def releasing(store: FakeRegistry, **more: Any) -> Asked:
+def releasing(store: FakeRegistry, **more: Any) -> Intent:
     """Return what is asked of somebody who publishes into a registry."""
     Path("ci.pub").write_text(PUBLIC)
     who = {"REGISTRY_USERNAME": USER, "REGISTRY_PASSWORD": PASSWORD, "SIGNING_KEY": KEY}
