@@ -14,6 +14,7 @@ from ci.errors import UsageError
 from ci.module import build, models
 from ci.module.engine import explained
 from ci.module.inputs import Inputs
+from ci.module.preflight import Wish, examined
 from ci.module.prober import PORT, exposed, logged
 from ci.module.release import Release, published, sized
 from ci.module.report import Report
@@ -149,6 +150,8 @@ class Image:
         untested: Annotated[bool, Doc("Publish without proving the image first")] = False,  # noqa: FBT002
     ) -> Release:
         """Prove the image, publish that very image, and attach its evidence."""
+        wish = Wish(publish_to=address, gpu=self.gpu, container=self.container)
+        await (await examined(self.inputs, wish)).sync()
         proven = None
         if not untested:
             proven = await self.proven(await self.against("", None))

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 PACKAGES = ("oras", "cryptography")
 """What speaking to registries takes, beside what asking servers does."""
-_PATIENCE, _ATTEMPTS = 10.0, 2
-"""Most seconds without an answer of the registry, and how often it is asked."""
+_PATIENCE = 10.0
+"""Most seconds without an answer of the registry."""
 
 
 def questions(asked: Intent) -> Iterator[Question]:
@@ -157,11 +157,7 @@ def registry(asked: Intent) -> str:
     if at.registry.ca_file and not at.registry.ca_file.is_file():
         raise NotAsked("registry.ca_file isn't there")
     access = access_of(at, asked.environ)
-    hasty = replace(
-        access,
-        timeout=min(access.timeout, _PATIENCE),
-        attempts=min(access.attempts, _ATTEMPTS),
-    )
+    hasty = replace(access, timeout=min(access.timeout, _PATIENCE))
     with Registry(reference, hasty) as repository:
         repository.may_push()
         try:

@@ -41,7 +41,7 @@ _HINT = re.compile(rf"{_WORDS}|authorization|bearer|://|-----begin ")
 _NAME = re.compile(
     r"(?<![a-z])(?:(?:api|access|secret|private|admin|auth|encryption)[-_]?key"
     r"|secret|password|passwd|passphrase|(?:api|access|auth|bearer|hf|hub|id|identity|job|oauth"
-    r"|refresh|registry|session)[-_]?token)$"
+    r"|refresh|registry|session)[-_]?token)$|[?&](?:key|token)$"
 )
 _IN_FLAG = re.compile(r"(?<![\w-])--(?:[\w-]*[-_])?\w+$")
 _HEADER = re.compile(r"(?<![\w-])(?:x-|private-|api-)[\w-]*\w+$")
@@ -90,9 +90,9 @@ def learn(values: Iterable[str]) -> None:
 
 
 def learn_environment(environ: Mapping[str, str]) -> None:
-    """Learn the values of variables whose names are a secret's; the name of a file is none."""
+    """Learn the values of variables whose names are a secret's; the path of a file is none."""
     named = (value for name, value in environ.items() if _VARIABLE.fullmatch(name))
-    learn(value for value in named if not _is_file(value))
+    learn(value for value in named if not _is_path(value))
 
 
 def learn_flags(flags: Iterable[str]) -> None:
@@ -196,9 +196,9 @@ def _telling(value: str) -> bool:
     return len(value) >= _LONG or not value.isdecimal()
 
 
-def _is_file(value: str) -> bool:
+def _is_path(value: str) -> bool:
     try:
-        return "\n" not in value and Path(value).is_file()
+        return "\n" not in value and Path(value).exists()
     except (OSError, ValueError):
         return False
 

@@ -31,6 +31,14 @@ def _no_secret_of_another_test() -> Iterator[None]:
 
 
 @pytest.fixture
+def empty_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Work in an empty folder, without settings in variables."""
+    monkeypatch.chdir(tmp_path)
+    for name in [name for name in os.environ if name.startswith("SGLANG_CI_")]:
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
 def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     """Return a function that runs the command in an empty folder and returns its exit code."""
     monkeypatch.chdir(tmp_path)

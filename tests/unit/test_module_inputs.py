@@ -10,7 +10,10 @@ import pytest
 
 from ci.module.inputs import PROVING, Credentials, Inputs, Origin, WrongSettingsError
 from ci.module.publisher import RELEASING
+from ci.module.report import refused
+from ci.report.model import Case, Check, Report, now
 from ci.settings import Settings
+from ci.verdict import Outcome
 
 pytestmark = pytest.mark.unit
 
@@ -84,3 +87,21 @@ def test_all_wrong_settings_are_told_by_the_module() -> None:
     assert len(told) == 2
     assert "server.port: 'x' is not allowed" in told[0]
     assert "did you mean 'port'?" in told[1]
+
+
+def test_what_is_right_is_known_in_spite_of_what_is_wrong() -> None:
+    """One wrong key, and the preflight asks for the images of other settings."""
+    make: Any = Inputs
+    text = '[image]\nsglang_version = "0.5.22"\n[server]\nprot = 1'
+    made = make(origin=Origin(), credentials=Credentials(), config=ConfigFile(text))
+    assert anyio.run(made.right).image.sglang_version == "0.5.22"
+
+
+def test_each_finding_of_the_preflight_is_told_where_there_are_several() -> None:
+    """`dagger call ci` tells the first of five mistakes, and "and 4 more"."""
+    bad = [Case(name=name, outcome=Outcome.ERROR, message="bad") for name in ("one", "two")]
+    good = Case(name="three", outcome=Outcome.PASSED)
+    for count, lines in ((1, []), (2, ["one: bad", "two: bad"])):
+        cases = (*bad[:count], good)
+        check = Check(name="preflight", started=now(), seconds=0, cases=cases)
+        assert refused(Report(started=now(), finished=now(), checks=(check,))) == lines

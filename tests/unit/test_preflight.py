@@ -1,4 +1,4 @@
-"""Whatever can be known in seconds is asked before anything else, and told in one answer."""
+"""Whatever a start needs is asked before it, and told in one answer."""
 
 from __future__ import annotations
 
@@ -6,63 +6,24 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-import anyio
 import pytest
 
-from ci.commands.options import lenient
 from ci.gate.stage import Side
 from ci.preflight import image, server
-from ci.preflight.asked import Finding, Intent
-from ci.preflight.stage import preflight, refusals
-from ci.release.signing import new_key
 from ci.secrets.veil import veiled
 from ci.settings import Settings
 from ci.verdict import Outcome
 from tests.fakes.faulty import closed_port
 from tests.fakes.registry import (
-    PASSWORD,
-    USER,
-    FakeRegistry,
-    failing,
     fake_registry,
-    silent,
 )
-from tests.unit.commands import Command
+from tests.unit.preflights import WRONG, asked, found, wrong
 
-pytestmark = pytest.mark.unit
+pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("empty_folder")]
 
-KEY, PUBLIC = new_key()
 CASE = "def test_one(server):\n    pass\n\ndef test_two(server):\n    pass\n"
-
-
-def asked(text: str = "", environ: Mapping[str, str] | None = None, **more: Any) -> Intent:
-    """Return what a caller wants whose settings file, in the working folder, is `text`."""
-    Path("sglang-ci.toml").write_text(text)
-    found, wrong = lenient(None, None, {})
-    return Intent.here(found.settings, environ or {}, None, wrong=wrong, **more)
-
-
-def found(of: Intent) -> dict[str, Finding]:
-    """Return all findings by their names, which are all different."""
-    findings = anyio.run(preflight, of, lambda _: None)
-    assert len({one.name for one in findings}) == len(findings)
-    return {one.name: one for one in findings}
-
-
-def wrong(of: Intent) -> dict[str, str]:
-    """Return what is wrong, by name."""
-    return {name: one.message for name, one in found(of).items() if one.outcome is Outcome.ERROR}
-
-
-@pytest.fixture(autouse=True)
-def _place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    for name in [name for name in os.environ if name.startswith("SGLANG_CI_")]:
-        monkeypatch.delenv(name)
 
 
 def test_nothing_set_is_well() -> None:
@@ -72,25 +33,6 @@ def test_nothing_set_is_well() -> None:
     assert set(answers) == {
         *("settings", "engine", "port", "device", "disk", "load", "SGLang version"),
     }
-
-
-WRONG = """
-[server]
-port = "x"
-prot = 1
-[model]
-path = "absent"
-[smoke]
-directories = ["nowhere"]
-[bench]
-prompts = "prompts.jsonl"
-[registry]
-ca_file = "ca.pem"
-[trust]
-keys = { ci = "ci.pub" }
-[image]
-sglang_version = "0.5.16.0"
-"""
 
 
 def test_all_that_is_wrong_is_told_in_one_answer(tmp_path: Path) -> None:
@@ -299,159 +241,3 @@ def test_a_question_that_is_never_answered_is_told(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("ci.preflight.stage.PATIENCE", 0.2)
     monkeypatch.setattr(server, "disk", lambda _: __import__("time").sleep(2) or "")
     assert wrong(asked()) == {"disk": "no answer within 0.2 s"}
-
-
-RELEASE = """
-[registry]
-plain_http = true
-timeout = 1
-attempts = 1
-[trust.keys]
-ci = "ci.pub"
-[environments.prod]
-"""
-
-
-def releasing(store: FakeRegistry, **more: Any) -> Intent:
-    """Return what is asked of somebody who publishes into a registry."""
-    Path("ci.pub").write_text(PUBLIC)
-    who = {"REGISTRY_USERNAME": USER, "REGISTRY_PASSWORD": PASSWORD, "SIGNING_KEY": KEY}
-    environ = who | more.pop("environ", {})
-    to = f"{store.address}/team/image"
-    return asked(RELEASE, environ, **{"publish_to": to, "revision": "0123456789abcdef"} | more)
-
-
-@pytest.mark.parametrize("login", ["", "Basic", "Bearer"])
-def test_a_registry_that_takes_it(login: str) -> None:
-    """A right call is refused, or leaves an upload behind."""
-    with fake_registry(login=login) as store:
-        answers = found(releasing(store))
-        assert not [one for one in answers.values() if one.outcome is Outcome.ERROR]
-        assert answers["tag"].message == f"{store.address}/team/image:0.5.23-0123456789ab"
-        assert answers["registry"].message == "it takes uploads, and 0.5.23-0123456789ab is free"
-        assert answers["signing key"].message == "that of ci"
-        assert store.count("POST .*/blobs/uploads/$") >= 1
-        assert store.count("DELETE .*/blobs/uploads/") == 1
-
-
-def test_a_tag_that_is_taken_is_worth_knowing() -> None:
-    """A tag that another build took is found out after the proof."""
-    with fake_registry() as store:
-        store.put("application/vnd.oci.image.manifest.v1+json", b"{}", "v1")
-        answers = found(releasing(store, publish_to=f"{store.address}/team/image:v1"))
-    told = "it takes uploads; v1 is there already, and is refused unless this is that very image"
-    assert answers["registry"].message == told
-    assert answers["registry"].outcome is Outcome.PASSED
-
-
-@pytest.mark.parametrize(
-    ("environ", "fault", "words"),
-    [
-        ({"REGISTRY_PASSWORD": "wrong"}, None, "401"),
-        ({"REGISTRY_USERNAME": ""}, None, "REGISTRY_USERNAME isn't"),
-        ({"REGISTRY_USERNAME": "", "REGISTRY_PASSWORD": ""}, None, "no user is given"),
-        ({}, failing(403, "DENIED", "pull only"), "answered 403 Forbidden: DENIED: pull only"),
-        ({}, silent, "no answer within 1 s"),
-        ({}, failing(503), "answered 503"),
-    ],
-)
-def test_a_registry_that_refuses(environ: dict[str, str], fault: Any, words: str) -> None:
-    """A build of ten minutes ends at a registry that takes nothing from this user."""
-    with fake_registry(login="Basic") as store:
-        if fault:
-            store.fault("POST .*/blobs/uploads/", fault)
-        answer = found(releasing(store, environ=environ))["registry"]
-    assert answer.outcome is Outcome.ERROR
-    assert words in answer.message
-    assert answer.usage == ("isn't" in words)
-
-
-def test_a_registry_that_isnt_there() -> None:
-    """A registry out of reach is found after the build, or is taken for a wrong input."""
-    of = asked("", publish_to=f"127.0.0.1:{closed_port()}/team/image:v1")
-    answer = found(of)["registry"]
-    assert "connection refused" in answer.message
-    assert (answer.outcome, answer.usage) == (Outcome.ERROR, False)
-
-
-@pytest.mark.parametrize("to", ["nonsense", "registry.example/team/Image", "a.b/c@latest"])
-def test_a_reference_that_is_none(to: str) -> None:
-    """A typing error in `--publish-to` is told twice, or after the build."""
-    told = wrong(asked("", publish_to=to))
-    assert list(told) == ["reference"]
-
-
-@pytest.mark.parametrize(
-    ("signing", "words"),
-    [
-        (new_key()[0], "the signing key is none of [trust] keys (ci): prod would take nothing"),
-        ("absent.key", "SIGNING_KEY is neither a PEM nor a file"),
-        (new_key("locked")[0], "the signing key needs a password"),
-        ("", ""),
-    ],
-)
-def test_a_key_that_cannot_sign(signing: str, words: str) -> None:
-    """Evidence can't be signed, or by nobody who is trusted, and that is told after the push."""
-    with fake_registry() as store:
-        answers = found(releasing(store, environ={"SIGNING_KEY": signing}))
-    told = answers["signing key"]
-    assert told.message.startswith(words or "nothing is signed, and prod takes nothing unsigned")
-    assert (told.outcome is Outcome.ERROR) == bool(words)
-
-
-def test_a_trusted_key_that_is_none() -> None:
-    """A file that is no public key is found when the release is verified."""
-    with fake_registry() as store:
-        of = releasing(store)
-        Path("ci.pub").write_text("no key")
-        assert "the trusted key ci is not" in wrong(of)["trusted key ci"]
-
-
-def test_the_command_tells_all_and_ends_as_a_wrong_call(
-    command: Command, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A CI can't tell a wrong call from a bad server, or reads of one fault at a time."""
-    Path("sglang-ci.toml").write_text(WRONG)
-    assert command("preflight", "--publish-to", "127.0.0.1:1/team/image") == 2
-    lines = capsys.readouterr().err.splitlines()
-    assert len(lines) == 9
-    assert all(line.startswith("sglang-ci: ") for line in lines)
-    report = json.loads(Path("report/report.json").read_text())
-    assert [check["name"] for check in report["checks"]] == ["preflight"]
-    assert report["verdict"] == "ERROR"
-
-
-def test_the_command_tells_what_is_out_of_reach_as_an_error(command: Command) -> None:
-    """A registry that is down reads as a wrong call."""
-    to = f"127.0.0.1:{closed_port()}/team/image:v1"
-    assert command("preflight", "--publish-to", to, "--set", "registry.attempts=1") == 4
-
-
-def test_the_command_passes_where_all_is_well(command: Command, tmp_path: Path) -> None:
-    """A right call is refused."""
-    seen = tmp_path / "seen.json"
-    seen.write_text(json.dumps([{"name": "base image", "outcome": "PASSED", "message": "x@y"}]))
-    assert command("preflight", "--seen", str(seen)) == 0
-    assert '"x@y"' in Path("report/report.json").read_text()
-    seen.write_text("[1]")
-    assert command("preflight", "--seen", str(seen)) == 2
-
-
-def test_a_whole_run_is_refused_before_it_begins(
-    command: Command, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`ci` starts a server, and then finds that a folder of cases isn't there."""
-    asked_for = ("ci", "--model", "org/name", "--smoke", "nowhere", "--set", "server.device=cpu")
-    assert command(*asked_for) == 2
-    told = capsys.readouterr().err
-    assert "org/name@REVISION" in told
-    assert "nowhere isn't there" in told
-    assert not Path("report/server.log").exists()
-
-
-def test_findings_are_refused_together() -> None:
-    """What is out of reach is left out of the answer to a wrong call."""
-    down = Finding("registry", Outcome.ERROR, "down")
-    bad = Finding("tag", Outcome.ERROR, "bad", usage=True)
-    assert refusals([down, bad, Finding("x")]) == ["registry: down", "tag: bad"]
-    assert refusals([down]) == []

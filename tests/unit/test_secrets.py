@@ -45,6 +45,7 @@ PEM = "-----BEGIN EC PRIVATE KEY-----\nMHcCAQEEIPLANTEDPLANTED\n-----END EC PRIV
         "x-api-key: K",
         "PRIVATE-TOKEN: K",
         "GET /v1/models?api_key=K&x=1",
+        "GET /v1/models?x=1&token=K",
         "proxy http://me:K@host:3128 refused",
         "secret_access_key: 'K'",
         '{"access_key_id": "K", "secret_access_key": "K"}',
