@@ -79,6 +79,6 @@ class BenchOptions:
     bounds: Bounds = field(default_factory=Bounds)
     tolerance: Tolerance = field(default_factory=Tolerance)
     poll: float = 5.0
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     metrics: MetricNames = SGLANG_METRICS
     uncounted: str = ""

@@ -204,7 +204,7 @@ def told(report: Report) -> list[tuple[str, str, list[tuple[str, str]]]]:
             [(one.name, one.outcome.value) for one in check.cases if one.name != STARTED],
         )
         for check in report.checks
-        if check.name != "shutdown"
+        if check.name not in {"preflight", "shutdown"}
     ]
 
 
