@@ -132,7 +132,7 @@ readinessProbe: # takes the pod out of traffic; /health is 503 as soon as SIGTER
   periodSeconds: 5
   timeoutSeconds: {advice.readiness_timeout}
   failureThreshold: 2
-livenessProbe: # ends the container
+livenessProbe: # ends the container; with --api-key it needs that key as SGLANG_API_KEY too
 {_indented(_kubernetes_call(advice), 2)}
   periodSeconds: {PERIOD}
   timeoutSeconds: {advice.timeout}

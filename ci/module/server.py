@@ -11,6 +11,7 @@ from ci.module import faults, prober
 from ci.module.build import LOCK, listed
 from ci.module.inputs import Inputs
 from ci.module.report import Report
+from ci.server.key import api_key
 
 VERSION_LABEL = "org.opencontainers.image.version"
 LISTING = "ci/image/inventory.py"
@@ -135,7 +136,9 @@ class Server:
         return await self._waiting(self.run, await prober.url(self.service), lock)
 
     async def _waiting(self, run: str, url: str, lock: str = LOCK) -> dagger.Container:
+        environment = (await self.inputs.settings()).server.environment
         container = prober.with_config(prober.beside(run, lock), self.inputs.config)
+        container = prober.with_key(container, api_key(self.arguments, environment), run)
         if self.inputs.smoke_cases is not None:
             container = container.with_mounted_directory(CASES, self.inputs.smoke_cases)
         log = ["--log", prober.LOG_FILE] if engines.profile(self.engine).native else []
