@@ -60,7 +60,7 @@ class BenchOptions:
         bounds: Beyond what the client counts as saturated.
         tolerance: By how much the server's own mean latencies may differ.
         poll: Seconds between two looks at the server's gauges during a load; 0 for none.
-        headers: Further headers of every request, beside the one that holds the API key.
+        headers: Further headers of every request beside the API key's; never recorded.
         metrics: What the server's metrics are called.
         uncounted: Why the server counts no tokens of streams; empty where it does.
     """

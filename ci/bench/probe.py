@@ -14,12 +14,12 @@ from ci.bench.prompts import Prompt
 from ci.bench.records import ErrorKind, Record
 from ci.bench.target import Target
 from ci.errors import BadAnswer, CheckBroken, SglangCiError, Unreachable, Unresponsive
+from ci.server.faults import refusal
 
 _TRIES = 3
 _QUICK = 1.0
 """Seconds until a failure that may be one of the moment; what takes longer isn't repeated."""
 _PROMPT = Prompt(output_tokens=2, text="Hello")
-_KEY_WANTED = {401, 403}
 _SILENT = {ErrorKind.LATE, ErrorKind.STALLED}
 _APART = {ErrorKind.REFUSED, ErrorKind.CONNECT, ErrorKind.CONNECT_TIMEOUT, ErrorKind.RESET}
 
@@ -35,7 +35,8 @@ async def probe(target: Target, api: Api, timeouts: Timeouts, seconds: float) ->
 
     Raises:
         ServerFault: It doesn't answer, or with something else than a whole stream.
-        CheckBroken: It wants another API key, or this machine can't ask it.
+        KeyRefused: It wants another API key.
+        CheckBroken: This machine can't ask it.
     """
     limits = replace(
         timeouts,
@@ -50,14 +51,14 @@ async def probe(target: Target, api: Api, timeouts: Timeouts, seconds: float) ->
                 return
             if record.ended > _QUICK:
                 break
-    raise _fault(f"{target.url}{api.path}", record)
+    raise _fault(f"{target.url}{api.path}", record, target.key)
 
 
-def _fault(url: str, record: Record) -> SglangCiError:
+def _fault(url: str, record: Record, key: str) -> SglangCiError:
     """Return the error of a request that failed."""
     problem = f"a first request, sent alone, failed: {record.error}: {record.detail}"
-    if record.status in _KEY_WANTED:
-        return CheckBroken(f"{url}: {problem}; SGLANG_API_KEY has to hold the server's key")
+    if refused := refusal(url, record.status or 0, record.detail.partition(": ")[2], key):
+        return refused
     if record.error is ErrorKind.CLIENT:
         return CheckBroken(f"{url}: {problem}")
     if record.error in _APART:

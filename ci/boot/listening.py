@@ -13,7 +13,7 @@ import anyio
 
 from ci.boot.knock import CUT, obstacle
 from ci.engines.profile import Profile
-from ci.errors import AnswerFault, NameUnresolved, Unreachable
+from ci.errors import AnswerFault, KeyRefused, NameUnresolved, Unreachable
 
 POLL_TIMEOUT = 5.0
 ASK_SECONDS = 5.0
@@ -98,6 +98,6 @@ class Listener:
                 await self.engine.serving(client)
         except Unreachable:
             return True
-        except (AnswerFault, NameUnresolved):
+        except (AnswerFault, KeyRefused, NameUnresolved):
             return False
         return False

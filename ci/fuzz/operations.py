@@ -34,9 +34,12 @@ async def schema_of(exchange: Exchange) -> Mapping[str, Any]:
         AnswerFault: It gives none.
         KeyRefused: It wants another API key.
     """
-    found = await exchange.get(SCHEMA)
+    try:
+        found = await exchange.get(SCHEMA)
+    except BadAnswer as error:
+        raise BadAnswer(error.url, f"no OpenAPI document: {error.problem}") from error
     if not isinstance(found.get("paths"), dict):
-        raise BadAnswer(f"{exchange.url}{SCHEMA}", "JSON, but no OpenAPI document")
+        raise BadAnswer(f"{exchange.url}{SCHEMA}", "no OpenAPI document: it has no paths")
     return found
 
 

@@ -165,7 +165,7 @@ def kubernetes(advice: Advice) -> str:
             _yaml({"startupProbe": startup | period}),
             "# Takes the pod out of traffic; /health is 503 as soon as SIGTERM has come.\n",
             _yaml({"readinessProbe": readiness}),
-            "# Ends the container.\n",
+            "# Ends the container; a server with --api-key needs the key in SGLANG_API_KEY too.\n",
             _yaml({"livenessProbe": liveness}),
         )
     )

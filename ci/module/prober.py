@@ -6,6 +6,7 @@ from dagger import ReturnType, dag
 from ci.errors import CheckBroken
 from ci.module.build import LOCK, USER, prober
 from ci.module.engine import cause
+from ci.server.key import API_KEY
 from ci.settings import Settings
 
 CONFIG = "/prober/sglang-ci.toml"
@@ -58,6 +59,13 @@ def beside(run: str, lock: str = LOCK) -> dagger.Container:
 def with_config(container: dagger.Container, config: dagger.File | None) -> dagger.Container:
     """Return `container` with the user's settings where the command looks for them."""
     return container if config is None else container.with_mounted_file(CONFIG, config)
+
+
+def with_key(container: dagger.Container, key: str, run: str) -> dagger.Container:
+    """Return `container` with the API key of the server of `run`, where that wants one."""
+    if not key:
+        return container
+    return container.with_secret_variable(API_KEY, dag.set_secret(f"api-key-{run}", key))
 
 
 def ask(container: dagger.Container, stage: str, *arguments: str) -> dagger.Container:

@@ -11,6 +11,7 @@ from ci.module import faults, prober
 from ci.module.build import LOCK, listed, printed
 from ci.module.inputs import Inputs
 from ci.module.report import Report
+from ci.server.key import api_key
 
 VERSION_LABEL = "org.opencontainers.image.version"
 DEVICE = "ci/boot/device.py"
@@ -98,7 +99,7 @@ class Server:
         """Ask every question, that of being slower than `baseline` too, and stop the servers."""
         against = await baseline.up() if baseline is not None else []
         await self.service.start()
-        asked, known = await self._known(self._beside(self.run))
+        asked, known = await self._known(await self._beside(self.run))
         arguments = [*self._log(), *known, *await self._facts(), *self._files(), *against]
         asked = prober.ask(asked, "prove", await prober.url(self.service), *arguments)
         return await self._ended(await self._found(asked, "prove"), baseline)
@@ -133,7 +134,7 @@ class Server:
         container = prober.logged(self.mounted, await self.inputs.settings(), run)
         victim = await (await faults.service(container, self.arguments)).start()
         url, agent = await prober.url(victim), await faults.agent(victim)
-        asked = prober.ask(self._beside(run), "wait", url, *self._log())
+        asked = prober.ask(await self._beside(run), "wait", url, *self._log())
         report = await self._found(asked, "wait")
         if report.passed:
             report = await self._found(prober.ask(asked, stage, url, "--agent", agent), stage)
@@ -144,11 +145,13 @@ class Server:
         """Start the server; return a prober that waited for it, with the user's files in it."""
         await self.service.start()
         url = await prober.url(self.service)
-        return prober.ask(self._beside(self.run, lock), "wait", url, *self._log())
+        return prober.ask(await self._beside(self.run, lock), "wait", url, *self._log())
 
-    def _beside(self, run: str, lock: str = LOCK) -> dagger.Container:
-        """Return a prober of the server of `run`, with the user's files in it."""
+    async def _beside(self, run: str, lock: str = LOCK) -> dagger.Container:
+        """Return a prober of the server of `run`, with the user's files and the server's key."""
+        environment = (await self.inputs.settings()).server.environment
         container = prober.with_config(prober.beside(run, lock), self.inputs.config)
+        container = prober.with_key(container, api_key(self.arguments, environment), run)
         if self.inputs.smoke_cases is not None:
             container = container.with_mounted_directory(CASES, self.inputs.smoke_cases)
         if self.inputs.prompts is not None:

@@ -12,9 +12,12 @@ from hypothesis import strategies as st
 from ci.bench.agreement import Tolerance, View, agreement, view
 from ci.bench.metrics import summarise
 from ci.bench.records import Record
-from ci.bench.scrape import Metrics, gauges, parse
+from ci.bench.scrape import Metrics, gauges, parse, scrape
+from ci.server.door import MAX_BODY
 from ci.verdict import Outcome
+from tests.fakes.faulty import BEHAVIOURS, Behaviour, answering, listening
 from tests.unit.bench_samples import failed, in_row
+from tests.unit.test_bench_client import client_of
 
 pytestmark = pytest.mark.unit
 
@@ -61,6 +64,31 @@ def test_what_a_page_does_not_tell_is_unknown() -> None:
 def test_no_page_breaks_the_reader(page: bytes) -> None:
     """An odd page ends the run."""
     assert isinstance(parse(b"sglang:a " + page), Metrics)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("behave", "words"),
+    [
+        (answering(404, "{}"), "the server shows no metrics (--enable-metrics)"),
+        (answering(200, "python_info 1"), "the server shows no metrics (--enable-metrics)"),
+        (answering(403, "no"), "can't be read: {url}/metrics: HTTP 403"),
+        (answering(307, "", location="http://a/b"), "/metrics: HTTP 307, redirects to http://a/b"),
+        (answering(200, b"#" * (MAX_BODY + 1)), "/metrics: malformed answer: it is over 16777216"),
+        (BEHAVIOURS["resetting"], "/metrics: stream cut: the connection was lost"),
+    ],
+    ids=["not found", "others", "forbidden", "redirect", "too long", "reset"],
+)
+async def test_why_there_are_no_metrics_is_told(behave: Behaviour, words: str) -> None:
+    """A page that was refused for its size reads as a server without metrics."""
+    with listening(behave) as url:
+        async with client_of(url) as client:
+            found = await scrape(client)
+        assert words.format(url=url) in found.absent
+    assert not found.families
+    records = in_row(4, ttft=0.1)
+    cases = agreement(None, records, summarise(records, 4), Tolerance(), unseen=found.absent)
+    assert [case.message for case in cases] == [found.absent]
 
 
 def test_gauges_keep_their_time() -> None:

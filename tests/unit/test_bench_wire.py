@@ -120,7 +120,7 @@ async def test_what_nobody_asked_for_makes_a_connection_useless() -> None:
 
 async def test_a_page_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endless page fills the memory."""
-    monkeypatch.setattr("ci.bench.page.MAX_PAGE", 3)
+    monkeypatch.setattr("ci.bench.page.MAX_BODY", 3)
     page = Page(asyncio.get_running_loop())
     page.body(0.0, b"abcd")
     await page.ended

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -44,9 +44,23 @@ def sglang() -> Iterator[str]:
 
 
 @contextmanager
+def free() -> Iterator[str]:
+    """Yield the URL of a fake of SGLang that wants no key."""
+    with FakeSglang() as server:
+        yield server.url
+
+
+@contextmanager
+def quick() -> Iterator[str]:
+    """Yield the URL of a server of known timing that wants no key."""
+    with Timed(Timing(ttft=0.01, itl=0.002)) as server:
+        yield server.url
+
+
+@contextmanager
 def timed() -> Iterator[str]:
     """Yield the URL of a server of known timing behind a proxy that wants the key."""
-    with Timed(Timing(ttft=0.01, itl=0.002)) as server, guarded(server.url, KEY) as url:
+    with quick() as server, guarded(server, KEY) as url:
         yield url
 
 
@@ -86,6 +100,8 @@ STAGES: dict[str, tuple[Opener, Callable[[str], tuple[str, ...]], int]] = {
     ),
 }
 """Server, command, and the exit code that a busy machine may give it beside 0."""
+OPEN: dict[str, Opener] = {"bench": quick, "contract": openly}
+"""Servers of stages that want no key, where it isn't the fake of SGLang."""
 
 
 @pytest.fixture(autouse=True)
@@ -156,14 +172,7 @@ def test_a_key_for_some_paths_only(
 ) -> None:
     """A gateway that guards only what costs money makes a good server FAILED."""
     monkeypatch.delenv(VARIABLE, raising=False)
-    with ExitStack() as stack:
-        if stage == "contract":
-            upstream = stack.enter_context(openly())
-        elif stage == "bench":
-            upstream = stack.enter_context(Timed(Timing(ttft=0.01, itl=0.002))).url
-        else:
-            upstream = stack.enter_context(FakeSglang()).url
-        url = stack.enter_context(guarded(upstream, KEY, paths="/generate"))
+    with OPEN.get(stage, free)() as upstream, guarded(upstream, KEY, paths="/generate") as url:
         code = command(*STAGES[stage][1](url))
     found = load(Path("report"))
     assert (code, found.verdict) == (4, Verdict.ERROR), found.cause
