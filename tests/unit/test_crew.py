@@ -74,7 +74,7 @@ async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
         await send({"type": "lifespan.startup.complete"})
-        os.write(1, b"started\n")  # whole, beside that of the other worker
+        os.write(1, b"started\\n")  # whole, beside that of the other worker
         await receive()
         await send({"type": "lifespan.shutdown.complete"})
 
