@@ -51,10 +51,11 @@ def test_a_whole_run_is_refused_before_it_begins(
     command: Command, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """`ci` starts a server, and then finds that a folder of cases isn't there."""
-    asked_for = ("ci", "--model", "org/name", "--smoke", "nowhere", "--set", "server.device=cpu")
+    more = ("--set", "bench.prompts=absent.jsonl", "--set", "server.device=cpu")
+    asked_for = ("ci", "--smoke", "nowhere", *more)
     assert command(*asked_for) == 2
     told = capsys.readouterr().err
-    assert "org/name@REVISION" in told
+    assert "absent.jsonl isn't there" in told
     assert "nowhere isn't there" in told
     assert not Path("report/server.log").exists()
 
