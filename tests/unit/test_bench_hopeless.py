@@ -14,7 +14,7 @@ from ci.bench.hopeless import hopeless, server_fault
 from ci.bench.options import BenchOptions
 from ci.bench.records import ErrorKind, Record
 from ci.bench.run import bench
-from ci.errors import CheckBroken, ServerFault, SglangCiError, Unresponsive
+from ci.errors import KeyRefused, ServerFault, SglangCiError, Unresponsive
 from ci.verdict import Verdict
 from tests.fakes.faulty import BEHAVIOURS, listening, self_signed
 from tests.fakes.timed import Timed, Timing
@@ -79,8 +79,8 @@ async def test_a_wrong_key_is_an_error() -> None:
     """A server is called bad because it wasn't given its key."""
     with listening(BEHAVIOURS["key wanted"]) as url:
         found = await end_of(url)
-    assert isinstance(found, CheckBroken)
-    assert str(found).endswith("SGLANG_API_KEY has to hold the server's key")
+    assert isinstance(found, KeyRefused)
+    assert "the server wants an API key: set SGLANG_API_KEY" in str(found)
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
