@@ -180,13 +180,13 @@ class Answer:
             return text or "no body"
 
 
-def message_of(document: Any) -> str:
+def message_of(told: Any) -> str:
     """Return the message of an error in any of the shapes that SGLang gives it; empty for none."""
-    if not isinstance(document, dict):
+    if not isinstance(told, dict):
         return ""
-    error = document.get("error")
+    error = told.get("error")
     if isinstance(error, dict):
         return str(error.get("message") or error)
-    if document.get("object") == "error":
-        return str(document.get("message") or document)
+    if told.get("object") == "error":
+        return str(told.get("message") or told)
     return str(error) if error else ""

@@ -17,6 +17,7 @@ from typing import Protocol, cast
 import httptools
 
 from ci.bench.records import ErrorKind
+from ci.server.faults import tls_problem
 
 BUFFER = 256 * 1024
 """Most bytes that are read from a socket at once."""
@@ -169,7 +170,7 @@ class Connection(asyncio.BufferedProtocol):
 def blame(error: OSError) -> tuple[ErrorKind, str]:
     """Return the kind of an error that kept a connection from being made, and what it says."""
     if isinstance(error, ssl.SSLError):
-        return ErrorKind.TLS, str(error)
+        return ErrorKind.TLS, tls_problem(error)
     if isinstance(error, TimeoutError):
         return ErrorKind.CONNECT_TIMEOUT, "no connection in time"
     if isinstance(error, ConnectionRefusedError):

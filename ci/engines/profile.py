@@ -18,6 +18,7 @@ from ci.engines.metrics import NO_METRICS, MetricNames
 from ci.errors import AnswerFault, BadAnswer, UsageError
 from ci.server.client import ServerClient
 from ci.server.exchange import Json
+from ci.server.faults import REFUSALS
 
 Api = Literal["generate", "chat", "completions"]
 
@@ -205,10 +206,10 @@ class Profile:
         return Seen(bool(names), f"{client.url}/v1/models lists {len(names)} models")
 
     async def health_page(self, client: ServerClient) -> Seen | None:
-        """Ask the first of the `ready` paths that is there; None where none is."""
+        """Ask the first of the `ready` paths that is there for us; None where none is."""
         for path in self.ready:
             status = await client.status(path)
-            if status != httpx.codes.NOT_FOUND:
+            if status not in {httpx.codes.NOT_FOUND, *REFUSALS}:
                 return Seen(status == httpx.codes.OK, f"{client.url}{path} answers {status}")
         return None
 

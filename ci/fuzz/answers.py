@@ -11,6 +11,7 @@ import anyio
 
 from ci.errors import AnswerFault
 from ci.fuzz.drawn import Drawn
+from ci.server.documents import document
 from ci.server.exchange import Answer, Exchange
 
 SERVER_ERRORS = range(500, 600)
@@ -111,10 +112,10 @@ class Sender:
 
 def _value(body: str, steps: tuple[str | int, ...]) -> Any:
     try:
-        found = json.loads(body)
+        found = document(body)
         for step in steps:
             found = found[step]
-    except (ValueError, LookupError, TypeError, RecursionError):
+    except (ValueError, LookupError, TypeError):
         return None
     return found
 
@@ -130,7 +131,7 @@ def wrong(answer: Answer) -> str:
         return f"HTTP {answer.status}: {body[:BODY] or 'no body'}"
     if answer.kind == "application/json" and answer.body:
         try:
-            json.loads(answer.body)
-        except (ValueError, RecursionError) as error:
+            document(answer.body)
+        except ValueError as error:
             return f"HTTP {answer.status}: says that it is JSON, and isn't: {error}"
     return ""

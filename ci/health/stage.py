@@ -84,7 +84,7 @@ async def _well(url: str, probe: str = "") -> None:
     async with ServerClient(url) as client:
         await client.first_token()
         if probe in PATHS:
-            await client.status(PATHS[probe])
+            client.permitted(PATHS[probe], await client.ask("GET", PATHS[probe]))
 
 
 def _servers(given: Given, settings: Settings, stages: Stages) -> Servers:

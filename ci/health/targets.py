@@ -8,13 +8,15 @@ from __future__ import annotations
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Protocol
 
 import httpx
 import psutil
 
 from ci.boot.launch import is_sglang
-from ci.errors import CheckBroken, UsageError
+from ci.errors import CheckBroken, SglangCiError, UsageError
+from ci.server.door import Door
+from ci.server.exchange import Exchange, Json
 
 ROLES = {
     "sglang::scheduler": "scheduler",
@@ -173,14 +175,10 @@ class AgentTarget:
         """Have the agent kill what is left of the server, and start it anew."""
         await self._ask("POST", "/restart")
 
-    async def _ask(self, method: str, path: str, body: object = None) -> dict[str, Any]:
+    async def _ask(self, method: str, path: str, body: object = None) -> Json:
+        door = Door(self.agent, AGENT_SECONDS)
         try:
-            async with httpx.AsyncClient(
-                trust_env=False, transport=self.transport, timeout=AGENT_SECONDS
-            ) as client:
-                response = await client.request(method, f"{self.agent}{path}", json=body)
-                response.raise_for_status()
-                answer: dict[str, Any] = response.json()
-                return answer
-        except (httpx.HTTPError, ValueError) as error:
-            raise CheckBroken(f"fault agent at {self.agent}{path}: {error}") from error
+            async with Exchange(door, door.client(transport=self.transport)) as agent:
+                return agent.object_of(path, await agent.ask(method, path, body))
+        except SglangCiError as error:
+            raise CheckBroken(f"fault agent at {error}") from error

@@ -1,1 +1,1 @@
-"""A server seen from outside: typed client, process on this host, log tail."""
+"""A server seen from outside: one door to it, and readers of all that comes through."""

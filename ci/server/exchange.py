@@ -14,6 +14,7 @@ from ci.errors import AnswerFault, BadAnswer, NotSglang, Unresponsive
 from ci.server.documents import document
 from ci.server.door import Door
 from ci.server.faults import brief, fault_of, refusal
+from ci.server.unpack import ASKED
 
 Json = dict[str, Any]
 
@@ -83,7 +84,7 @@ class Exchange:
             method: HTTP method.
             path: Path below the base URL.
             body: What is sent as JSON; bytes are sent as they are, and called JSON.
-            headers: Further headers.
+            headers: Further headers; the encodings that are asked for stay ours.
 
         Raises:
             AnswerFault: No whole answer came.
@@ -130,14 +131,15 @@ class Exchange:
         self, path: str, method: str, body: Any, headers: Mapping[str, str] | None
     ) -> AsyncIterator[httpx.Response]:
         raw, url = body if isinstance(body, bytes) else None, f"{self.url}{path}"
-        extra = {"Content-Type": "application/json"} if raw is not None else {}
+        given = {"Content-Type": "application/json"} if raw is not None else {}
+        given |= dict(headers or {}) | {"Accept-Encoding": ASKED}
         try:
             async with self._http.stream(
                 method,
                 url,
                 content=raw,
                 json=None if raw is not None else body,
-                headers=extra | dict(headers or {}),
+                headers=given,
             ) as response:
                 yield response
         except httpx.TimeoutException as error:

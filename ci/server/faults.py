@@ -41,7 +41,7 @@ def fault_of(url: str, error: Exception, stranger: type[AnswerFault] = NotSglang
         return NameUnresolved(f"{url}: the host's name has no address here")
     for cause in chain:
         if isinstance(cause, ssl.SSLError):
-            return stranger(url, _tls_problem(cause))
+            return stranger(url, tls_problem(cause))
     if any(isinstance(cause, ConnectionRefusedError) for cause in chain):
         return Unreachable(url, "connection refused", refused=True)
     if isinstance(error, httpx.ConnectError):
@@ -49,7 +49,8 @@ def fault_of(url: str, error: Exception, stranger: type[AnswerFault] = NotSglang
     return _cut(url, error, stranger)
 
 
-def _tls_problem(error: ssl.SSLError) -> str:
+def tls_problem(error: ssl.SSLError) -> str:
+    """Return why no connection over TLS came about, with the cure."""
     if isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message.lower()
         return f"its certificate isn't trusted ({why}); let SSL_CERT_FILE name its authority's"

@@ -39,12 +39,14 @@ def api_key(flags: Sequence[str], environment: Mapping[str, str]) -> str:
 @contextmanager
 def wanted_at(url: str, key: str) -> Iterator[None]:
     """Have `key`, where there is one, sent to the server at `url` while the context lasts."""
-    if key:
-        _OWN[url] = key
+    if not key:
+        yield
+        return
+    _OWN[url] = key
     try:
         yield
     finally:
-        _OWN.pop(url, None)
+        del _OWN[url]
 
 
 def key_of(url: str) -> str:

@@ -94,6 +94,7 @@ def server(client: httpx.Client, pytestconfig: pytest.Config) -> Server:
     """What the server says it is and can do."""
     found = discover(client, engines.profile(pytestconfig.getoption("--sglang-engine")))
     pytestconfig.stash[SERVER] = found
+    pytestconfig.stash[REFUSED].clear()  # what was refused here is no answer to the first case
     return found
 
 

@@ -50,7 +50,7 @@ class Found:
     unanswered: bool = False
     """Whether a request got no whole answer: then the server may be dead."""
     foreign: bool = False
-    """Whether the server is none of the engine's, or doesn't say what it is: nothing can pass."""
+    """Whether the server is none of the engine's, or tells nobody without a key what it is."""
 
     def case(self, name: str) -> Case:
         """Return this as the case of that name."""
@@ -124,8 +124,7 @@ def found_in(
         message,
         details,
         unanswered=any(isinstance(cause, httpx.TransportError) for cause in causes),
-        foreign=any(isinstance(cause, NotSglang | OtherServer) for cause in causes)
-        or (report.when == "setup" and any(isinstance(cause, KeyRefused) for cause in causes)),
+        foreign=any(isinstance(cause, NotSglang | OtherServer | KeyRefused) for cause in causes),
     )
 
 

@@ -111,7 +111,8 @@ class Recorder:
         worst = min(phases, key=lambda found: _SEVERITY.index(found.outcome))
         seconds = sum(found.seconds for found in phases)
         self._case(replace(worst, seconds=seconds).case(name))
-        if any(found.foreign for found in phases):
+        known = SERVER in self._config.stash
+        if not known and any(found.foreign for found in phases):
             self._stop(item.session, Found(worst.outcome, worst.message))
         elif any(found.unanswered for found in phases) and (silence := self._silence(name)):
             self._stop(item.session, silence)

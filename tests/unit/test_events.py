@@ -85,7 +85,7 @@ def token(count: int, reason: str | None = None) -> dict[str, Any]:
     """Return an event of `/generate`."""
     finish = {"type": reason} if reason else None
     meta = {"id": "7", "finish_reason": finish, "prompt_tokens": 3, "completion_tokens": count}
-    return {"text": "ü" * count, "output_ids": list(range(count)), "meta_info": meta}
+    return {"text": "ü\u2028" * count, "output_ids": list(range(count)), "meta_info": meta}
 
 
 TOKENS = [token(1), token(2), token(3, "length")]
@@ -136,7 +136,7 @@ def test_all_stages_read_the_same(dress: str, cuts: list[int]) -> None:
     assert json.loads(first_event(iter(parts), "x")) == TOKENS[0]
     seen, told = anyio.run(watched, parts), measured(parts)
     assert (seen.end, seen.said, seen.events) == (End.FINISHED, "length", 3)
-    assert (told.error, told.finish, told.output) == (None, "length", "üüü")
+    assert (told.error, told.finish, told.output) == (None, "length", "ü\u2028" * 3)
     assert (told.output_tokens, told.counts[-1]) == (3, 3)
     text = raw.decode()
     assert body_shape("b", text, "text/event-stream") == body_shape(

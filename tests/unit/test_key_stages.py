@@ -33,7 +33,13 @@ BRIEF = (
     *("--fault", "disconnects", "--set", "health.calm=0.1", "--set", "health.load=0.5"),
     *("--set", "health.interval=0.1", "--set", "health.prompts=1"),
 )
-OWN = "def test_own(client):\n    assert client.get('/v1/models').status_code == 200\n"
+OWN = """
+def test_own(client):
+    assert client.get('/v1/models').status_code == 200
+
+def test_another(client):
+    client.get('/model_info').raise_for_status()
+"""
 
 
 @contextmanager
@@ -166,6 +172,15 @@ def test_a_proxy_that_forbids_is_a_missing_key(
             assert "HTTP 403: the server wants an API key: set SGLANG_API_KEY" in cause
 
 
+def test_a_gateway_may_hide_what_a_server_says_of_its_health(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A good server is waited for until the budget is spent, since a gateway forbids `/ready`."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    with free() as server, guarded(server, KEY, paths="/ready|/health", status=403) as url:
+        assert command("wait", url) == 0, load(Path("report")).cause
+
+
 @pytest.mark.parametrize("stage", ["wait", "smoke", "health", "bench", "contract"])
 def test_a_key_for_some_paths_only(
     command: Command, monkeypatch: pytest.MonkeyPatch, stage: str
@@ -177,6 +192,42 @@ def test_a_key_for_some_paths_only(
     found = load(Path("report"))
     assert (code, found.verdict) == (4, Verdict.ERROR), found.cause
     assert "/generate: HTTP 401: the server wants an API key" in found.cause
+
+
+ADMIN = """
+import pytest
+
+@pytest.fixture
+def flushed(ask):
+    ask.post('/flush_cache', {})
+
+def test_first(flushed):
+    pass
+
+def test_wrong(generate):
+    assert generate('a').text == 'never'
+
+def test_refused(client):
+    assert client.post('/flush_cache').status_code == 401
+
+def test_good(generate):
+    generate('a')
+"""
+
+
+def test_one_refusal_is_no_other_cases_own(command: Command) -> None:
+    """A case that asks for an administrator's path ends all others, or excuses a bad answer."""
+    Path("own/test_own.py").write_text(ADMIN)
+    own = ("--smoke", "own", "--set", "smoke.builtin=false")
+    with free() as server, guarded(server, KEY, paths="/flush_cache|/v1/chat") as url:
+        assert command("smoke", url, *own) == 1
+    (check,) = load(Path("report")).checks
+    assert {case.name.rpartition("_")[2]: case.outcome.value for case in check.cases} == {
+        "first": "ERROR",
+        "wrong": "FAILED",
+        "refused": "PASSED",
+        "good": "PASSED",
+    }
 
 
 def test_a_key_that_cannot_be_sent_is_a_usage_error(

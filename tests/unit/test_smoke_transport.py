@@ -94,6 +94,13 @@ def test_status_is_told_with_the_bodys_first_line() -> None:
         assert explain(failure(url)) == "GET /thing: HTTP 503: busy"
 
 
+def test_where_a_redirect_leads_is_told() -> None:
+    """A server that moved answers 307 to everything, and nobody knows where it went."""
+    page = b"HTTP/1.1 307 Moved\r\nlocation: http://a/b\r\ncontent-length: 0\r\n\r\n"
+    with server(lambda connection: connection.sendall(page)) as url:
+        assert explain(failure(url)) == "GET /thing: HTTP 307: redirects to http://a/b: no body"
+
+
 def test_proxies_of_the_surroundings_are_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
     """A proxy variable doesn't send requests elsewhere; else the wrong server is judged."""
     monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:1")
