@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 
 from ci.boot.launch import Launch
@@ -78,6 +81,21 @@ async def test_a_death_in_each_phase(
     assert found.cause.endswith(words)
     assert words in found.log
     assert words in found.cases[-1].details
+
+
+async def test_a_killed_server_is_followed_by_another_on_its_port(launch: Launched) -> None:
+    """After a kill under open connections the port is refused, or the next server drops some."""
+    ours, ask = launch(Plan()), {"text": "a", "sampling_params": {"max_new_tokens": 1}}
+    async with running(ours) as server, httpx.AsyncClient(base_url=ours.url) as client:
+        assert (await _check_process(server, None)).verdict is Verdict.PASSED
+        for _ in range(5):
+            assert (await client.post("/generate", json=ask)).status_code == 200
+        os.killpg(server.pid, signal.SIGKILL)
+        await server.died("serving")
+        async with running(ours) as second, httpx.AsyncClient(base_url=ours.url) as other:
+            assert (await _check_process(second, None)).verdict is Verdict.PASSED
+            answers = [await other.post("/generate", json=ask) for _ in range(200)]
+    assert [answer.status_code for answer in answers] == [200] * 200
 
 
 async def test_a_refusal_of_launch_sh_is_told_in_its_words(launch: Launched) -> None:
