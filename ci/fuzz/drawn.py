@@ -37,9 +37,9 @@ class Wanted:
 
     Args:
         operations: Method and path of each, in order.
-        examples: Most requests of an operation and kind.
-        seed: Makes them repeatable.
+        examples: Most whole requests of an operation and kind.
         edges: Most further ones with one field at an edge.
+        seed: Makes them repeatable.
         seconds: Most seconds of computing for those of an operation and kind.
         output_tokens: Most tokens that one may ask for.
     """

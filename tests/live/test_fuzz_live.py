@@ -9,12 +9,13 @@ import anyio
 import pytest
 
 from ci.boot.process import ServerProcess
+from ci.fuzz.known import packaged
 from ci.fuzz.stage import Fuzzing
 from ci.report.model import Check
 from ci.settings import Settings
 from ci.settings.fuzz import FuzzSettings
 from ci.stages import StageResult, Tell, checked
-from ci.verdict import Verdict
+from ci.verdict import Outcome, Verdict
 
 pytestmark = pytest.mark.live
 
@@ -37,6 +38,15 @@ def test_operations_of_a_real_server(live_server: ServerProcess, tmp_path: Path)
     assert check.verdict is Verdict.PASSED, check.cause
     assert len(check.cases) == 2
     assert check.facts["sglang"] == Settings().image.sglang_version
+
+
+def test_a_malformed_regex_is_found_by_itself(live_server: ServerProcess, tmp_path: Path) -> None:
+    """What breaks a real server in one field of seventy isn't found, and neither is its field."""
+    others = tuple(one for one in packaged() if not one.id.startswith("stop_regex"))
+    check = fuzzed(live_server.url, tmp_path, "POST /v1/completions", packaged=False, known=others)
+    (found,) = (case for case in check.cases if case.outcome is Outcome.FAILED)
+    assert "unterminated subpattern" in found.message
+    assert '"stop_regex": "("' in found.details
 
 
 def test_a_known_defect_of_a_real_server(live_server: ServerProcess, tmp_path: Path) -> None:
