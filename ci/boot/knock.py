@@ -11,6 +11,7 @@ import errno
 import os
 import socket
 import struct
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -51,11 +52,13 @@ async def obstacle(url: str, seconds: float, hold: float) -> str:
 
 async def _addresses(host: str, port: int) -> list[tuple[int, Any]]:
     """Return family and address of each way to a host; a number takes no look-up."""
+    found: Sequence[tuple[Any, ...]]
+    kind, number = socket.SOCK_STREAM, socket.AI_NUMERICHOST
     try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+        found = socket.getaddrinfo(host, port, type=kind, flags=number)
     except (socket.gaierror, UnicodeError):
-        found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [(family, address) for family, _, _, _, address in found]
+        found = await anyio.getaddrinfo(host, port, type=kind)
+    return [(family, address) for family, *_, address in found]
 
 
 async def _knock(family: int, address: Any, seconds: float, hold: float) -> str:

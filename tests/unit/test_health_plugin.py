@@ -13,6 +13,7 @@ import pytest
 from ci.platform import drain as plugin
 from ci.platform.drain import drain
 from ci.platform.gate import PROMISE_PATH, Exchange, Exchanges, Gate, Message, is_work
+from ci.platform.promise import SECONDS
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -201,7 +202,7 @@ async def test_aborted_requests_are_a_good_end() -> None:
 
 def test_no_plugin_where_nobody_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     """A server that launch.sh did not start, or an embedded engine, is changed."""
-    monkeypatch.delenv(plugin.SECONDS, raising=False)
+    monkeypatch.delenv(SECONDS, raising=False)
     plugin.activate()
 
 
@@ -209,7 +210,7 @@ def test_other_sglang_still_starts(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """An SGLang of another make doesn't start because its drain can't be changed."""
-    monkeypatch.setenv(plugin.SECONDS, "nonsense")
+    monkeypatch.setenv(SECONDS, "nonsense")
     monkeypatch.setattr(plugin, "_resolved_once", False)
     plugin._resolved(None, None)
     assert "does not fit this version" in caplog.text
