@@ -7,7 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
-import yaml
+from ruamel.yaml import YAML
 
 from ci.health import table
 from ci.health.advice import advise, compose, kubernetes
@@ -145,7 +145,7 @@ def test_no_advice_without_a_fault() -> None:
 
 def yaml_of(text: str) -> Any:
     """Return a document of Kubernetes' or Compose's."""
-    return yaml.safe_load(text)
+    return YAML(typ="safe").load(text)
 
 
 def test_a_start_has_the_time_of_its_budgets() -> None:
