@@ -16,6 +16,8 @@ from ci.verdict import Outcome
 NAME = "answers come while they are made"
 AT_ONCE = 4
 """Chunks that come together, on average over an answer, from which on it was held back."""
+LEAST = 2 * AT_ONCE
+"""Chunks of an answer below which a busy client may well read all of them at once."""
 FASTEST = 0.0005
 """Seconds between two chunks below which no server is believed to have made them one by one."""
 MOST, WHOLE = 0.5, 0.9
@@ -38,7 +40,8 @@ def arrival_case(records: Sequence[Record], effort: Effort) -> Case:
     held = sum(_held(one.times) for one in told) / len(told)
     if held <= MOST:
         return _case(Outcome.PASSED, f"{1 - held:.0%} of {len(told)} answers in pieces")
-    if whole < WHOLE and _busy(effort, records):
+    short = sum(len(one.times) < LEAST for one in told) > len(told) / 2
+    if (whole < WHOLE or short) and _busy(effort, records):
         return _case(Outcome.SKIPPED, "this client was too busy to read in time")
     problem = f"buffered: {held:.0%} of {len(told)} answers came at once, or in a few pieces"
     advice = "TTFT and TPOT aren't the server's; something before it holds streams back"

@@ -7,6 +7,7 @@ from typing import Any
 
 import anyio
 import pytest
+import yaml
 from ruamel.yaml import YAML
 
 from ci.health import table
