@@ -54,7 +54,7 @@ def tls_problem(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message.lower()
         return f"its certificate isn't trusted ({why}); let SSL_CERT_FILE name its authority's"
-    why = getattr(error, "reason", "") or error
+    why = getattr(error, "reason", "") or str(error)
     return f"does not speak TLS ({why}); is it http://?"
 
 
