@@ -54,7 +54,8 @@ def tls_problem(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         why = error.verify_message.lower()
         return f"its certificate isn't trusted ({why}); let SSL_CERT_FILE name its authority's"
-    return f"does not speak TLS ({error.reason}); is it http://?"
+    why = getattr(error, "reason", "") or str(error)
+    return f"does not speak TLS ({why}); is it http://?"
 
 
 def _cut(url: str, error: Exception, stranger: type[AnswerFault]) -> AnswerFault:

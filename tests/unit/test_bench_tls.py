@@ -80,4 +80,5 @@ async def test_an_unknown_certificate_is_refused(server: Timed) -> None:
     """Somebody between client and server is measured."""
     found = await ask(server.url)
     assert found.error is ErrorKind.TLS
-    assert "certificate" in found.detail.lower()
+    assert "its certificate isn't trusted" in found.detail
+    assert "let SSL_CERT_FILE name its authority's" in found.detail
