@@ -79,7 +79,8 @@ class Asked:
         found = self._merged()
         for name, sent in zip(self._names(list(found)), found.values(), strict=True):
             least = min(sent, key=lambda one: len(one.drawn.body) + len(one.drawn.target))
-            told = [f"{least.wrong}; {_requests(len(sent))}{_once(least, expired)}", *lacking]
+            count = _requests(len(sent), least.drawn.outer)
+            told = [f"{least.wrong}; {count}{_once(least, expired)}", *lacking]
             yield Case(
                 name=name,
                 outcome=Outcome.FAILED,
@@ -128,8 +129,9 @@ class Asked:
         ]
 
 
-def _requests(count: int) -> str:
-    return "1 request" if count == 1 else f"{count} requests"
+def _requests(count: int, field: str) -> str:
+    requests = "1 request" if count == 1 else f"{count} requests"
+    return f"{requests} by {field}" if field else requests
 
 
 def _once(sent: Sent, expired: Sequence[KnownDefect]) -> str:

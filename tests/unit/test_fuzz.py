@@ -140,7 +140,7 @@ def test_what_was_found_before_the_end_is_in_the_report(tmp_path: Path) -> None:
     assert check.cases[0].name == ALIVE
     assert "HTTP 500: too large" in found["POST /sizes (size 1)"].message
     assert (
-        "3 requests; not asked to its end: the server was dead"
+        "3 requests by size; not asked to its end: the server was dead"
         in found["POST /sizes (size 1)"].message
     )
     left = next(case for case in check.cases if case.name == NOT_ASKED)
@@ -228,7 +228,7 @@ def test_a_run_that_ends_early_loses_nothing(
         anyio.run(Fuzzing(server.url, settings, tell, Mock()).run, tmp_path)
     found, left = (call.args[0] for call in tell.call_args_list)
     assert (found.name, found.outcome) == ("POST /sizes", Outcome.FAILED)
-    assert "HTTP 500: too large: 5; 1 request; not asked to its end: the " in found.message
+    assert "HTTP 500: too large: 5; 1 request by size; not asked to its end: the " in found.message
     assert "GET /ready" in left.message
     assert left.outcome is Outcome.INCONCLUSIVE
 
