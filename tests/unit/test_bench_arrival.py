@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import anyio
 import pytest
 
 from ci.bench.arrival import arrival_case
+from ci.bench.options import BenchOptions
+from ci.bench.prompts import Lengths, Synthetic
 from ci.bench.records import Record
 from ci.bench.run import Bench, bench
 from ci.bench.saturation import Effort
@@ -14,10 +18,12 @@ from ci.verdict import Outcome, Verdict
 from tests.fakes.relay import after, relaying
 from tests.fakes.timed import Timed, Timing
 from tests.unit.test_bench_run import FAST, HANG, check
-from tests.unit.test_gate_loaded import LOAD, OPTIONS
+from tests.unit.test_gate_loaded import LOAD
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
+LONG = replace(FAST, prompts=Synthetic(output=Lengths("fixed", 12)))
+"""Answers that even a busy client can't take for ones that came at once."""
 FRESH = Effort(10.0, 1.0, (0.0,), 0.1)
 NAME = "answers come while they are made"
 
@@ -60,17 +66,17 @@ def test_what_is_said_of_answers(records: list[Record], effort: Effort, outcome:
     assert found.message.startswith("buffered: ") is (outcome is Outcome.INCONCLUSIVE)
 
 
-async def found_at(url: str) -> Bench:
+async def found_at(url: str, options: BenchOptions = FAST) -> Bench:
     """Return what a bench finds at a URL."""
     with anyio.fail_after(HANG):
-        return await bench(url, FAST)
+        return await bench(url, options)
 
 
 async def test_a_proxy_that_holds_streams_is_told() -> None:
     """A bench passes whose TTFT is e2e, and whose TPOT is 0 ms."""
     with Timed(Timing(ttft=0.02, itl=0.005)) as server, relaying([server.url], hold=True) as url:
-        found = await found_at(url)
-        async with loaded(OPTIONS, LOAD) as block:
+        found = await found_at(url, LONG)
+        async with loaded(LONG, LOAD) as block:
             result = await block(url, 1)
     case = next(case for case in check(found).cases if case.name == NAME)
     assert case.outcome is Outcome.INCONCLUSIVE
