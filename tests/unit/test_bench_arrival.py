@@ -8,8 +8,9 @@ import anyio
 import pytest
 
 from ci.bench.arrival import arrival_case
+from ci.bench.lengths import Lengths
 from ci.bench.options import BenchOptions
-from ci.bench.prompts import Lengths, Synthetic
+from ci.bench.prompts import Synthetic
 from ci.bench.records import Record
 from ci.bench.run import Bench, bench
 from ci.bench.saturation import Effort
@@ -76,7 +77,7 @@ async def test_a_proxy_that_holds_streams_is_told() -> None:
     """A bench passes whose TTFT is e2e, and whose TPOT is 0 ms."""
     with Timed(Timing(ttft=0.02, itl=0.005)) as server, relaying([server.url], hold=True) as url:
         found = await found_at(url, LONG)
-        async with loaded(LONG, LOAD) as block:
+        async with loaded(replace(OPTIONS, prompts=LONG.prompts), LOAD) as block:
             result = await block(url, 1)
     case = next(case for case in check(found).cases if case.name == NAME)
     assert case.outcome is Outcome.INCONCLUSIVE

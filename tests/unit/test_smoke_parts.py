@@ -166,7 +166,7 @@ def test_the_budget_is_that_of_all_parts(tmp_path: Path) -> None:
     folders = [folder(tmp_path / name, test_mine=slow) for name in ("a", "b")]
     check = run(NOWHERE, SmokeOptions(directories=tuple(folders), builtin=False, budget=4.0))
     assert outcomes(check) == {"suite a": Outcome.ERROR}
-    assert check.cause.startswith("suite a: budget of 4 s spent")
+    assert check.cause.startswith("suite a: smoke.budget, 4 s, was spent")
 
 
 def test_parts_are_told_apart_by_their_folders(tmp_path: Path) -> None:
