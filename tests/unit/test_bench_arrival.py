@@ -19,7 +19,7 @@ from ci.verdict import Outcome, Verdict
 from tests.fakes.relay import after, relaying
 from tests.fakes.timed import Timed, Timing
 from tests.unit.test_bench_run import FAST, HANG, check
-from tests.unit.test_gate_loaded import LOAD
+from tests.unit.test_gate_loaded import LOAD, OPTIONS
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
