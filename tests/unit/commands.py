@@ -18,7 +18,7 @@ from ci.report.model import Report
 from ci.report.write import load
 from tests.fakes.launched import Plan, install
 
-HANG = 60.0
+HANG = 180.0
 """Most seconds that a run may take before it counts as hung."""
 CASE = "import os, time\ndef test_own(server):\n    time.sleep(float(os.environ['CASE_SECONDS']))\n"
 Command = Callable[..., int]

@@ -24,7 +24,7 @@ from tests.unit.gate_samples import QUICK
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
-HANG = 60.0
+HANG = 180.0
 LOAD = Closed(concurrency=2, requests=4)
 OPTIONS = BenchOptions(
     prompts=Synthetic(output=Lengths.parse("4")),
