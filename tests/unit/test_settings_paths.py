@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from ci.bench.prompt_files import FromFile
+from ci.boards.read import read
 from ci.release.signing import Trust, new_key
 from ci.settings import Settings, TrustSettings, load
 from ci.settings.fields import HostPath
 from ci.settings.paths import ANY, Key, fields, named, places, unseen
-from ci.upgrade import dashboards
 from tests.unit.settings_layers import file_of, refused
 
 pytestmark = pytest.mark.unit
@@ -149,7 +149,7 @@ def test_a_byte_order_mark_is_read_over_in_other_files(tmp_path: Path) -> None:
     file.write_bytes(b'\xef\xbb\xbf{"prompt": "why?", "output_tokens": 3}')
     assert FromFile.read(file).prompts[0].text == "why?"
     file.write_bytes(b'\xef\xbb\xbf{"expr": "up"}')
-    assert dashboards.read(file).queries == ("up",)
+    assert [query.text for query in read(file).queries] == ["up"]
     file.write_bytes(b"\xef\xbb\xbf" + new_key()[1].encode())
     assert Trust.of(TrustSettings(keys={"ci": str(file)})).keys
 
