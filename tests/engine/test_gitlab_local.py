@@ -39,6 +39,9 @@ plain_http = true
 [smoke]
 select = "greedy"
 
+[bench]
+in_ci = false
+
 [trust]
 keys = {{ ci = '''{key}''' }}
 
