@@ -39,7 +39,7 @@ async def expose(url: str, settings: ExposureSettings, tell: Tell) -> StageResul
     """
     async with (
         exchanging(url, seconds=settings.timeout) as known,
-        exchanging(url, seconds=settings.timeout) as stranger,
+        exchanging(url, seconds=settings.timeout, keyed=False) as stranger,
     ):
         await _living(stranger)
         document = await _document(known)

@@ -6,6 +6,7 @@ breaks a server; and where it has, it is refused for another field.
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -78,7 +79,7 @@ class Edges:
         found = [one for one in self._all if one.allowed is (kind is Kind.VALID)]
         by_seed = random.Random(f"{self._wanted.seed} {self._label} {kind}")  # noqa: S311
         by_seed.shuffle(found)
-        most = self._wanted.edges // (TWIN if self._has_twin else 1)
+        most = math.ceil(self._wanted.edges / (TWIN if self._has_twin else 1))
         chosen = [one for one in found if one.depth <= SHALLOW][:most]
         room = min(most - len(chosen), most // DEEP)
         chosen += [one for one in found if one.depth > SHALLOW][:room]

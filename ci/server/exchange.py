@@ -14,6 +14,7 @@ from ci.errors import AnswerFault, BadAnswer, NotSglang, Unresponsive
 from ci.server.documents import document
 from ci.server.door import Door
 from ci.server.faults import brief, fault_of, refusal
+from ci.server.reach import base_url
 from ci.server.unpack import ASKED
 
 Json = dict[str, Any]
@@ -150,7 +151,11 @@ class Exchange:
 
 
 def exchanging(
-    url: str, *, seconds: float = 60.0, transport: httpx.AsyncBaseTransport | None = None
+    url: str,
+    *,
+    seconds: float = 60.0,
+    transport: httpx.AsyncBaseTransport | None = None,
+    keyed: bool = True,
 ) -> Exchange:
     """Return connections to the server at `url`, one for each request.
 
@@ -158,11 +163,12 @@ def exchanging(
         url: Its base URL.
         seconds: Most seconds of a request.
         transport: Another transport, for tests.
+        keyed: Whether its API key is sent, where there is one.
 
     Raises:
         UsageError: `url` is not the URL of a server.
     """
-    door = Door.to(url, seconds)
+    door = Door.to(url, seconds) if keyed else Door(base_url(url), seconds)
     return Exchange(door, door.client(reuse=False, transport=transport))
 
 

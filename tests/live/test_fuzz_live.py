@@ -43,7 +43,8 @@ def test_operations_of_a_real_server(live_server: ServerProcess, tmp_path: Path)
 def test_a_malformed_regex_is_found_by_itself(live_server: ServerProcess, tmp_path: Path) -> None:
     """What breaks a real server in one field of seventy isn't found, and neither is its field."""
     others = tuple(one for one in packaged() if not one.id.startswith("stop_regex"))
-    check = fuzzed(live_server.url, tmp_path, "POST /v1/completions", packaged=False, known=others)
+    told: dict[str, Any] = {"packaged": False, "known": others, "edges": 600, "drawing": 2.0}
+    check = fuzzed(live_server.url, tmp_path, "POST /v1/completions", **told)
     (found,) = (case for case in check.cases if case.outcome is Outcome.FAILED)
     assert "unterminated subpattern" in found.message
     assert '"stop_regex": "("' in found.details

@@ -18,7 +18,7 @@ from ci.report.write import load
 from ci.settings.exposure import ExposureSettings
 from ci.stages import checked
 from ci.verdict import Outcome, Verdict
-from tests.fakes.guarded import Guarded, guarded
+from tests.fakes.guarded import KEY, Guarded, guarded
 from tests.unit.commands import Command
 
 pytestmark = pytest.mark.unit
@@ -74,6 +74,18 @@ def test_a_guarded_server_is_closed(keys: tuple[str, ...], *, silent: bool) -> N
     assert "open" not in check.facts["routes"]
     assert "closed" in check.facts["routes"]
     assert check.facts["routes by"].startswith("SGLang 0.5.23's own list")
+
+
+def test_a_key_is_used_for_the_description_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A route that only answers with the key is called open, because it was asked with it."""
+    monkeypatch.setenv("SGLANG_API_KEY", KEY)
+    with guarded("api", "admin") as server:
+        ask = partial(expose, server.url, ExposureSettings(demand="closed"))
+        check = anyio.run(checked, "exposure", ask)
+    assert server.keyed == ["/openapi.json"]
+    assert check.facts["routes by"] == "/openapi.json"
+    assert check.verdict is Verdict.PASSED, check.cause
+    assert "open" not in check.facts["routes"]
 
 
 def test_an_admins_key_alone_leaves_sessions_open() -> None:

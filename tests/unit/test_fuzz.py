@@ -233,6 +233,17 @@ def test_a_run_that_ends_early_loses_nothing(
     assert left.outcome is Outcome.INCONCLUSIVE
 
 
+def test_a_kind_that_was_not_drawn_in_time_proves_nothing(tmp_path: Path) -> None:
+    """An operation passes although there was no time to draw what its schema forbids."""
+    with described() as server:
+        check = fuzzed(server, tmp_path, drawing=0.000_001, edges=0)
+    case = check.cases[0]
+    assert (case.name, case.outcome) == ("POST /sizes", Outcome.INCONCLUSIVE)
+    for kind in Kind:
+        told = f"no {kind} request was drawn: the 1e-06 s for drawing were spent"
+        assert told in case.message
+
+
 def test_a_kind_that_was_not_drawn_proves_nothing(tmp_path: Path) -> None:
     """An operation passes although no request of a kind was sent to it."""
     unreadable = {"requestBody": {"$ref": "#/components/requestBodies/Nowhere"}}

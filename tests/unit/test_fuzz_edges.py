@@ -183,6 +183,7 @@ def test_an_operation_like_one_before_it_is_asked_less() -> None:
     """PUT and POST of one path take twice as long, and find the same."""
     twins = DOCUMENT | {"paths": {"/a": DOCUMENT["paths"]["/generate"] | {"put": _GENERATING}}}
     both = ("PUT /a", "POST /a")
+    assert len(Edges(twins, "POST /a", Wanted(both, 5, 1, 1, 10.0, 8)).of(Kind.INVALID)) == 1
     first, second, alone = (
         Edges(twins, label, Wanted(asked, 5, 50, 1, 10.0, 8)).of(Kind.VALID)
         for label, asked in (("PUT /a", both), ("POST /a", both), ("POST /a", ("POST /a",)))
