@@ -55,13 +55,23 @@ class Belongings:
         found = {process.pid: process for process in self._family()}
         return [one for one in (self._seen | found).values() if lives(one)]
 
-    def left(self) -> list[Path]:
-        """Return the shared memory and semaphores that are there and that nobody holds."""
+    def kill(self) -> None:
+        """Kill those of its processes that live."""
+        for process in self.living():
+            with suppress(psutil.Error):
+                process.kill()
+
+    def remove(self) -> list[str]:
+        """Remove its shared memory and semaphores that nobody holds; return their names."""
         there = shared() - self.before
         pids = {str(pid) for pid in self._seen}
         named = {name for name in there if pids & set(re.split(r"[^0-9A-Za-z]", name))}
         ours = (there & self._files) | named
-        return sorted(SHARED / name for name in ours - _held_by_any(ours))
+        left = sorted(ours - _held_by_any(ours))
+        for name in left:
+            with suppress(OSError):
+                (SHARED / name).unlink()
+        return left
 
     def _family(self) -> Iterator[psutil.Process]:
         """Yield who is in its group, or has its mark, and their children."""

@@ -109,7 +109,6 @@ class ServerProcess:
 
     def owns_port(self) -> bool:
         """Return whether the port is this server's own, and not a stranger's."""
-        self.belongings.look()
         return listens(self.pid, self.launch.port)
 
     async def died(self, phase: str) -> SglangCiError:
@@ -129,14 +128,15 @@ class ServerProcess:
             await self._process.wait()
         killed = self._process.returncode is None
         orphans = [] if killed else await self._left_behind()
-        self._kill_all()
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
         exit_code = await self._process.wait()
-        await self._left_behind()
+        if await self._left_behind():  # in other groups: who copies the output ends by itself
+            self.belongings.kill()
+            await self._left_behind()
         seconds = anyio.current_time() - begin
-        left = self.belongings.left()
-        for path in left:
-            path.unlink(missing_ok=True)
-        return Stopped(exit_code, seconds, killed, tuple(orphans), tuple(one.name for one in left))
+        left = tuple(self.belongings.remove())
+        return Stopped(exit_code, seconds, killed, tuple(orphans), left)
 
     async def collect(self, reader: int, target: Path | None) -> None:
         """Copy the output from a pipe to the log, and to the file `target` where one is given.
@@ -170,14 +170,6 @@ class ServerProcess:
     def _signal(self, number: signal.Signals) -> None:
         if self._process.returncode is None:
             self._process.send_signal(number)
-
-    def _kill_all(self) -> None:
-        """Kill its process group, and who has left it."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.pid, signal.SIGKILL)
-        for process in self.belongings.living():
-            with suppress(psutil.Error):
-                process.kill()
 
 
 async def _read(reader: int) -> bytes:

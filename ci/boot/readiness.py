@@ -78,6 +78,8 @@ class Readiness:
             tell(_case(name, seconds, error))
             if error is not None:
                 break
+        if self.process is not None:
+            self.process.belongings.look()  # of what is killed later nothing can be seen any more
         inner = self.log.phases() if self.log is not None else ()
         return StageResult(
             phases=(*phases, *inner),

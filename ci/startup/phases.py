@@ -119,7 +119,8 @@ def _budget(name: str, seconds: float | None, limit: float, starts: int) -> Case
     return Case(
         name=title,
         outcome=Outcome.PASSED if seconds <= limit else Outcome.FAILED,
-        message=f"{name} took {seconds:.2f} s (median of {starts}) of {limit:g} s",
+        message=f"{name} took {seconds:.2f} s (median of {starts}) of {limit:g} s "
+        f"(budgets.{BUDGETED[name]})",
     )
 
 

@@ -72,6 +72,20 @@ def test_drain_in_the_ten_seconds_of_a_dagger_service(
 
 
 @pytest.mark.long
+@pytest.mark.parametrize("scenario", ["streams", "long streams", "hung scheduler"])
+def test_drain_of_several_workers(
+    command: Command, monkeypatch: pytest.MonkeyPatch, scenario: str
+) -> None:
+    """The first HTTP worker that has drained ends the scheduler under the streams of the other."""
+    monkeypatch.setenv("DRAIN_SECONDS", "4")
+    monkeypatch.setenv("SGLANG_UVICORN_WORKER_HEALTHCHECK_TIMEOUT", "600")  # or it kills slow ones
+    workers = ("--set", 'server.flags=["--tokenizer-worker-num=2"]')
+    run = command("drain", "--scenario", scenario, "--set", "drain.grace=20", *workers)
+    assert run.wait() == 0, run.output()
+    assert set(outcomes(run.report().checks[0]).values()) == {Outcome.PASSED}
+
+
+@pytest.mark.long
 def test_every_fault(command: Command) -> None:
     """Some fault of a server of one's own is not brought about, not shown, or leaves processes."""
     run = command(*readme("sglang-ci health")[1:])

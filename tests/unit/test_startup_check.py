@@ -70,7 +70,7 @@ def test_a_phase_over_its_budget_is_named() -> None:
     assert outcomes(check)["budget of port open"] is Outcome.PASSED
     assert outcomes(check)["budget of start-up"] is Outcome.PASSED
     assert check.cause.startswith("budget of scheduler: scheduler took 1")
-    assert check.cause.endswith("s (median of 3) of 5 s")
+    assert check.cause.endswith("s (median of 3) of 5 s (budgets.scheduler)")
     assert {phase.name: phase.budget for phase in check.phases}["scheduler"] == 5
 
 
