@@ -50,9 +50,9 @@ app.add_typer(config.app, name="config")
 
 def run() -> None:
     """Run the command that the arguments name, and exit as it says."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
-    learn_environment(os.environ)
     try:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        learn_environment(os.environ)
         with guarded_output():
             app()
     except OutputLost as lost:
@@ -61,6 +61,8 @@ def run() -> None:
         others = error.others if isinstance(error, SettingsError) else ()
         code = USAGE if isinstance(error, UsageError) else EXIT[error.verdict]
         _end("\n".join(f"sglang-ci: {one}" for one in (error, *others)), code)
+    except KeyboardInterrupt:
+        _end("", 128 + signal.SIGINT)
     except Exception:  # noqa: BLE001 - Python's own exit code 1 would read as FAILED
         _end(traceback.format_exc().rstrip(), EXIT[Verdict.ERROR])
 

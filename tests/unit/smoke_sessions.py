@@ -17,7 +17,7 @@ QUIET = ("-p", "no:faulthandler", "-p", "no:cacheprovider", "-q", "-s", "--tb=sh
 def session(url: str, results: Path, *arguments: str) -> dict[str, Case]:
     """Run pytest with the plugin in this process, and return its cases by name."""
     results.touch()
-    options = [f"--sglang-url={url}", f"--sglang-results={results}", "--sglang-timeout=0.5"]
+    options = [f"--sglang-url={url}", f"--sglang-results={results}", "--sglang-timeout=1"]
     own = ["-c", os.devnull, f"--rootdir={SUITE}", f"--confcutdir={SUITE}"]
     pytest.main([*QUIET, *own, "-p", "ci.smoke.plugin", *options, *arguments])
     lines = results.read_text("utf-8").splitlines()

@@ -67,7 +67,7 @@ ALL_FAIL = {
 
 ENDS = {
     "endless_body": "the answer is over 16777216 bytes long",
-    "hang": "GET /server_info: no answer within 0.5 s",
+    "hang": "GET /server_info: no answer within 1 s",
     "reset": "connection cut before an answer",
 }
 """Faults after which the rest isn't tried, and how the first failure is told."""
