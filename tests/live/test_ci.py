@@ -29,8 +29,8 @@ def test_quiet_log_level_loses_only_the_inner_phases(command: Command) -> None:
 def test_missing_model_fails_at_once(command: Command, tmp_path: Path) -> None:
     """A wrong model path is told before anything is loaded, with the path."""
     run = command("ci", "--model", str(tmp_path / "nowhere"))
-    assert run.wait() == 1
-    assert "nowhere" in run.report().cause
+    assert run.wait() == 2
+    assert "nowhere" in run.output()
 
 
 def test_bad_flag_fails_with_the_servers_own_words(command: Command) -> None:
