@@ -4,7 +4,7 @@
 
 The noise is that of recorded pairs of equal servers (`pairs.jsonl` of a comparison of an image
 with itself, all its pairs), each file by itself. Without a file it is invented
-(`ci.gate.noise.Synthetic`, its sizes in the output): good for telling methods apart, and
+(`ci.gate.noise.SyntheticNoise`, its sizes in the output): good for telling methods apart, and
 no promise for any machine. Every simulated comparison goes through the very code that
 decides a live one. Each rate has the number of runs behind it and Wilson's 95 % interval.
 """
@@ -26,7 +26,7 @@ from rich.table import Table
 from benchmarks.gate_rivals import RIVALS
 from ci.gate.blocks import columns, read_pairs
 from ci.gate.decide import Columns
-from ci.gate.noise import Noise, Synthetic, recorded
+from ci.gate.noise import Noise, SyntheticNoise, recorded
 from ci.gate.power import Rates, interval, rates, slowed
 from ci.gate.rule import METRICS, Rule
 from ci.gate.sequential import Schedule
@@ -84,7 +84,7 @@ class Study:
             for slower in ("equal", "+10 %"):
                 ended = self._rival(rival, SLOWER[slower])
                 yield Row("rivals on the same 24 pairs", name, slower, ended)
-        if isinstance(self.noise, Synthetic):
+        if isinstance(self.noise, SyntheticNoise):
             yield from self._instances(self.noise)
 
     def gate(self, table: str, case: str, schedule: Schedule, rule: Rule = RULE) -> Iterator[Row]:
@@ -106,7 +106,7 @@ class Study:
         mean = sum(count for _, count in ends) / self.runs
         return Rates(self.runs, counts[Verdict.FAILED], counts[Verdict.PASSED], mean)
 
-    def _instances(self, noise: Synthetic) -> Iterator[Row]:
+    def _instances(self, noise: SyntheticNoise) -> Iterator[Row]:
         """Two starts of one image that differ: for a whole run, or anew in each pair."""
         for size in INSTANCES:
             fixed = replace(noise, instance=size)
@@ -120,7 +120,7 @@ class Study:
                         yield replace(row, case=f"{case}, by {size:.0%}")
 
 
-def _booted(noise: Synthetic, size: float) -> Noise:
+def _booted(noise: SyntheticNoise, size: float) -> Noise:
     def draw(dice: random.Random, pairs: int) -> Columns:
         apart = [size * dice.gauss() for _ in range(pairs)]
         return {
@@ -165,7 +165,7 @@ def noises(paths: Sequence[Path]) -> Iterator[tuple[str, Noise]]:
         pairs = len(next(iter(seen.values())))
         yield f"{path.name}: {pairs} pairs; candidate against baseline: {apart}", recorded(seen)
     if not paths:
-        yield f"invented: {Synthetic()}", Synthetic()
+        yield f"invented: {SyntheticNoise()}", SyntheticNoise()
 
 
 def main() -> None:

@@ -35,7 +35,7 @@ from ci.gate.power import interval
 from ci.gate.rule import Rule
 from ci.gate.sequential import Schedule
 from ci.gate.slowed import slowed
-from ci.gate.stage import Side, up
+from ci.gate.stage import GateSide, up
 from ci.settings import BenchSettings, GateSettings
 from ci.stages import Stages
 from ci.verdict import Verdict
@@ -84,7 +84,7 @@ async def one_round(number: int, asked: Options, slower: float, out: Path) -> li
     rows = []
     async with AsyncExitStack() as stack:
         enter = stack.enter_async_context
-        one, two = [await enter(up(Side(name), stages)) for name in ("baseline", "candidate")]
+        one, two = [await enter(up(GateSide(name), stages)) for name in ("baseline", "candidate")]
         block = await enter(loaded(at, load))
         whole = replace(asked, schedule=replace(asked.schedule, interim=False, repeat=False))
         begin = time.monotonic()

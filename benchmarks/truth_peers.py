@@ -23,7 +23,7 @@ from typing import Any
 
 from ci.bench.lengths import Lengths
 from ci.bench.options import BenchOptions
-from ci.bench.prompts import Prompt, Synthetic
+from ci.bench.prompts import Prompt, SyntheticPrompts
 from ci.bench.schedule import Closed
 from ci.bench.session import open_session
 
@@ -51,7 +51,7 @@ def key(prompt: Prompt) -> str:
 
 def prompts(count: int, tokens: int) -> list[Prompt]:
     """Return the prompts that all clients send."""
-    return list(islice(Synthetic(output=Lengths("fixed", tokens)).take("load 0"), count))
+    return list(islice(SyntheticPrompts(output=Lengths("fixed", tokens)).take("load 0"), count))
 
 
 def body(prompt: Prompt) -> dict[str, Any]:
@@ -63,7 +63,7 @@ def body(prompt: Prompt) -> dict[str, Any]:
 async def ours(url: str, streams: int, asked: list[Prompt], seen: Seen) -> None:
     """Measure with this package's client."""
     options = BenchOptions(
-        prompts=Synthetic(output=Lengths("fixed", asked[0].output_tokens)), poll=0
+        prompts=SyntheticPrompts(output=Lengths("fixed", asked[0].output_tokens)), poll=0
     )
     async with open_session(url, options) as session:
         run = (await session.measure(Closed(streams, len(asked)), "load 0")).run

@@ -12,7 +12,7 @@ from datetime import date
 from typing import Generic, Protocol, TypeVar
 
 
-class Rule(Protocol):
+class AcceptanceRule(Protocol):
     """An entry of such a list, as settings have it."""
 
     @property
@@ -24,7 +24,7 @@ class Rule(Protocol):
         """Why it does."""
 
 
-RuleT = TypeVar("RuleT", bound=Rule)
+RuleT = TypeVar("RuleT", bound=AcceptanceRule)
 Thing = TypeVar("Thing")
 
 

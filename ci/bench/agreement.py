@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ci.bench.metrics import Summary
-from ci.bench.records import Record
+from ci.bench.records import RequestRecord
 from ci.bench.scrape import Metrics
 from ci.engines.metrics import SGLANG_METRICS, MetricNames
 from ci.report.model import Case
@@ -71,7 +71,7 @@ def _grown(before: Metrics, after: Metrics, name: str) -> float | None:
 
 def agreement(
     seen: View | None,
-    records: Sequence[Record],
+    records: Sequence[RequestRecord],
     summary: Summary,
     tolerance: Tolerance,
     names: MetricNames = SGLANG_METRICS,
@@ -131,7 +131,7 @@ def _counts(name: str, seen: View, summary: Summary, names: MetricNames) -> Case
     return Case(name=name, outcome=Outcome.INCONCLUSIVE, message="; ".join(wrong) + hint)
 
 
-def _means(records: Sequence[Record]) -> dict[str, float | None]:
+def _means(records: Sequence[RequestRecord]) -> dict[str, float | None]:
     """Return the client's mean latencies, the opening of connections left out."""
     found = {"TTFT": [record.ttft for record in records], "e2e": [one.e2e for one in records]}
     opening = [record.connecting or 0.0 for record in records]

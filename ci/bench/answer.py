@@ -23,12 +23,12 @@ _OK = 200
 class Dialect(Protocol):
     """How an API's events are read."""
 
-    def read(self, event: bytes, answer: Answer) -> None:
+    def read(self, event: bytes, answer: ReceivedAnswer) -> None:
         """Tell `answer` what one event holds; ValueError where it makes no sense."""
         ...
 
 
-class Answer:
+class ReceivedAnswer:
     """What has come of one answer; `ended` is done as soon as it is whole or has failed.
 
     Attributes:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
-from ci.bench.records import Record
-from ci.bench.saturation import Bounds, Effort, saturation
+from ci.bench.records import RequestRecord
+from ci.bench.saturation import Effort, SaturationBounds, saturation
 from ci.report.model import Case
 from ci.verdict import Outcome
 
@@ -26,7 +26,7 @@ BUSY = 0.1
 """Share of a load for which the client may have waited for a core."""
 
 
-def arrival_case(records: Sequence[Record], effort: Effort) -> Case:
+def arrival_case(records: Sequence[RequestRecord], effort: Effort) -> Case:
     """Judge whether a load's answers were held back.
 
     Args:
@@ -60,9 +60,9 @@ def _pieces(times: Sequence[float]) -> int:
     return 1 + sum(later - earlier > gap for earlier, later in pairwise(times))
 
 
-def _busy(effort: Effort, records: Sequence[Record]) -> bool:
+def _busy(effort: Effort, records: Sequence[RequestRecord]) -> bool:
     waited = (effort.waited or 0.0) > BUSY * effort.seconds
-    return waited or bool(saturation(effort, records, Bounds()))
+    return waited or bool(saturation(effort, records, SaturationBounds()))
 
 
 def _case(outcome: Outcome, message: str) -> Case:

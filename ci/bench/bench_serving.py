@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from ci.bench.metrics import Summary, summarise
-from ci.bench.percentiles import Distribution
-from ci.bench.records import ErrorKind, Record
+from ci.bench.percentiles import SampleDistribution
+from ci.bench.records import ErrorKind, RequestRecord
 from ci.bench.schedule import Closed
 from ci.bench.session import Measured
 from ci.errors import UsageError
@@ -44,7 +44,7 @@ class Foreign:
     seconds: float
     completed: int
     figures: Mapping[str, float]
-    records: tuple[Record, ...]
+    records: tuple[RequestRecord, ...]
 
     @property
     def latencies(self) -> Summary | None:
@@ -81,13 +81,13 @@ def _foreign(line: Mapping[str, Any]) -> Foreign:
     )
 
 
-def _records(line: Mapping[str, Any]) -> Iterator[Record]:
+def _records(line: Mapping[str, Any]) -> Iterator[RequestRecord]:
     columns = (line[key] for key in ("ttfts", "itls", "input_lens", "output_lens", "errors"))
     rows = zip(*columns, strict=True)
     for index, (ttft, itls, prompt, output, error) in enumerate(rows):
         measured = ttft > 0 and not error
         times = tuple(accumulate(itls, initial=ttft)) if measured else ()
-        yield Record(
+        yield RequestRecord(
             index=index,
             asked_tokens=output,
             started=0.0,
@@ -136,7 +136,7 @@ def export(measured: Measured, *, api: str, tag: str = "", details: bool = True)
     return line | (_details(measured.run.records) if details else {})
 
 
-def _milliseconds(name: str, found: Distribution | None) -> dict[str, float | None]:
+def _milliseconds(name: str, found: SampleDistribution | None) -> dict[str, float | None]:
     keys = ("mean", "median", "std", *(f"p{level}" for level in _TAILS))
     if found is None:
         return {f"{key}_{name}_ms": None for key in keys}
@@ -145,7 +145,7 @@ def _milliseconds(name: str, found: Distribution | None) -> dict[str, float | No
     return {f"{key}_{name}_ms": 1e3 * value for key, value in zip(keys, values, strict=True)}
 
 
-def _details(records: Sequence[Record]) -> dict[str, list[Any]]:
+def _details(records: Sequence[RequestRecord]) -> dict[str, list[Any]]:
     ordered = sorted(records, key=lambda record: record.index)
     return {
         "input_lens": [record.prompt_tokens or 0 for record in ordered],

@@ -13,8 +13,8 @@ from ci.bench.agreement import Tolerance, agreement
 from ci.bench.arrival import arrival_case
 from ci.bench.hopeless import server_fault
 from ci.bench.options import WarmUp
-from ci.bench.ramp import Found
-from ci.bench.records import Record
+from ci.bench.ramp import RampResult
+from ci.bench.records import RequestRecord
 from ci.bench.session import Measured, Warmed
 from ci.report.model import Case
 from ci.verdict import Outcome
@@ -62,7 +62,7 @@ def load_cases(measured: Measured, tolerance: Tolerance) -> Iterator[Case]:
     yield from agreement(measured.view, records, summary, tolerance, names, unseen)
 
 
-def ramp_case(found: Found) -> Case:
+def ramp_case(found: RampResult) -> Case:
     """Judge a search for the highest rate."""
     told = f"{found.best:g} requests/s meet the SLOs" if found.best else ""
     if found.missed and told:
@@ -126,5 +126,5 @@ def _case(name: str, problem: str, otherwise: str, seconds: float = 0.0) -> Case
     return Case(name=name, outcome=outcome, seconds=seconds, message=problem or otherwise)
 
 
-def _first_failure(records: tuple[Record, ...]) -> str:
+def _first_failure(records: tuple[RequestRecord, ...]) -> str:
     return next(f"{one.error}: {one.detail}" for one in records if not one.complete)

@@ -13,10 +13,10 @@ from time import monotonic
 from types import TracebackType
 from typing import Self
 
-from ci.bench.answer import Answer, Dialect
-from ci.bench.page import Page
-from ci.bench.records import ErrorKind, Record
-from ci.bench.target import Target
+from ci.bench.answer import Dialect, ReceivedAnswer
+from ci.bench.page import ReceivedPage
+from ci.bench.records import ErrorKind, RequestRecord
+from ci.bench.target import BenchTarget
 from ci.bench.wire import Connection, Inbox, blame
 from ci.errors import AnswerFault, BadAnswer
 from ci.server.faults import status_line
@@ -46,7 +46,7 @@ class Timeouts:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class LoadRequest:
     """One request, ready to be sent.
 
     Args:
@@ -69,13 +69,15 @@ class Client:
         timeouts: Most seconds of each part of a request.
     """
 
-    def __init__(self, target: Target, dialect: Dialect, timeouts: Timeouts | None = None) -> None:
+    def __init__(
+        self, target: BenchTarget, dialect: Dialect, timeouts: Timeouts | None = None
+    ) -> None:
         self.target = target
         self._dialect, self._timeouts = dialect, timeouts or Timeouts()
         self._loop = asyncio.get_running_loop()
         self._inbox = Inbox(self._loop)
         self._free: list[Connection] = []
-        self._active: dict[Answer, tuple[float, Connection]] = {}
+        self._active: dict[ReceivedAnswer, tuple[float, Connection]] = {}
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def __aenter__(self) -> Self:
@@ -101,7 +103,9 @@ class Client:
         """How many requests wait for the end of their answers."""
         return len(self._active)
 
-    async def ask(self, request: Request, origin: float, intended: float | None = None) -> Record:
+    async def ask(
+        self, request: LoadRequest, origin: float, intended: float | None = None
+    ) -> RequestRecord:
         """Send a request and return what came of it, whatever that is.
 
         Args:
@@ -110,7 +114,7 @@ class Client:
             intended: When the schedule wanted the request to start, from `origin`.
         """
         started, connecting = monotonic(), None
-        answer = Answer(self._dialect, self._loop)
+        answer = ReceivedAnswer(self._dialect, self._loop)
         try:
             if (connection := self._take()) is None:
                 connection = await self._open()
@@ -128,7 +132,7 @@ class Client:
             BadAnswer: Its status isn't 200, or it is cut or late.
             AnswerFault: No connection is made.
         """
-        url, page = f"{self.target.url}{path}", Page(self._loop)
+        url, page = f"{self.target.url}{path}", ReceivedPage(self._loop)
         try:
             async with asyncio.timeout(self._timeouts.stall):
                 connection = self._take() or await self._open()
@@ -163,7 +167,7 @@ class Client:
             self._give_up(answer, ErrorKind.ABANDONED, why)
 
     async def _exchange(
-        self, connection: Connection, request: Request, started: float, answer: Answer
+        self, connection: Connection, request: LoadRequest, started: float, answer: ReceivedAnswer
     ) -> None:
         self._active[answer] = (started, connection)
         try:
@@ -211,20 +215,20 @@ class Client:
                 self._give_up(answer, ErrorKind.STALLED, silent)
         self._sweeper = self._loop.call_later(SWEEP, self._sweep)
 
-    def _give_up(self, answer: Answer, kind: ErrorKind, detail: str) -> None:
+    def _give_up(self, answer: ReceivedAnswer, kind: ErrorKind, detail: str) -> None:
         self._active[answer][1].close()
         answer.give_up(monotonic(), kind, detail)
 
 
 def _record(
-    request: Request,
-    answer: Answer,
+    request: LoadRequest,
+    answer: ReceivedAnswer,
     origin: float,
     start: tuple[float, float | None, float | None],
-) -> Record:
+) -> RequestRecord:
     """Return what came of a request; its start is the real one, the intended one, connecting."""
     started, intended, connecting = start
-    return Record(
+    return RequestRecord(
         index=request.index,
         asked_tokens=request.asked_tokens,
         started=started,

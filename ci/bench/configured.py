@@ -8,16 +8,16 @@ from ci.bench.lengths import Lengths
 from ci.bench.metrics import Slo
 from ci.bench.options import BenchOptions, WarmUp
 from ci.bench.prompt_files import FromFile
-from ci.bench.prompts import Prefix, Prompts, Synthetic
+from ci.bench.prompts import Prefix, Prompts, SyntheticPrompts
 from ci.bench.ramp import Ramp
-from ci.bench.saturation import Bounds
+from ci.bench.saturation import SaturationBounds
 from ci.bench.schedule import Closed, Load, Open
 from ci.engines.profile import Capability, Profile
 from ci.engines.sglang import PROFILE as SGLANG
 from ci.settings import BenchSettings
 from ci.settings.bench import DEFAULT_CONCURRENCY
 
-LENIENT = Bounds(lag=0.05, lag_share=0.5)
+LENIENT = SaturationBounds(lag=0.05, lag_share=0.5)
 """Bounds of a client on a machine that does other work."""
 ROUGHER = 5.0
 """How much more drift and disagreement a tolerant bench lets pass."""
@@ -47,7 +47,7 @@ def bench_options(at: BenchSettings, engine: Profile = SGLANG) -> BenchOptions:
         warm_up=WarmUp(drift, at.warm_up_requests, at.warm_up_seconds),
         probe=at.probe,
         limit=at.limit,
-        bounds=LENIENT if at.tolerant else Bounds(),
+        bounds=LENIENT if at.tolerant else SaturationBounds(),
         tolerance=Tolerance(rougher * tolerance.seconds, rougher * tolerance.share),
         poll=at.poll,
         headers={} if engine.reuses_connections else {"Connection": "close"},
@@ -71,7 +71,7 @@ def _prompts(at: BenchSettings, *, as_text: bool) -> Prompts:
             at.prompts, seed=at.seed, output_tokens=at.output_tokens, repeat=at.repeat
         )
     shared = Prefix(at.prefix_share, at.prefix_tokens, at.prefix_groups)
-    return Synthetic(
+    return SyntheticPrompts(
         seed=at.seed,
         input=Lengths.parse(at.input),
         output=Lengths.parse(at.output),

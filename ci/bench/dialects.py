@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ci.bench.answer import Answer, message_of
+from ci.bench.answer import ReceivedAnswer, message_of
 from ci.bench.prompts import Prompt
 from ci.bench.records import ErrorKind
 from ci.errors import UsageError
@@ -69,7 +69,7 @@ class Generate:
         }
         return _json({**asked, "sampling_params": parameters, "stream": True})
 
-    def read(self, event: bytes, answer: Answer) -> None:
+    def read(self, event: bytes, answer: ReceivedAnswer) -> None:
         """Tell `answer` what one event holds.
 
         Most events are read without parsing them: each repeats all that came before. A quote
@@ -82,7 +82,7 @@ class Generate:
                 return
         self._parse(document(event), answer)
 
-    def _parse(self, told: Any, answer: Answer) -> None:
+    def _parse(self, told: Any, answer: ReceivedAnswer) -> None:
         if problem := message_of(told):
             answer.fault(ErrorKind.STREAM, problem)
             return
@@ -99,7 +99,7 @@ class Generate:
             _keep(told, answer)
 
 
-def _keep(told: Mapping[str, Any], answer: Answer) -> None:
+def _keep(told: Mapping[str, Any], answer: ReceivedAnswer) -> None:
     """Keep the outputs of a final event, unless it holds only their last part."""
     ids = told.get("output_ids") or ()
     if not ids or len(ids) == answer.output_tokens:
@@ -138,7 +138,7 @@ class Chat:
         }
         return _json({**asked, **({"ignore_eos": True} if at.ignore_eos else {}), **at.more})
 
-    def read(self, event: bytes, answer: Answer) -> None:
+    def read(self, event: bytes, answer: ReceivedAnswer) -> None:
         """Tell `answer` what one event holds."""
         told = document(event)
         if problem := message_of(told):
@@ -154,7 +154,7 @@ class Chat:
         if usage:
             self._usage(usage, answer, counted=counted)
 
-    def _choice(self, choice: Mapping[str, Any], answer: Answer) -> bool:
+    def _choice(self, choice: Mapping[str, Any], answer: ReceivedAnswer) -> bool:
         """Return whether a choice brings something that was generated."""
         if choice.get("finish_reason"):
             answer.finish = str(choice["finish_reason"])
@@ -166,7 +166,7 @@ class Chat:
     def _delta(self, choice: Mapping[str, Any]) -> Mapping[str, Any]:
         return choice.get("delta") or {}
 
-    def _usage(self, usage: Mapping[str, Any], answer: Answer, *, counted: bool) -> None:
+    def _usage(self, usage: Mapping[str, Any], answer: ReceivedAnswer, *, counted: bool) -> None:
         answer.prompt_tokens = _optional(usage.get("prompt_tokens"))
         details = usage.get("prompt_tokens_details") or {}
         answer.cached_tokens = _optional(details.get("cached_tokens"))

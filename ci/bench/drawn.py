@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 
-from ci.bench.percentiles import Distribution
+from ci.bench.percentiles import SampleDistribution
 from ci.bench.plots import LoadPoint, curves, load_point, timeline
 from ci.bench.session import Measured
 from ci.report.model import Figure, Plot, Series
@@ -38,7 +38,7 @@ def _figures(measured: Measured) -> Iterator[Figure]:
         yield from _percentiles(_LABELS[field], getattr(summary, field))
 
 
-def _percentiles(name: str, found: Distribution | None) -> Iterator[Figure]:
+def _percentiles(name: str, found: SampleDistribution | None) -> Iterator[Figure]:
     for one in found.percentiles if found else ():
         yield Figure(
             name=f"{name} p{one.level}",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ci.bench.records import ErrorKind, Record
+from ci.bench.records import ErrorKind, RequestRecord
 
 FEW = 8
 """Requests that have to fail, with none answered, before no more are sent."""
@@ -13,12 +13,12 @@ FEW = 8
 _OURS = {ErrorKind.CLIENT, ErrorKind.ABANDONED}
 
 
-def hopeless(records: Sequence[Record]) -> bool:
+def hopeless(records: Sequence[RequestRecord]) -> bool:
     """Return whether so many requests failed, and none was answered, that more make no sense."""
     return len(records) >= FEW and not any(record.complete for record in records)
 
 
-def server_fault(records: Sequence[Record]) -> str:
+def server_fault(records: Sequence[RequestRecord]) -> str:
     """Return why none of the requests was answered, where that is the server's doing.
 
     It may not be where this machine failed, or where the server refuses all that is asked: a
@@ -32,7 +32,7 @@ def server_fault(records: Sequence[Record]) -> str:
     return f"none of {len(records)} requests was answered: {most}: {detail}"
 
 
-def _refused(record: Record) -> bool:
+def _refused(record: RequestRecord) -> bool:
     """Return whether the server gave a reason, by status or, in a stream, in an event."""
     by_status = record.status is not None and 400 <= record.status < 500  # noqa: PLR2004
     return by_status or record.error is ErrorKind.STREAM

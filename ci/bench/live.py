@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from time import monotonic
 
 from ci.bench.percentiles import rank_value
-from ci.bench.records import Record
+from ci.bench.records import RequestRecord
 
 EVERY = 0.5
 """Least seconds between two snapshots."""
@@ -46,7 +46,7 @@ class Snapshot:
     output_throughput: float | None = None
 
 
-class Board:
+class LiveBoard:
     """Keeps what snapshots show, and shows one at most every `EVERY` seconds.
 
     Args:
@@ -62,7 +62,7 @@ class Board:
         self._tpots: list[float] = []
         self._completed = self._failed = self._tokens = 0
 
-    def take(self, record: Record) -> None:
+    def take(self, record: RequestRecord) -> None:
         """Take in a record, and show where it is time."""
         if self._watch is None:
             return

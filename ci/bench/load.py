@@ -13,20 +13,20 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from time import monotonic
 
-from ci.bench.client import Client, Request
-from ci.bench.records import Record
+from ci.bench.client import Client, LoadRequest
+from ci.bench.records import RequestRecord
 from ci.bench.saturation import Effort, LagMeter
 from ci.bench.schedule import Closed, Load, Open
 
 PATIENCE = 0.25
 """Most seconds until a load that is to end notices it."""
 
-Seen = Callable[[Record], bool]
+Seen = Callable[[RequestRecord], bool]
 """Told of every record as it comes; returns whether no further request shall be sent."""
 
 
 @dataclass(frozen=True)
-class Run:
+class LoadRun:
     """What one load brought.
 
     Args:
@@ -41,7 +41,7 @@ class Run:
 
     load: Load
     asked: int
-    records: tuple[Record, ...]
+    records: tuple[RequestRecord, ...]
     seconds: float
     effort: Effort
     origin: float
@@ -49,8 +49,12 @@ class Run:
 
 
 async def run_load(
-    client: Client, load: Load, requests: Sequence[Request], limit: float, seen: Seen | None = None
-) -> Run:
+    client: Client,
+    load: Load,
+    requests: Sequence[LoadRequest],
+    limit: float,
+    seen: Seen | None = None,
+) -> LoadRun:
     """Send `requests` in the shape of `load`.
 
     Args:
@@ -65,7 +69,7 @@ async def run_load(
         driver = _Driver(client, requests[: load.requests], seen or (lambda _: False))
         limited = await driver.drive(load, limit)
         effort = meter.effort()
-    return Run(
+    return LoadRun(
         load=load,
         asked=load.requests,
         records=tuple(driver.records),
@@ -77,10 +81,10 @@ async def run_load(
 
 
 class _Driver:
-    def __init__(self, client: Client, requests: Sequence[Request], seen: Seen) -> None:
+    def __init__(self, client: Client, requests: Sequence[LoadRequest], seen: Seen) -> None:
         self._client, self._requests, self._seen = client, requests, seen
         self.origin, self._stopped = monotonic(), False
-        self.records: list[Record] = []
+        self.records: list[RequestRecord] = []
 
     async def drive(self, load: Load, limit: float) -> bool:
         """Send until all is answered; return whether the limit ended that."""
@@ -104,7 +108,7 @@ class _Driver:
             for _ in range(load.concurrency):
                 tasks.create_task(self._worker(waiting))
 
-    async def _worker(self, waiting: Iterator[Request]) -> None:
+    async def _worker(self, waiting: Iterator[LoadRequest]) -> None:
         for request in waiting:
             if self._stopped:
                 return
@@ -122,7 +126,7 @@ class _Driver:
         while not self._stopped and (wait := time - monotonic()) > 0:
             await asyncio.sleep(min(wait, PATIENCE))
 
-    async def _ask(self, request: Request, intended: float | None) -> None:
+    async def _ask(self, request: LoadRequest, intended: float | None) -> None:
         record = await self._client.ask(request, self.origin, intended)
         self.records.append(record)
         self._stopped = self._seen(record) or self._stopped

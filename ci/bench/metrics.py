@@ -11,8 +11,8 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 
-from ci.bench.percentiles import Distribution, clustered, distribution
-from ci.bench.records import ErrorKind, Record
+from ci.bench.percentiles import SampleDistribution, clustered, distribution
+from ci.bench.records import ErrorKind, RequestRecord
 from ci.errors import UsageError
 
 
@@ -42,7 +42,7 @@ class Slo:
         told = {field.name: getattr(self, field.name) for field in fields(self)}
         return {name: limit for name, limit in told.items() if limit is not None}
 
-    def met(self, record: Record) -> bool:
+    def met(self, record: RequestRecord) -> bool:
         """Return whether a request met every limit.
 
         One that failed meets none. One of a single token has no TPOT that could be too long.
@@ -107,14 +107,14 @@ class Summary:
     prompt_tokens: int | None
     cached_tokens: int | None
     output_tokens: int | None
-    ttft: Distribution | None
-    tpot: Distribution | None
-    itl: Distribution | None
-    e2e: Distribution | None
-    ttft_intended: Distribution | None
-    e2e_intended: Distribution | None
-    delay: Distribution | None
-    connecting: Distribution | None
+    ttft: SampleDistribution | None
+    tpot: SampleDistribution | None
+    itl: SampleDistribution | None
+    e2e: SampleDistribution | None
+    ttft_intended: SampleDistribution | None
+    e2e_intended: SampleDistribution | None
+    delay: SampleDistribution | None
+    connecting: SampleDistribution | None
     goodput: Goodput | None
 
     @property
@@ -146,7 +146,7 @@ class Summary:
         return amount / self.seconds if amount and self.seconds else None
 
 
-def summarise(records: Sequence[Record], asked: int, slo: Slo | None = None) -> Summary:
+def summarise(records: Sequence[RequestRecord], asked: int, slo: Slo | None = None) -> Summary:
     """Compute the figures of a run, in whatever order its records come.
 
     Args:
@@ -177,7 +177,7 @@ def summarise(records: Sequence[Record], asked: int, slo: Slo | None = None) -> 
     )
 
 
-def duration(records: Sequence[Record]) -> float | None:
+def duration(records: Sequence[RequestRecord]) -> float | None:
     """Return the seconds from the first start to the last end; None without requests."""
     if not records:
         return None
@@ -185,32 +185,34 @@ def duration(records: Sequence[Record]) -> float | None:
     return max(record.ended for record in records) - first or None
 
 
-def _errors(records: Sequence[Record]) -> Mapping[ErrorKind, int]:
+def _errors(records: Sequence[RequestRecord]) -> Mapping[ErrorKind, int]:
     found = Counter(record.error for record in records if record.error)
     return {kind: found[kind] for kind in ErrorKind if found[kind]}
 
 
 def _of(
-    records: Sequence[Record], quantity: Callable[[Record], float | None]
-) -> Distribution | None:
+    records: Sequence[RequestRecord], quantity: Callable[[RequestRecord], float | None]
+) -> SampleDistribution | None:
     found = (quantity(record) for record in records)
     return distribution(value for value in found if value is not None)
 
 
-def _sum(records: Sequence[Record], quantity: Callable[[Record], int | None]) -> int | None:
+def _sum(
+    records: Sequence[RequestRecord], quantity: Callable[[RequestRecord], int | None]
+) -> int | None:
     """Return a sum over all records; None where one of them doesn't know its part."""
     found = [quantity(record) for record in records]
     known = [value for value in found if value is not None]
     return sum(known) if found and len(known) == len(found) else None
 
 
-def _late(record: Record, seconds: float | None) -> float | None:
+def _late(record: RequestRecord, seconds: float | None) -> float | None:
     if seconds is None or record.delay is None:
         return None
     return seconds + record.delay
 
 
-def _goodput(records: Sequence[Record], seconds: float | None, slo: Slo) -> Goodput | None:
+def _goodput(records: Sequence[RequestRecord], seconds: float | None, slo: Slo) -> Goodput | None:
     if not seconds:
         return None
     met = sum(slo.met(record) for record in records)

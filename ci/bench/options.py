@@ -10,9 +10,9 @@ from ci.bench.agreement import Tolerance
 from ci.bench.client import Timeouts
 from ci.bench.dialects import Sampling
 from ci.bench.metrics import Slo
-from ci.bench.prompts import Prompts, Synthetic
+from ci.bench.prompts import Prompts, SyntheticPrompts
 from ci.bench.ramp import Ramp
-from ci.bench.saturation import Bounds
+from ci.bench.saturation import SaturationBounds
 from ci.bench.schedule import Closed, Load
 from ci.engines.metrics import SGLANG_METRICS, MetricNames
 
@@ -67,7 +67,7 @@ class BenchOptions:
 
     api: Literal["generate", "chat", "completions"] = "generate"
     model: str = ""
-    prompts: Prompts = field(default_factory=Synthetic)
+    prompts: Prompts = field(default_factory=SyntheticPrompts)
     loads: tuple[Load, ...] = (_CLOSED,)
     ramp: Ramp | None = None
     slo: Slo = field(default_factory=Slo)
@@ -76,7 +76,7 @@ class BenchOptions:
     timeouts: Timeouts = field(default_factory=Timeouts)
     probe: float = 45.0
     limit: float = 600.0
-    bounds: Bounds = field(default_factory=Bounds)
+    bounds: SaturationBounds = field(default_factory=SaturationBounds)
     tolerance: Tolerance = field(default_factory=Tolerance)
     poll: float = 5.0
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)

@@ -8,7 +8,7 @@ from ci.bench.records import ErrorKind
 from ci.server.door import MAX_BODY
 
 
-class Page:
+class ReceivedPage:
     """What has come of one page; `ended` is done as soon as it is whole or has failed."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:

@@ -42,7 +42,7 @@ class Percentile:
 
 
 @dataclass(frozen=True)
-class Distribution:
+class SampleDistribution:
     """What samples of one quantity look like; there is none of nothing.
 
     Args:
@@ -66,7 +66,7 @@ class Distribution:
         return next(one for one in self.percentiles if one.level == level)
 
 
-def distribution(samples: Iterable[float]) -> Distribution | None:
+def distribution(samples: Iterable[float]) -> SampleDistribution | None:
     """Describe independent samples; None where there are none."""
     ordered = sorted(samples)
     if not ordered:
@@ -75,7 +75,7 @@ def distribution(samples: Iterable[float]) -> Distribution | None:
     return _described(ordered, tuple(_independent(ordered, count, level) for level in LEVELS))
 
 
-def clustered(clusters: Iterable[Sequence[float]]) -> Distribution | None:
+def clustered(clusters: Iterable[Sequence[float]]) -> SampleDistribution | None:
     """Describe samples that come in clusters, which are independent of each other."""
     groups = [sorted(cluster) for cluster in clusters if cluster]
     ordered = sorted(sample for group in groups for sample in group)
@@ -94,10 +94,12 @@ def rank_value(ordered: Sequence[float], level: int) -> float:
     return ordered[rank(len(ordered), level) - 1]
 
 
-def _described(ordered: Sequence[float], percentiles: tuple[Percentile, ...]) -> Distribution:
+def _described(ordered: Sequence[float], percentiles: tuple[Percentile, ...]) -> SampleDistribution:
     count, mean = len(ordered), math.fsum(ordered) / len(ordered)
     variance = math.fsum((sample - mean) ** 2 for sample in ordered) / count
-    return Distribution(count, mean, math.sqrt(variance), ordered[0], ordered[-1], percentiles)
+    return SampleDistribution(
+        count, mean, math.sqrt(variance), ordered[0], ordered[-1], percentiles
+    )
 
 
 def _independent(ordered: Sequence[float], count: int, level: int) -> Percentile:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ci.bench.metrics import Summary
 from ci.bench.percentiles import rank_value
-from ci.bench.records import Record
+from ci.bench.records import RequestRecord
 
 POINTS = 200
 """Most points of a curve."""
@@ -58,7 +58,7 @@ class LoadPoint:
     e2e_p50: float
 
 
-def curves(records: Sequence[Record]) -> tuple[Curve, ...]:
+def curves(records: Sequence[RequestRecord]) -> tuple[Curve, ...]:
     """Return the cumulative distributions of TTFT, TPOT, ITL and e2e that were measured."""
     whole = [record for record in records if record.complete]
     found = {
@@ -85,7 +85,7 @@ def _curve(name: str, values: Iterable[float | None]) -> Curve | None:
     )
 
 
-def timeline(records: Sequence[Record], stretches: int = 60) -> tuple[Moment, ...]:
+def timeline(records: Sequence[RequestRecord], stretches: int = 60) -> tuple[Moment, ...]:
     """Cut a load into equal stretches, at most so many, each of at least 0.1 s."""
     end = max((record.ended for record in records), default=0.0)
     if end <= 0:
@@ -113,7 +113,7 @@ def timeline(records: Sequence[Record], stretches: int = 60) -> tuple[Moment, ..
     )
 
 
-def _tokens(records: Sequence[Record], place: Callable[[float], int]) -> Counter[int]:
+def _tokens(records: Sequence[RequestRecord], place: Callable[[float], int]) -> Counter[int]:
     """Return how many tokens came in each stretch."""
     found = Counter[int]()
     for record in records:
@@ -123,7 +123,7 @@ def _tokens(records: Sequence[Record], place: Callable[[float], int]) -> Counter
     return found
 
 
-def _busy(records: Sequence[Record], start: float, end: float) -> float:
+def _busy(records: Sequence[RequestRecord], start: float, end: float) -> float:
     """Return the seconds that requests were under way between two times, all added up."""
     return math.fsum(max(min(one.ended, end) - max(one.started, start), 0.0) for one in records)
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from time import monotonic
 
-from ci.bench.client import Client, Request, Timeouts
+from ci.bench.client import Client, LoadRequest, Timeouts
 from ci.bench.dialects import Api
 from ci.bench.prompts import Prompt
-from ci.bench.records import ErrorKind, Record
-from ci.bench.target import Target
+from ci.bench.records import ErrorKind, RequestRecord
+from ci.bench.target import BenchTarget
 from ci.errors import BadAnswer, CheckBroken, SglangCiError, Unreachable, Unresponsive
 from ci.server.faults import refusal
 
@@ -24,7 +24,7 @@ _SILENT = {ErrorKind.LATE, ErrorKind.STALLED}
 _APART = {ErrorKind.REFUSED, ErrorKind.CONNECT, ErrorKind.CONNECT_TIMEOUT, ErrorKind.RESET}
 
 
-async def probe(target: Target, api: Api, timeouts: Timeouts, seconds: float) -> None:
+async def probe(target: BenchTarget, api: Api, timeouts: Timeouts, seconds: float) -> None:
     """Have the server answer a short request; one that fails at once is sent twice more.
 
     Args:
@@ -46,7 +46,7 @@ async def probe(target: Target, api: Api, timeouts: Timeouts, seconds: float) ->
     content = target.post(api.path, api.body(_PROMPT))
     async with Client(target, api, limits) as client:
         for _ in range(_TRIES):
-            record = await client.ask(Request(0, content, _PROMPT.output_tokens), monotonic())
+            record = await client.ask(LoadRequest(0, content, _PROMPT.output_tokens), monotonic())
             if record.complete or record.error is ErrorKind.EMPTY:
                 return
             if record.ended > _QUICK:
@@ -54,7 +54,7 @@ async def probe(target: Target, api: Api, timeouts: Timeouts, seconds: float) ->
     raise _fault(f"{target.url}{api.path}", record, target.key)
 
 
-def _fault(url: str, record: Record, key: str) -> SglangCiError:
+def _fault(url: str, record: RequestRecord, key: str) -> SglangCiError:
     """Return the error of a request that failed."""
     problem = f"a first request, sent alone, failed: {record.error}: {record.detail}"
     if refused := refusal(url, record.status or 0, record.detail.partition(": ")[2], key):

@@ -79,7 +79,7 @@ class Prefix:
 
 
 @dataclass(frozen=True)
-class Synthetic:
+class SyntheticPrompts:
     """Random prompts.
 
     Args:

@@ -71,7 +71,7 @@ class Step:
 
 
 @dataclass(frozen=True)
-class Found:
+class RampResult:
     """What a search found.
 
     Args:
@@ -101,7 +101,7 @@ class Found:
         return ""
 
 
-async def search(ramp: Ramp, measure: Callable[[float], Awaitable[Step]]) -> Found:
+async def search(ramp: Ramp, measure: Callable[[float], Awaitable[Step]]) -> RampResult:
     """Search for the highest rate that `measure` says meets the SLOs.
 
     A step about which nothing can be said ends the search: at a higher rate it would be worse.
@@ -116,7 +116,7 @@ async def search(ramp: Ramp, measure: Callable[[float], Awaitable[Step]]) -> Fou
             break
         best, missed = (rate, missed) if step.met else (best, rate)
         rate = _next(ramp, best, missed)
-    return Found(best, missed, tuple(steps), ramp.precision)
+    return RampResult(best, missed, tuple(steps), ramp.precision)
 
 
 def _next(ramp: Ramp, best: float | None, missed: float | None) -> float | None:

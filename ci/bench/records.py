@@ -40,7 +40,7 @@ class ErrorKind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class RequestRecord:
     """One request and its stream.
 
     Args:
@@ -119,18 +119,18 @@ class Record:
         return None if self.intended is None else self.started - self.intended
 
 
-_NAMES = tuple(field.name for field in fields(Record))
+_NAMES = tuple(field.name for field in fields(RequestRecord))
 _TUPLES = ("times", "counts", "output_ids")
 
 
-def write(records: Iterable[Record], path: Path) -> None:
+def write(records: Iterable[RequestRecord], path: Path) -> None:
     """Write one JSON object a line, gzipped where the name ends in `.gz`; times in whole µs."""
     with files.lines(path) as lines:
         for record in records:
             lines.write(_line(record) + "\n")
 
 
-def read(path: Path) -> tuple[Record, ...]:
+def read(path: Path) -> tuple[RequestRecord, ...]:
     """Read what `write` wrote.
 
     Raises:
@@ -145,7 +145,7 @@ def _opened(path: Path) -> Any:
     return gzip.open(path, "rt", encoding="utf-8") if packed else path.open(encoding="utf-8")
 
 
-def _line(record: Record) -> str:
+def _line(record: RequestRecord) -> str:
     told = {name: _rounded(getattr(record, name)) for name in _NAMES}
     brief = {name: value for name, value in told.items() if value not in (None, "", [])}
     return json.dumps(brief, separators=(",", ":"))
@@ -157,13 +157,13 @@ def _rounded(value: object) -> object:
     return [_rounded(one) for one in value] if isinstance(value, tuple) else value
 
 
-def _record(line: str, where: str) -> Record:
+def _record(line: str, where: str) -> RequestRecord:
     try:
         told = cast("dict[str, Any]", json.loads(line))
         known = {key: value for key, value in told.items() if key in _NAMES}
         known |= {key: tuple(known[key]) for key in _TUPLES if key in known}
         if "error" in known:
             known["error"] = ErrorKind(known["error"])
-        return Record(**known)
+        return RequestRecord(**known)
     except (ValueError, TypeError, AttributeError) as error:
         raise UsageError(f"{where}: no record of a request: {error}") from error

@@ -9,10 +9,10 @@ from ci.bench.cases import load_cases, ramp_case, warm_up_case
 from ci.bench.drawn import figures_of, plots_of
 from ci.bench.live import Watch
 from ci.bench.options import BenchOptions
-from ci.bench.ramp import Found, Ramp, Step, search
+from ci.bench.ramp import Ramp, RampResult, Step, search
 from ci.bench.records import ErrorKind
 from ci.bench.schedule import Load, Open
-from ci.bench.session import Measured, Session, Warmed, open_session
+from ci.bench.session import LoadSession, Measured, Warmed, open_session
 from ci.bench.words import facts_of
 from ci.report.model import Case, Phase
 from ci.stages import StageResult, Tell, untold
@@ -40,7 +40,7 @@ class Bench:
     warmed: tuple[Warmed, ...]
     loads: tuple[Measured, ...]
     steps: tuple[Measured, ...] = ()
-    found: Found | None = None
+    found: RampResult | None = None
 
 
 async def bench(
@@ -85,9 +85,9 @@ class _Work:
     warmed: list[Warmed] = field(default_factory=list)
     loads: list[Measured] = field(default_factory=list)
     steps: list[Measured] = field(default_factory=list)
-    found: Found | None = None
+    found: RampResult | None = None
 
-    async def load(self, session: Session, load: Load) -> None:
+    async def load(self, session: LoadSession, load: Load) -> None:
         """Warm up and measure one load."""
         await self._warm_up(session, load)
         begin = time.monotonic()
@@ -97,7 +97,7 @@ class _Work:
         for case in load_cases(measured, self.options.tolerance):
             self._case(load.label, case)
 
-    async def ramp(self, session: Session, ramp: Ramp) -> None:
+    async def ramp(self, session: LoadSession, ramp: Ramp) -> None:
         """Search for the highest rate that meets the SLOs."""
         await self._warm_up(session, Open(ramp.start, ramp.least))
 
@@ -111,11 +111,11 @@ class _Work:
         self.found = await search(ramp, measure)
         self._case("", ramp_case(self.found))
 
-    def who(self, session: Session) -> None:
+    def who(self, session: LoadSession) -> None:
         """Say whether it was one server that answered."""
         self._case("", session.watched.case())
 
-    async def _warm_up(self, session: Session, load: Load) -> None:
+    async def _warm_up(self, session: LoadSession, load: Load) -> None:
         name, warmed = f"warm-up, {load.label}", None
         if self.options.warm_up.requests:
             begin = time.monotonic()

@@ -15,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from ci.bench.percentiles import rank_value
-from ci.bench.records import Record
+from ci.bench.records import RequestRecord
 from ci.concurrency import waited_for_core
 
 TICK = 0.025
@@ -47,7 +47,7 @@ class Effort:
 
 
 @dataclass(frozen=True)
-class Bounds:
+class SaturationBounds:
     """Beyond what a client counts as saturated.
 
     Args:
@@ -64,7 +64,9 @@ class Bounds:
     delay: float = 0.01
 
 
-def saturation(effort: Effort, records: Sequence[Record], bounds: Bounds) -> tuple[str, ...]:
+def saturation(
+    effort: Effort, records: Sequence[RequestRecord], bounds: SaturationBounds
+) -> tuple[str, ...]:
     """Return in which ways the client was saturated, a line each; none where it wasn't."""
     problems = []
     if effort.cpu_share > bounds.cpu_share:

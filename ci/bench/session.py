@@ -13,16 +13,16 @@ from itertools import islice
 from time import monotonic
 
 from ci.bench.agreement import View, view
-from ci.bench.client import Client, Request
+from ci.bench.client import Client, LoadRequest
 from ci.bench.dialects import Api, Chat, Completions, Generate
 from ci.bench.hopeless import hopeless, server_fault
-from ci.bench.live import Board, Watch
-from ci.bench.load import Run, run_load
+from ci.bench.live import LiveBoard, Watch
+from ci.bench.load import LoadRun, run_load
 from ci.bench.metrics import Summary, summarise
 from ci.bench.options import BenchOptions
 from ci.bench.probe import probe
 from ci.bench.prompts import Prompt, digest
-from ci.bench.records import Record
+from ci.bench.records import RequestRecord
 from ci.bench.saturation import saturation
 from ci.bench.schedule import Load
 from ci.bench.scrape import Gauges, Metrics, gauges, poll, scrape
@@ -52,7 +52,7 @@ class Warmed:
         steady: Whether a steady state is shown.
     """
 
-    run: Run
+    run: LoadRun
     drifts: dict[str, Drift]
     steady: bool
 
@@ -74,7 +74,7 @@ class Measured:
         uncounted: Why the server counts no tokens of streams; empty where it does.
     """
 
-    run: Run
+    run: LoadRun
     summary: Summary
     saturated: tuple[str, ...]
     view: View | None
@@ -86,7 +86,7 @@ class Measured:
     unseen: str = ""
 
 
-class Session:
+class LoadSession:
     """One server, and how it is asked; see `open_session`."""
 
     def __init__(
@@ -108,13 +108,13 @@ class Session:
         Raises:
             BadAnswer: No request was answered, and that is the server's doing.
         """
-        at, records, found = self._options.warm_up, list[Record](), dict[str, Drift]()
+        at, records, found = self._options.warm_up, list[RequestRecord](), dict[str, Drift]()
         shape = replace(load, requests=at.most(load))
         requests, _ = self._requests(stream, shape.requests, short=True)
-        board = Board(f"warm-up, {load.label}", 0, self._watch)
+        board = LiveBoard(f"warm-up, {load.label}", 0, self._watch)
         until = monotonic() + at.seconds
 
-        def seen(record: Record) -> bool:
+        def seen(record: RequestRecord) -> bool:
             board.take(record)
             records.append(record)
             if _locked_out(records):
@@ -143,10 +143,10 @@ class Session:
         """
         options = self._options
         requests, prompts = self._requests(stream, load.requests)
-        board, records = Board(load.label, load.requests, self._watch), list[Record]()
+        board, records = LiveBoard(load.label, load.requests, self._watch), list[RequestRecord]()
         before = await scrape(self._client, options.metrics)
 
-        def seen(record: Record) -> bool:
+        def seen(record: RequestRecord) -> bool:
             board.take(record)
             records.append(record)
             return hopeless(records)
@@ -169,7 +169,7 @@ class Session:
             uncounted=options.uncounted,
         )
 
-    def _permitted(self, records: Sequence[Record]) -> None:
+    def _permitted(self, records: Sequence[RequestRecord]) -> None:
         """Look for a server that answered nothing but that it wants another API key.
 
         Raises:
@@ -188,14 +188,14 @@ class Session:
 
     def _requests(
         self, stream: str, count: int, *, short: bool = False
-    ) -> tuple[list[Request], list[Prompt]]:
+    ) -> tuple[list[LoadRequest], list[Prompt]]:
         prompts = list(islice(self._options.prompts.take(stream), count))
         if len(prompts) < count and not short:
             has = f"there are {len(prompts)} prompts and {count} requests"
             raise UsageError(f"{has}: send fewer, or allow prompts to be repeated")
         post, api = self._client.target.post, self._api
         requests = [
-            Request(index, post(api.path, api.body(prompt)), prompt.output_tokens)
+            LoadRequest(index, post(api.path, api.body(prompt)), prompt.output_tokens)
             for index, prompt in enumerate(prompts)
         ]
         return requests, prompts
@@ -214,7 +214,7 @@ class Session:
             with suppress(asyncio.CancelledError):
                 await polling
 
-    async def _view(self, before: Metrics, run: Run) -> View | None:
+    async def _view(self, before: Metrics, run: LoadRun) -> View | None:
         """Return what the server counted, as soon as it has counted all, or after `SETTLE`."""
         completed, until = sum(record.complete for record in run.records), monotonic() + SETTLE
         names = self._options.metrics
@@ -226,7 +226,7 @@ class Session:
         return None
 
 
-def _locked_out(records: Sequence[Record]) -> Record | None:
+def _locked_out(records: Sequence[RequestRecord]) -> RequestRecord | None:
     """Return a request that wanted another API key, where no other one was answered."""
     if any(record.complete for record in records):
         return None
@@ -236,7 +236,7 @@ def _locked_out(records: Sequence[Record]) -> Record | None:
 @asynccontextmanager
 async def open_session(
     url: str, options: BenchOptions, watch: Watch | None = None
-) -> AsyncIterator[Session]:
+) -> AsyncIterator[LoadSession]:
     """Open a session with the server at `url`.
 
     Args:
@@ -255,7 +255,7 @@ async def open_session(
     if options.probe:
         await probe(target, api, options.timeouts, options.probe)
     async with Client(target, api, options.timeouts) as client:
-        session = Session(client, api, options, watch)
+        session = LoadSession(client, api, options, watch)
         await session.watched.look("the start")
         yield session
 

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
-from ci.bench.records import Record
+from ci.bench.records import RequestRecord
 
 LEAST = 8
 """Fewest answers of a quarter."""
@@ -46,7 +46,7 @@ class Drift:
         return f"{self.factor - 1:+.0%} [{self.low - 1:+.0%}, {self.high - 1:+.0%}]"
 
 
-def drifts(records: Sequence[Record]) -> dict[str, Drift]:
+def drifts(records: Sequence[RequestRecord]) -> dict[str, Drift]:
     """Return the drift of TTFT and TPOT over the last half of the answers, in order of ends.
 
     What has too few samples is missing: TPOT where all answers have one token.
@@ -71,11 +71,11 @@ def steady(found: dict[str, Drift], bound: float) -> bool:
     return "TTFT" in found and all(drift.within(bound) for drift in found.values())
 
 
-def _ttft(record: Record) -> float | None:
+def _ttft(record: RequestRecord) -> float | None:
     return record.ttft
 
 
-def _tpot(record: Record) -> float | None:
+def _tpot(record: RequestRecord) -> float | None:
     return record.tpot
 
 

@@ -17,7 +17,7 @@ _PORTS = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True)
-class Target:
+class BenchTarget:
     """A server's address.
 
     Args:
@@ -58,7 +58,7 @@ class Target:
 
 async def resolve(
     url: str, headers: Mapping[str, str] | None = None, *, within: float = 5.0
-) -> Target:
+) -> BenchTarget:
     """Return the server at `url`: the first address of its name that takes a connection.
 
     The name is looked up once and for all, so that no request pays for it. API key and
@@ -80,7 +80,7 @@ async def resolve(
         if not (f"{name}{value}".isascii() and f"{name}{value}".isprintable()):
             raise UsageError(f"header {name!r}: its name or value can't be sent")
     port = at.port or _PORTS[at.scheme]
-    return Target(
+    return BenchTarget(
         url=door.url,
         host=at.hostname or "",
         address=await _address(url, at.hostname or "", port, within),

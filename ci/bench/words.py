@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from ci.bench.agreement import View, ours
 from ci.bench.metrics import Summary
-from ci.bench.percentiles import Distribution, Percentile
+from ci.bench.percentiles import Percentile, SampleDistribution
 from ci.bench.scrape import Gauges
 from ci.bench.session import Measured
 
@@ -42,7 +42,7 @@ def facts_of(measured: Measured) -> Iterator[tuple[str, str]]:
     yield "workload", f"sha256:{measured.workload[:12]}"
 
 
-def latency(found: Distribution) -> str:
+def latency(found: SampleDistribution) -> str:
     """Return a latency's percentiles with their intervals, in milliseconds."""
     told = (percentile(one) for one in found.percentiles)
     return f"{', '.join(told)} ms (n = {found.count}, mean {ms(found.mean)}, max {ms(found.most)})"

@@ -29,7 +29,7 @@ from promql_parser import (
     VectorSelector,
 )
 
-from ci.boards.found import Found, Lack, Problem, either, together
+from ci.boards.found import FoundSeries, Lack, Problem, either, together
 from ci.boards.names import Labels, Versions
 from ci.boards.selector import select
 from ci.boards.variables import TEXT
@@ -57,7 +57,7 @@ def parse(text: str) -> Expr:
     return promql_parser.parse(text)
 
 
-class Reader:
+class ExpressionReader:
     """Walks expressions.
 
     Args:
@@ -67,7 +67,7 @@ class Reader:
     def __init__(self, versions: Versions) -> None:
         self._versions = versions
 
-    def found(self, expr: object) -> Found:
+    def found(self, expr: object) -> FoundSeries:
         """Return what an expression yields, and what is wrong with it."""
         match expr:
             case VectorSelector():
@@ -83,10 +83,10 @@ class Reader:
             case Call():
                 found = self._called(expr)
             case _:
-                found = Found()
+                found = FoundSeries()
         return found
 
-    def _aggregated(self, expr: AggregateExpr) -> Found:
+    def _aggregated(self, expr: AggregateExpr) -> FoundSeries:
         below = together([self.found(expr.expr), self.found(expr.param)])
         modifier, chooses = expr.modifier, str(expr.op) in CHOOSE
         listed = frozenset(modifier.labels if modifier else ())
@@ -99,7 +99,7 @@ class Reader:
             lambda labels: (labels - listed if without else labels & listed) | counted
         )
 
-    def _called(self, expr: Call) -> Found:
+    def _called(self, expr: Call) -> FoundSeries:
         below = together(self.found(one) for one in expr.args)
         texts = [one.val for one in expr.args if isinstance(one, StringLiteral)]
         name = expr.func.name
@@ -113,7 +113,7 @@ class Reader:
             return below.relabelled(lambda labels: labels - {"le"})
         return below
 
-    def _matched(self, expr: BinaryExpr) -> Found:
+    def _matched(self, expr: BinaryExpr) -> FoundSeries:
         modifier = expr.modifier
         matching = modifier.matching if modifier else None
         listed = frozenset(matching.labels if matching else ())
@@ -134,7 +134,7 @@ class Reader:
         return kept.and_problems((*left.problems, *right.problems, *apart))
 
 
-def _grouped(modifier: BinModifier, left: Found, right: Found) -> Found:
+def _grouped(modifier: BinModifier, left: FoundSeries, right: FoundSeries) -> FoundSeries:
     """Return the series of the side with many, which take some labels from the side with one."""
     many, one = left, right
     if modifier.card == VectorMatchCardinality.OneToMany:
@@ -144,7 +144,7 @@ def _grouped(modifier: BinModifier, left: Found, right: Found) -> Found:
     return whole.and_problems(one.needing(taken).problems)
 
 
-def _apart(left: Found, right: Found, ignored: Labels) -> Iterator[Problem]:
+def _apart(left: FoundSeries, right: FoundSeries, ignored: Labels) -> Iterator[Problem]:
     """Yield a problem for series that had the same labels and so found each other, but no more."""
     for one, other in product(left.series, right.series):
         if one.before is None or other.before is None or one.after is None or other.after is None:

@@ -28,7 +28,7 @@ class Problem:
 
 
 @dataclass(frozen=True)
-class Series:
+class MetricSeries:
     """Series of SGLang's metrics, or what was made of them.
 
     Args:
@@ -49,13 +49,13 @@ class Series:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundSeries:
     """The series that a part of an expression yields, and what is wrong below it."""
 
-    series: tuple[Series, ...] = ()
+    series: tuple[MetricSeries, ...] = ()
     problems: tuple[Problem, ...] = ()
 
-    def needing(self, labels: Iterable[str]) -> Found:
+    def needing(self, labels: Iterable[str]) -> FoundSeries:
         """Return this with a problem for each label that the series have lost."""
         lost = (
             Problem(Lack.LABEL, f"{one.name} is without the label {label}")
@@ -65,12 +65,12 @@ class Found:
         )
         return self.and_problems(lost)
 
-    def relabelled(self, change: Callable[[Labels], Labels]) -> Found:
+    def relabelled(self, change: Callable[[Labels], Labels]) -> FoundSeries:
         """Return this with other labels of the series."""
         return replace(
             self,
             series=tuple(
-                Series(
+                MetricSeries(
                     one.name,
                     None if one.before is None else change(one.before),
                     None if one.after is None else change(one.after),
@@ -79,21 +79,21 @@ class Found:
             ),
         )
 
-    def and_problems(self, more: Iterable[Problem]) -> Found:
+    def and_problems(self, more: Iterable[Problem]) -> FoundSeries:
         """Return this with further problems; none is told twice."""
         return replace(self, problems=tuple(dict.fromkeys((*self.problems, *more))))
 
 
-def together(parts: Iterable[Found]) -> Found:
+def together(parts: Iterable[FoundSeries]) -> FoundSeries:
     """Return the series and the problems of several parts, all of which are needed."""
-    whole = Found()
+    whole = FoundSeries()
     for part in parts:
         series = tuple(dict.fromkeys((*whole.series, *part.series)))
-        whole = Found(series, whole.problems).and_problems(part.problems)
+        whole = FoundSeries(series, whole.problems).and_problems(part.problems)
     return whole
 
 
-def either(parts: Iterable[Found]) -> Found:
+def either(parts: Iterable[FoundSeries]) -> FoundSeries:
     """Return what alternatives yield, one of which may stand in for another.
 
     A name that no version has shown may belong to a third version, and one that is gone has its

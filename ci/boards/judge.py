@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ci.boards.found import Found, Lack, Problem
+from ci.boards.found import FoundSeries, Lack, Problem
 from ci.boards.model import Board, Query
-from ci.boards.names import Named, Names, Versions
+from ci.boards.names import NamedSeries, Names, Versions
 from ci.boards.query import ask
-from ci.contract.model import Part
+from ci.contract.model import ContractPart
 from ci.report.model import Case
 from ci.verdict import Outcome
 
@@ -26,7 +26,7 @@ OUTCOMES = {
 """What each problem makes of a case, the worst first."""
 
 
-def cases(boards: Sequence[Board], old: Part, new: Part) -> Iterator[Case]:
+def cases(boards: Sequence[Board], old: ContractPart, new: ContractPart) -> Iterator[Case]:
     """Yield a case for each place of the boards.
 
     Args:
@@ -64,7 +64,7 @@ def _places(board: Board) -> dict[str, list[Query]]:
     return places
 
 
-def _case(name: str, found: dict[str, Found]) -> Case:
+def _case(name: str, found: dict[str, FoundSeries]) -> Case:
     problems = [(one, text) for text, each in found.items() for one in each.problems]
     problems.sort(key=lambda pair: list(OUTCOMES).index(pair[0].lack))
     told = [_told(problem, text) for problem, text in problems]
@@ -99,7 +99,7 @@ def _with_rules(boards: Sequence[Board], versions: Versions) -> Versions:
     return versions
 
 
-def _recorded(rule: Query, found: Found, versions: Versions) -> Versions:
+def _recorded(rule: Query, found: FoundSeries, versions: Versions) -> Versions:
     """Return the versions with what a rule records in each."""
     gone = any(problem.lack is Lack.GONE for problem in found.problems)
     before = [one.before for one in found.series if one.before is not None]
@@ -112,5 +112,5 @@ def _recorded(rule: Query, found: Found, versions: Versions) -> Versions:
 def _named(rule: Query, labels: list[frozenset[str]], names: Names) -> Names:
     if not labels:
         return {}
-    known = names.get(rule.record, Named(frozenset()))
-    return {rule.record: Named(known.labels.union(rule.added, *labels), known.item)}
+    known = names.get(rule.record, NamedSeries(frozenset()))
+    return {rule.record: NamedSeries(known.labels.union(rule.added, *labels), known.item)}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from ci.contract.compare import closest
 from ci.contract.metrics import ASKERS
-from ci.contract.model import Items, Part
+from ci.contract.model import ContractPart, Items
 
 OURS = re.compile(r"sglang[:_]")
 """How a metric of SGLang's begins, whoever asks."""
@@ -21,7 +21,7 @@ Labels = frozenset[str]
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedSeries:
     """What a name stands for in one version.
 
     Args:
@@ -33,19 +33,19 @@ class Named:
     item: str = ""
 
 
-Names = Mapping[str, Named]
+Names = Mapping[str, NamedSeries]
 
 
-def names_of(items: Items) -> dict[str, Named]:
+def names_of(items: Items) -> dict[str, NamedSeries]:
     """Return each name that a query may use, for any asker."""
-    found: dict[str, Named] = {}
+    found: dict[str, NamedSeries] = {}
     for item, facets in items.items():
         labels = frozenset(map(str, facets.get("labels", ())))
         for name in {item} | {str(facets.get(f"name for {asker}", item)) for asker in ASKERS}:
-            found[name] = Named(labels, item)
+            found[name] = NamedSeries(labels, item)
             for ending in ENDINGS.get(str(facets.get("type")), ()):
                 more = labels | {ADDED[ending]} if ending in ADDED else labels
-                found[f"{name}{ending}"] = Named(more, item)
+                found[f"{name}{ending}"] = NamedSeries(more, item)
     return found
 
 
@@ -61,10 +61,10 @@ class Versions:
 
     before: Names
     after: Names
-    parts: tuple[Part, Part]
+    parts: tuple[ContractPart, ContractPart]
 
     @classmethod
-    def of(cls, old: Part, new: Part) -> Versions:
+    def of(cls, old: ContractPart, new: ContractPart) -> Versions:
         """Return the metrics of two contracts."""
         return cls(names_of(old.items), names_of(new.items), (old, new))
 

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import promql_parser
 
-from ci.boards.expression import Reader, parse
-from ci.boards.found import Found, Lack, Problem, together
+from ci.boards.expression import ExpressionReader, parse
+from ci.boards.found import FoundSeries, Lack, Problem, together
 from ci.boards.model import Query
 from ci.boards.names import Versions
 from ci.boards.selector import having, matching
@@ -20,7 +20,7 @@ LABEL = re.compile(r'(?:(.+),)?\s*"?([\w.]+)"?\s*', re.DOTALL)
 """What `label_values` is given: a selector, which may be left out, and a label."""
 
 
-def ask(query: Query, values: Values, versions: Versions) -> Found:
+def ask(query: Query, values: Values, versions: Versions) -> FoundSeries:
     """Return what a query asks for, with every value that its variables may have.
 
     Args:
@@ -38,9 +38,9 @@ class _QueryReader:
     def __init__(self, query: Query, versions: Versions) -> None:
         self._query, self._versions = query, versions
 
-    def found(self, texts: Iterator[str]) -> Found:
+    def found(self, texts: Iterator[str]) -> FoundSeries:
         """Return what the first text with a selector asks for, else the first that is read."""
-        read: list[Found] = []
+        read: list[FoundSeries] = []
         refused = ""
         for text in texts:
             try:
@@ -54,9 +54,9 @@ class _QueryReader:
                 if selects:
                     return found
         told = f"PromQL's parser refuses it: {refused}"
-        return read[0] if read else Found(problems=(Problem(Lack.UNREAD, told),))
+        return read[0] if read else FoundSeries(problems=(Problem(Lack.UNREAD, told),))
 
-    def _read(self, text: str) -> tuple[Found, bool]:
+    def _read(self, text: str) -> tuple[FoundSeries, bool]:
         """Return what a text asks for, and whether it selects anything."""
         function = FUNCTION.fullmatch(text) if self._query.variable else None
         name, inside = function.groups() if function else ("", text)
@@ -65,18 +65,18 @@ class _QueryReader:
         if name == "label_values":
             return self._values(inside), True
         if name == "label_names" and not inside.strip():
-            return Found(), True
+            return FoundSeries(), True
         expr = parse(inside)
-        read = Reader(self._versions).found(expr).needing(self._query.read)
+        read = ExpressionReader(self._versions).found(expr).needing(self._query.read)
         return read, _selects(expr)
 
-    def _values(self, inside: str) -> Found:
+    def _values(self, inside: str) -> FoundSeries:
         given = LABEL.fullmatch(inside)
         if given is None:
             raise ValueError(f"label_values({inside}) names no label")
         selector, label = given.groups()
         if selector:
-            return Reader(self._versions).found(parse(selector)).needing([label])
+            return ExpressionReader(self._versions).found(parse(selector)).needing([label])
         return having([label], self._versions)
 
 

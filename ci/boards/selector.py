@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from promql_parser import Matcher, MatchOp, VectorSelector
 
-from ci.boards.found import Found, Lack, Problem, Series, either
+from ci.boards.found import FoundSeries, Lack, MetricSeries, Problem, either
 from ci.boards.names import OURS, Labels, Names, Versions
 from ci.boards.union import alternatives
 from ci.boards.variables import UNKNOWN
@@ -21,33 +21,35 @@ TOLD = 3
 """Most metrics that are named where a pattern matches nothing any more."""
 
 
-def select(selector: VectorSelector, versions: Versions) -> Found:
+def select(selector: VectorSelector, versions: Versions) -> FoundSeries:
     """Return what a selector yields; nothing where it asks for no metric of SGLang's."""
     own = [Matcher(MatchOp.Equal, NAME, selector.name)] if selector.name else []
     groups = selector.matchers.or_matchers or [selector.matchers.matchers]
     return either(_selected([*own, *group], versions) for group in groups)
 
 
-def matching(pattern: str, versions: Versions) -> Found:
+def matching(pattern: str, versions: Versions) -> FoundSeries:
     """Return what a pattern of names yields."""
     return _selected([Matcher(MatchOp.Re, NAME, pattern)], versions)
 
 
-def having(labels: Iterable[str], versions: Versions) -> Found:
+def having(labels: Iterable[str], versions: Versions) -> FoundSeries:
     """Return what has these labels, whatever it is called; nothing where none is SGLang's."""
     before, after = _labels(versions.before), _labels(versions.after)
     known = [label for label in labels if before and label in before]
     lost = [label for label in known if not after or label not in after]
     problems = (Problem(Lack.LABEL, f"no metric has the label {one} any more") for one in lost)
-    return Found((Series("any metric", before, after),) if known else ()).and_problems(problems)
+    return FoundSeries((MetricSeries("any metric", before, after),) if known else ()).and_problems(
+        problems
+    )
 
 
-def _selected(matchers: Sequence[Matcher], versions: Versions) -> Found:
+def _selected(matchers: Sequence[Matcher], versions: Versions) -> FoundSeries:
     """Return what matchers yield that hold at the same time."""
     names = [one for one in matchers if one.name == NAME]
     labels = [one.name for one in matchers if one.name != NAME]
     if problem := next(filter(None, map(_unreadable, names)), ""):
-        return Found(problems=(Problem(Lack.UNREAD, problem),))
+        return FoundSeries(problems=(Problem(Lack.UNREAD, problem),))
     only = Versions(
         _fitting(names, versions.before), _fitting(names, versions.after), versions.parts
     )
@@ -63,7 +65,7 @@ def _selected(matchers: Sequence[Matcher], versions: Versions) -> Found:
     )
 
 
-def _yielded(name: str, ours: bool, only: Versions) -> Found:  # noqa: FBT001
+def _yielded(name: str, ours: bool, only: Versions) -> FoundSeries:  # noqa: FBT001
     """Return the series of all names that are left in both versions.
 
     Args:
@@ -72,10 +74,10 @@ def _yielded(name: str, ours: bool, only: Versions) -> Found:  # noqa: FBT001
         only: What is left of both versions.
     """
     if only.before or only.after:
-        series = Series(name, _labels(only.before), _labels(only.after))
-        return Found((series,), tuple(_missed(name, only)))
+        series = MetricSeries(name, _labels(only.before), _labels(only.after))
+        return FoundSeries((series,), tuple(_missed(name, only)))
     told = f"{name}: neither version exposed it in what was seen"
-    return Found(problems=(Problem(Lack.UNSEEN, told),) if ours else ())
+    return FoundSeries(problems=(Problem(Lack.UNSEEN, told),) if ours else ())
 
 
 def _missed(name: str, only: Versions) -> Iterator[Problem]:

@@ -51,7 +51,7 @@ class _Lines:
 
 
 @dataclass(frozen=True)
-class Stopped:
+class ProcessEnd:
     """How a server ended after it was asked to.
 
     Args:
@@ -119,7 +119,7 @@ class ServerProcess:
         fault = exited if self.launch.argv else fault_of_exit
         return fault(exit_code, phase, self.log, self._memory.told())
 
-    async def stop(self, grace: float) -> Stopped:
+    async def stop(self, grace: float) -> ProcessEnd:
         """End the server and all of its processes: SIGTERM, then after `grace` s SIGKILL."""
         self.belongings.look()
         begin = anyio.current_time()
@@ -136,7 +136,7 @@ class ServerProcess:
             await self._left_behind()
         seconds = anyio.current_time() - begin
         left = tuple(self.belongings.remove())
-        return Stopped(exit_code, seconds, killed, tuple(orphans), left)
+        return ProcessEnd(exit_code, seconds, killed, tuple(orphans), left)
 
     async def collect(self, reader: int, target: Path | None) -> None:
         """Copy the output from a pipe to the log, and to the file `target` where one is given.

@@ -44,7 +44,7 @@ ASKING = ("Read this {}:", "Here is the {}:", "Consider the {} below.", "What fo
 
 
 @dataclass(frozen=True)
-class Desk:
+class Draws:
     """What a composer draws from: a topic and a stream of random choices."""
 
     topic: Topic
@@ -59,7 +59,7 @@ class Desk:
         bullets = "\n".join(f"- {fact}" for fact in told)
         return f"{opening} {asking}\n{bullets}\n{task}\n"
 
-    def fields(self) -> list[forms.Field]:
+    def fields(self) -> list[forms.RecordField]:
         """Return the fields of a record to ask for."""
         return forms.varied(self.topic.fields, self.random)
 
@@ -68,13 +68,13 @@ class Desk:
         layout = self.random.choice(list(forms.LAYOUTS))
         return layout, forms.LAYOUTS[layout](self.fields())
 
-    def code(self) -> forms.Field:
+    def code(self) -> forms.RecordField:
         """Return a short field of a shape of its own."""
         prefix = "".join(self.random.choice("BCDFGKLMPRTV") for _ in range(3))
         return forms.code("code", prefix, self.random.choice((3, 4, 5)))
 
 
-def json_schema(desk: Desk) -> Made:
+def json_schema(desk: Draws) -> Made:
     """A record by JSON schema."""
     fields = desk.fields()
     schema = forms.record(fields)
@@ -86,7 +86,7 @@ def json_schema(desk: Desk) -> Made:
     return program, (Valid(of="record", json_schema=schema, limit=JSON),)
 
 
-def regex(desk: Desk) -> Made:
+def regex(desk: Draws) -> Made:
     """A record as text."""
     layout, shape = desk.shape()
     program = (
@@ -96,7 +96,7 @@ def regex(desk: Desk) -> Made:
     return program, (Matches(of="record", regex=shape),)
 
 
-def choice(desk: Desk) -> Made:
+def choice(desk: Draws) -> Made:
     """Two questions in a row, each answered by one of its options, which have none in common."""
     labels, levels = _shuffled(desk, desk.topic.labels), _shuffled(desk, desk.topic.levels)
     program = (
@@ -108,7 +108,7 @@ def choice(desk: Desk) -> Made:
     return program, (OneOf(of="kind", options=labels), OneOf(of="state", options=levels))
 
 
-def select(desk: Desk) -> Made:
+def select(desk: Draws) -> Made:
     """The most probable option, and a sentence that goes on from it."""
     options = tuple(f" {label}" for label in _shuffled(desk, desk.topic.labels))
     code = desk.code()
@@ -121,7 +121,7 @@ def select(desk: Desk) -> Made:
     return program, (Selected(of="kind", options=options), Matches(of="code", regex=code.regex))
 
 
-def fork(desk: Desk) -> Made:
+def fork(desk: Draws) -> Made:
     """Two branches that are asked the same, and one that isn't, from one prompt."""
     same, (layout, shape), code = desk.random.choice(("first", "main")), desk.shape(), desk.code()
     asked = Say(say=f"Write the {same} record as {layout}.\n")
@@ -143,7 +143,7 @@ def fork(desk: Desk) -> Made:
     )
 
 
-def multi_turn(desk: Desk) -> Made:
+def multi_turn(desk: Draws) -> Made:
     """A conversation of three turns, each on top of all before."""
     states, code, (layout, shape) = desk.topic.levels, desk.code(), desk.shape()
     program = (
@@ -163,7 +163,7 @@ def multi_turn(desk: Desk) -> Made:
     )
 
 
-def prefix_reuse(desk: Desk) -> Made:
+def prefix_reuse(desk: Draws) -> Made:
     """A long prompt, and one that begins with it."""
     first, second = desk.code(), desk.code()
     program = (
@@ -178,7 +178,7 @@ def prefix_reuse(desk: Desk) -> Made:
     )
 
 
-def stop(desk: Desk) -> Made:
+def stop(desk: Draws) -> Made:
     """An answer that a grammar leads to a stop string, and beyond it where that is ignored."""
     mark, code = desk.random.choice((" END", " STOP", "\n##", " ;;")), desk.code()
     before = rf"{code.regex}, [a-z]{{3,7}}"
@@ -189,7 +189,7 @@ def stop(desk: Desk) -> Made:
     return program, (Stopped(of="line", stop=mark), Matches(of="line", regex=before))
 
 
-def tokens(desk: Desk) -> Made:
+def tokens(desk: Draws) -> Made:
     """An answer of an exact number of tokens."""
     count = desk.random.randint(2, 24)
     program = (
@@ -199,7 +199,7 @@ def tokens(desk: Desk) -> Made:
     return program, (Tokens(of="text", exactly=count),)
 
 
-CAPABILITIES: dict[str, Callable[[Desk], Made]] = {
+CAPABILITIES: dict[str, Callable[[Draws], Made]] = {
     one.__name__: one
     for one in (
         *(json_schema, regex, choice, select, fork),
@@ -233,7 +233,7 @@ def key(case: GeneratedCase) -> str:
 
 
 def _composed(topic: str, capability: str, random: Random) -> GeneratedCase:
-    program, properties = CAPABILITIES[capability](Desk(TOPICS[topic], random))
+    program, properties = CAPABILITIES[capability](Draws(TOPICS[topic], random))
     case = GeneratedCase(
         name="-", topic=topic, capability=capability, program=program, properties=properties
     )
@@ -245,5 +245,5 @@ def _mixed(random: Random, some: Sequence[str]) -> list[str]:
     return random.sample(list(some), k=len(some))
 
 
-def _shuffled(desk: Desk, some: Sequence[str]) -> tuple[str, ...]:
+def _shuffled(desk: Draws, some: Sequence[str]) -> tuple[str, ...]:
     return tuple(_mixed(desk.random, some))

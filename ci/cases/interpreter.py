@@ -29,7 +29,7 @@ CHOICE = "#choice"
 Json = dict[str, Any]
 
 
-class State(Protocol):
+class PromptState(Protocol):
     """A prompt that grows step by step, on one server."""
 
     def add(self, steps: Sequence[Json]) -> None:
@@ -45,14 +45,14 @@ class State(Protocol):
             The option, each one's mean log-probability, and the text that was scored for each.
         """
 
-    def copy(self) -> State:
+    def copy(self) -> PromptState:
         """Return the same prompt, to try something with."""
 
-    def fork(self, branches: Sequence[Sequence[Json]]) -> Sequence[State]:
+    def fork(self, branches: Sequence[Sequence[Json]]) -> Sequence[PromptState]:
         """Return the same prompt for each branch, when the server knows it."""
 
 
-def interpret(program: Sequence[Json], state: State) -> Json:
+def interpret(program: Sequence[Json], state: PromptState) -> Json:
     """Run a program's steps; return what each answer showed, by its name."""
     found: Json = {}
     for step in program:
@@ -68,7 +68,7 @@ def interpret(program: Sequence[Json], state: State) -> Json:
     return found
 
 
-def _selected(state: State, options: Sequence[str]) -> Json:
+def _selected(state: PromptState, options: Sequence[str]) -> Json:
     """Select among all options; each is scored by itself before."""
     alone = [state.copy().choose([option])[1][0] for option in options]
     text, means, echoes = state.choose(options)

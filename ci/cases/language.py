@@ -13,12 +13,12 @@ import anyio
 
 from ci.cases import interpreter
 from ci.cases.model import GeneratedCase
-from ci.cases.observed import Run
+from ci.cases.observed import ObservedRun
 from ci.cases.program import as_data
 from ci.errors import CheckBroken, UsageError
 from ci.server.key import variables
 
-Tried = Run | str
+Tried = ObservedRun | str
 """A program's run, or why it could not be run."""
 
 
@@ -55,7 +55,7 @@ class Language:
         if len(lines) != len(cases) + 1:
             ran = max(0, len(lines) - 1)
             raise CheckBroken(f"{self.python}: {ran} of {len(cases)} programs ran")
-        tried = (line.get("error") or Run.of(line["answers"], page) for line in lines[1:])
+        tried = (line.get("error") or ObservedRun.of(line["answers"], page) for line in lines[1:])
         return str(lines[0]["version"]), list(tried)
 
     async def _lines(self, request: bytes) -> list[dict[str, Any]]:

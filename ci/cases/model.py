@@ -7,7 +7,7 @@ from typing import Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
-from ci.cases.program import Gen, Part, Program, flat, names
+from ci.cases.program import CasePart, Gen, Program, flat, names
 from ci.cases.properties import AnyProperty, Equals
 from ci.engines.profile import Capability
 from ci.errors import UsageError
@@ -15,7 +15,7 @@ from ci.errors import UsageError
 FILE = "cases.json"
 
 
-class GeneratedCase(Part):
+class GeneratedCase(CasePart):
     """A program, and what must hold of its run."""
 
     name: str
@@ -51,7 +51,7 @@ class GeneratedCase(Part):
         return self.model_copy(update={"properties": (*self.properties, *golden)})
 
 
-class Provenance(Part):
+class Provenance(CasePart):
     """Where cases come from; the same again gives the same file."""
 
     generator: str = Field(description="Version of the vocabulary and grammar of prompts.")
@@ -65,7 +65,7 @@ class Provenance(Part):
     language: str = Field(description="SGLang's version whose frontend language ran them.")
 
 
-class CaseFile(Part):
+class CaseFile(CasePart):
     """All that a file of cases holds."""
 
     schema_version: Literal[1] = 1

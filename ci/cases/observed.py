@@ -53,14 +53,14 @@ class Observed:
 
 
 @dataclass(frozen=True)
-class Run:
+class ObservedRun:
     """All answers of one run, by name; `page` is the size of a page of the KV cache in tokens."""
 
     answers: Mapping[str, Observed] = field(default_factory=dict)
     page: int = 1
 
     @classmethod
-    def of(cls, answers: Mapping[str, Mapping[str, Any]], page: int) -> Run:
+    def of(cls, answers: Mapping[str, Mapping[str, Any]], page: int) -> ObservedRun:
         """Return the run of which an interpreter told these answers."""
         return cls({name: Observed.of(**answer) for name, answer in answers.items()}, page)
 

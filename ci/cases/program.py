@@ -16,19 +16,19 @@ Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 Limit = Annotated[int, Field(ge=1, le=4096)]
 
 
-class Part(BaseModel):
+class CasePart(BaseModel):
     """Anything that a file of cases holds."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
 
-class Say(Part):
+class Say(CasePart):
     """Text that is put to the prompt as it is."""
 
     say: str = Field(min_length=1)
 
 
-class Gen(Part):
+class Gen(CasePart):
     """An answer of the server, which becomes part of the prompt.
 
     `penalty` is a frequency penalty: it leads a weak model out of the white space that a JSON
@@ -44,14 +44,14 @@ class Gen(Part):
     penalty: float = 0.0
 
 
-class Select(Part):
+class Select(CasePart):
     """The most probable of some options, which becomes part of the prompt."""
 
     select: Name
     options: tuple[str, ...] = Field(min_length=1)
 
 
-class Fork(Part):
+class Fork(CasePart):
     """Branches that go on from the same prompt, each in its own way."""
 
     fork: tuple[tuple[Say | Gen, ...], ...] = Field(min_length=1)

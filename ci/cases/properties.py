@@ -15,14 +15,14 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field
 
 from ci.cases.json_start import relaxed, start_of
-from ci.cases.observed import Run, Score
-from ci.cases.program import Name, Part
+from ci.cases.observed import ObservedRun, Score
+from ci.cases.program import CasePart, Name
 
 NEAR = 0.1
 """How far two scores of the same option may lie apart: batching changes a model's numbers."""
 
 
-class Property(Part):
+class Property(CasePart):
     """Something that must hold of a run."""
 
     sure: ClassVar[bool] = True
@@ -33,11 +33,11 @@ class Property(Part):
         """Names of the answers that it is about."""
         return (str(getattr(self, "of")),)  # noqa: B009 - each subclass has its own type of it
 
-    def problem(self, run: Run) -> str:
+    def problem(self, run: ObservedRun) -> str:
         """Return in one line what is wrong; empty where it holds."""
         raise NotImplementedError
 
-    def void(self, run: Run) -> str:
+    def void(self, run: ObservedRun) -> str:
         """Return why nothing can be said of this run; empty where something can."""
         return "" if run else "nothing ran"
 
@@ -50,7 +50,7 @@ class Matches(Property):
     of: Name
     regex: str
 
-    def problem(self, run: Run) -> str:
+    def problem(self, run: ObservedRun) -> str:
         """Say what doesn't fit."""
         seen = run[self.of]
         if not re.fullmatch(self.regex, seen.text):
@@ -67,7 +67,7 @@ class Valid(Property):
     json_schema: dict[str, Any]
     limit: int = Field(ge=1, description="Tokens that the answer may have.")
 
-    def problem(self, run: Run) -> str:
+    def problem(self, run: ObservedRun) -> str:
         """Say what isn't valid, and where."""
         seen = run[self.of]
         cut = seen.ending == "length" and seen.completion_tokens >= self.limit
@@ -87,7 +87,7 @@ class OneOf(Property):
     of: Name
     options: tuple[str, ...]
 
-    def problem(self, run: Run) -> str:
+    def problem(self, run: ObservedRun) -> str:
         """Say what came instead."""
         text = run[self.of].text
         return "" if text in self.options else f"{self.of}: {text!r} is no option"
@@ -101,7 +101,7 @@ class Selected(Property):
     of: Name
     options: tuple[str, ...]
 
-    def problem(self, run: Run) -> str:
+    def problem(self, run: ObservedRun) -> str:
         """Say which option has another score than it should."""
         seen = run[self.of]
         if tuple(score.option for score in seen.scores) != self.options:
@@ -128,7 +128,7 @@ class Stopped(Property):
     of: Name
     stop: str
 
-    def problem(self, run: Run) -> str:
+    def problem(self, run: ObservedRun) -> str:
         """Say how it ended instead."""
         seen = run[self.of]
         if seen.ending != "stop" or seen.matched != self.stop:
@@ -143,7 +143,7 @@ class Tokens(Property):
     of: Name
     exactly: int = Field(ge=1)
 
-    def problem(self, run: Run) -> str:
+    def problem(self, run: ObservedRun) -> str:
         """Say how many there are."""
         seen = run[self.of]
         if seen.completion_tokens != self.exactly:
@@ -163,7 +163,7 @@ class Agree(Property):
         """Names of the branches' answers."""
         return self.of
 
-    def problem(self, run: Run) -> str:
+    def problem(self, run: ObservedRun) -> str:
         """Say which differ."""
         first = run[self.of[0]].text
         other = next((name for name in self.of if run[name].text != first), "")
@@ -178,16 +178,16 @@ class Reuses(Property):
     of: Name
     after: Name
 
-    def problem(self, run: Run) -> str:
+    def problem(self, run: ObservedRun) -> str:
         """Say how much was found."""
         cached, known = run[self.of].cached_tokens, self._known(run)
         return "" if cached >= known else f"{self.of}: {cached} tokens cached, {known} were known"
 
-    def void(self, run: Run) -> str:
+    def void(self, run: ObservedRun) -> str:
         """Say so where the prompt is shorter than a page."""
         return "" if self._known(run) > 0 else f"the prompt of {self.after} fills no page"
 
-    def _known(self, run: Run) -> int:
+    def _known(self, run: ObservedRun) -> int:
         return run[self.after].prompt_tokens - run.page
 
 
@@ -198,7 +198,7 @@ class Grows(Property):
     of: Name
     after: Name
 
-    def problem(self, run: Run) -> str:
+    def problem(self, run: ObservedRun) -> str:
         """Say by how much it grew."""
         now, before = run[self.of].prompt_tokens, run[self.after].prompt_tokens
         return "" if now > before + 1 else f"{self.of}: {now} tokens of prompt after {before}"
@@ -212,7 +212,7 @@ class Equals(Property):
     of: Name
     text: str
 
-    def problem(self, run: Run) -> str:
+    def problem(self, run: ObservedRun) -> str:
         """Show both."""
         text = run[self.of].text
         return "" if text == self.text else f"{self.of}: {text!r}, recorded was {self.text!r}"

@@ -14,7 +14,7 @@ import pytest
 
 from ci.cases.interpreter import Json, echo, interpret, sampling, shown
 from ci.cases.model import FILE, GeneratedCase, read
-from ci.cases.observed import Run
+from ci.cases.observed import ObservedRun
 from ci.cases.program import Program, as_data
 from ci.smoke.answers import Generation
 from ci.smoke.ask import Ask
@@ -47,9 +47,9 @@ def hold(case: GeneratedCase, ask: Ask, server: Server) -> None:
         pytest.skip(void)
 
 
-def replay(program: Program, ask: Ask, page: int) -> Run:
+def replay(program: Program, ask: Ask, page: int) -> ObservedRun:
     """Run a program over plain HTTP."""
-    return Run.of(interpret(as_data(program), _OverHttp(ask)), page)
+    return ObservedRun.of(interpret(as_data(program), _OverHttp(ask)), page)
 
 
 class _OverHttp:

@@ -10,7 +10,7 @@ from itertools import islice
 from ci.cases.compose import key
 from ci.cases.language import Tried
 from ci.cases.model import GeneratedCase
-from ci.cases.observed import Run
+from ci.cases.observed import ObservedRun
 from ci.cases.vacuous import why_vacuous
 from ci.engines.profile import Capability
 
@@ -104,7 +104,7 @@ def _fresh(
 
 
 def _judge(case: GeneratedCase, tried: Tried, found: Sifted, *, record: bool) -> None:
-    if not isinstance(tried, Run):
+    if not isinstance(tried, ObservedRun):
         return found.drop(case, Why.BROKEN, tried)
     problems = [(one, problem) for one in case.properties if (problem := one.problem(tried))]
     problems.sort(key=lambda pair: not pair[0].sure)

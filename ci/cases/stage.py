@@ -29,7 +29,7 @@ NAME = "generate-cases"
 
 
 @dataclass(frozen=True)
-class Asked:
+class CasesWanted:
     """What is asked for.
 
     Args:
@@ -82,7 +82,7 @@ class Interpreter(Protocol):
         """Return a version, and what each program showed."""
 
 
-async def generate(language: Interpreter, asked: Asked, tell: Tell) -> StageResult:
+async def generate(language: Interpreter, asked: CasesWanted, tell: Tell) -> StageResult:
     """Generate cases against a server, and write them.
 
     Args:
@@ -124,7 +124,7 @@ def _discovered(url: str) -> Server:
         raise fault_of(url, error) from error
 
 
-def _provenance(asked: Asked, server: Server, language: str) -> Provenance:
+def _provenance(asked: CasesWanted, server: Server, language: str) -> Provenance:
     return Provenance(
         generator=GENERATOR,
         seed=asked.seed,
@@ -138,7 +138,7 @@ def _provenance(asked: Asked, server: Server, language: str) -> Provenance:
     )
 
 
-def _cases(asked: Asked, sifted: Sifted) -> Iterator[Case]:
+def _cases(asked: CasesWanted, sifted: Sifted) -> Iterator[Case]:
     """Yield one case a capability, and one on the number."""
     for capability in asked.all_capabilities:
         yield _covered(capability, sifted)
@@ -166,7 +166,7 @@ def _covered(capability: str, sifted: Sifted) -> Case:
     return Case(name=name, outcome=Outcome.INCONCLUSIVE, message=f"no case was kept: {told}")
 
 
-def _facts(url: str, asked: Asked, provenance: Provenance) -> dict[str, str]:
+def _facts(url: str, asked: CasesWanted, provenance: Provenance) -> dict[str, str]:
     return {
         "url": url,
         "folder": str(asked.out),

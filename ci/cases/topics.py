@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ci.cases.forms import Field, code, day, flag, money, note, options, whole, word
+from ci.cases.forms import RecordField, code, day, flag, money, note, options, whole, word
 
 
 @dataclass(frozen=True)
@@ -25,7 +25,7 @@ class Topic:
     facts: tuple[str, ...]
     labels: tuple[str, ...]
     levels: tuple[str, ...]
-    fields: tuple[Field, ...]
+    fields: tuple[RecordField, ...]
 
 
 TOPICS = {

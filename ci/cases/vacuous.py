@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from ci.cases.model import GeneratedCase
-from ci.cases.observed import Observed, Run
+from ci.cases.observed import Observed, ObservedRun
 from ci.cases.program import Select, flat
 from ci.cases.properties import Agree, AnyProperty
 
@@ -22,7 +22,7 @@ CONSTANTS = (
 """What a server says that says the same to everything."""
 
 
-def why_vacuous(case: GeneratedCase, run: Run) -> str:
+def why_vacuous(case: GeneratedCase, run: ObservedRun) -> str:
     """Return why a case can't fail as it should; empty where it can.
 
     Args:
@@ -42,20 +42,20 @@ def why_vacuous(case: GeneratedCase, run: Run) -> str:
     return ""
 
 
-def counter_examples(one: AnyProperty, run: Run) -> Iterator[Run]:
+def counter_examples(one: AnyProperty, run: ObservedRun) -> Iterator[ObservedRun]:
     """Yield runs that are wrong in what a property is about, each in one way."""
     for name in one.about:
         seen = run[name]
         for wrong in (*_said_wrong(seen), *_counted_wrong(seen), *_scored_wrong(seen)):
-            yield Run({**run.answers, name: wrong}, run.page)
+            yield ObservedRun({**run.answers, name: wrong}, run.page)
     if isinstance(one, Agree):
         return
-    yield Run(
+    yield ObservedRun(
         {name: replace(seen, prompt_tokens=run.page + 1) for name, seen in run.answers.items()}
     )
 
 
-def constant(case: GeneratedCase, run: Run, text: str, ending: str) -> Run:
+def constant(case: GeneratedCase, run: ObservedRun, text: str, ending: str) -> ObservedRun:
     """Return the run of a case on a server that says `text` to everything."""
     selections = {step.select: step for step in flat(case.program) if isinstance(step, Select)}
     answers = {}
@@ -63,7 +63,7 @@ def constant(case: GeneratedCase, run: Run, text: str, ending: str) -> Run:
         scores = tuple(replace(one, mean=-1.0, alone=-1.0, echo=text) for one in seen.scores)
         said = selections[name].options[0] if name in selections else text
         answers[name] = Observed(said, ending, "", seen.prompt_tokens, 1, 0, scores)
-    return Run(answers, run.page)
+    return ObservedRun(answers, run.page)
 
 
 def _said_wrong(seen: Observed) -> Iterator[Observed]:

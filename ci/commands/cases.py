@@ -45,7 +45,7 @@ def generate_cases(
 
     at = effective(config, settings, {}).settings
     engines.only_sglang(at.engine.profile, "generate-cases")
-    asked = stage.Asked(out, seed, count, tuple(topic or ()), tuple(capability or ()), record)
+    asked = stage.CasesWanted(out, seed, count, tuple(topic or ()), tuple(capability or ()), record)
     language = Language(url, python, at.smoke.timeout, at.smoke.budget)
 
     async def generated(_: Stages, tell: Tell) -> StageResult:

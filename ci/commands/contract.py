@@ -49,7 +49,7 @@ def record(
 
     at = effective(config, settings, {}).settings
     engines.only_sglang(at.engine.profile, "contract")
-    found = anyio.run(stage.Asked(url, installed).contract, at.contract.timeout)
+    found = anyio.run(stage.ContractSide(url, installed).contract, at.contract.timeout)
     save(found, out)
     for name, part in found.parts.items():
         typer.echo(f"{name}: {part.unknown or part.absent or f'{len(part.items)} items'}")
@@ -70,7 +70,7 @@ def compare(
 
     at = effective(config, settings, {}).settings
     engines.only_sglang(at.engine.profile, "contract")
-    sides = (stage.Asked(baseline), stage.Asked(candidate, installed))
+    sides = (stage.ContractSide(baseline), stage.ContractSide(candidate, installed))
 
     async def compared(stages: Stages, tell: Tell) -> StageResult:
         return await stage.check_contract(sides, at.contract, stages.folder, tell)

@@ -13,7 +13,7 @@ from ci.errors import UsageError
 from ci.server.reach import base_url
 
 if TYPE_CHECKING:
-    from ci.health.stage import Given
+    from ci.health.stage import GivenServer
 
 MaybeUrl = Annotated[
     str,
@@ -77,11 +77,11 @@ def drain(
     one_stage(at, report_dir, stage.DRAIN, partial(stage.drain, given, at))
 
 
-def _given(url: str, pid: int, agent: str) -> Given:
-    from ci.health.stage import Given
+def _given(url: str, pid: int, agent: str) -> GivenServer:
+    from ci.health.stage import GivenServer
 
     if not url and (pid or agent):
         raise UsageError("--pid and --agent belong to a URL: give it too")
     if pid and agent:
         raise UsageError("give --pid or --agent, not both")
-    return Given(base_url(url) if url else "", pid, base_url(agent) if agent else "")
+    return GivenServer(base_url(url) if url else "", pid, base_url(agent) if agent else "")

@@ -45,14 +45,14 @@ def bench(
     from ci.bench.stage import NAME
     from ci.boot.serving import engine_of
     from ci.graph.running import Running
-    from ci.graph.seen import Asked
+    from ci.graph.seen import RunOptions
 
     given = listed("bench.concurrency", concurrency) | listed("bench.rate", rate)
     given |= {"bench.requests": str(requests)} if requests is not None else {}
     given |= {"bench.prompts": str(prompts)} if prompts else {}
     at = effective(config, settings, given).settings
     options = bench_options(at.bench, engine_of(at))
-    one_question(Running(url, Asked(at, load=options)), NAME, report_dir)
+    one_question(Running(url, RunOptions(at, load=options)), NAME, report_dir)
 
 
 def compare(

@@ -16,7 +16,7 @@ from ci.settings import Effective, load
 from ci.settings.load import read
 
 if TYPE_CHECKING:
-    from ci.gate.stage import Side
+    from ci.gate.stage import GateSide
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="Configuration file. [default: ./sglang-ci.toml]")
@@ -74,7 +74,7 @@ def listed(key: str, values: Sequence[str | Path | float] | None) -> dict[str, s
     return {key: json.dumps(texts, ensure_ascii=False)} if texts else {}
 
 
-def side(name: str, text: str, image: str = "") -> Side:
+def side(name: str, text: str, image: str = "") -> GateSide:
     """Return the side of a comparison that `text` names: a URL, or a settings file.
 
     Args:
@@ -85,8 +85,8 @@ def side(name: str, text: str, image: str = "") -> Side:
     Raises:
         UsageError: It is neither.
     """
-    from ci.gate.stage import Side
+    from ci.gate.stage import GateSide
 
     if Path(text).suffix == ".toml":
-        return Side(name, image=image, settings=load(Path(text), os.environ).settings)
-    return Side(name, base_url(text), image)
+        return GateSide(name, image=image, settings=load(Path(text), os.environ).settings)
+    return GateSide(name, base_url(text), image)

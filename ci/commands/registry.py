@@ -16,7 +16,7 @@ from ci.extras import install
 from ci.report.model import now
 
 if TYPE_CHECKING:
-    from ci.release.session import Session
+    from ci.release.session import RepositorySession
     from ci.settings import Settings
 
 Environment = Annotated[str, typer.Option(help="An environment of the settings.")]
@@ -24,12 +24,12 @@ Environment = Annotated[str, typer.Option(help="An environment of the settings."
 
 def opened(
     reference: str, config: Path | None, settings: list[str] | None
-) -> AbstractContextManager[Session]:
+) -> AbstractContextManager[RepositorySession]:
     """Return a session with the repository of `reference`, by the settings in force."""
     return session(reference, effective(config, settings, {}).settings)
 
 
-def session(reference: str, settings: Settings) -> AbstractContextManager[Session]:
+def session(reference: str, settings: Settings) -> AbstractContextManager[RepositorySession]:
     """Return a session with the repository of `reference`, as whoever the variables name."""
     needs_extra()
     from ci.release.session import session as begin

@@ -189,7 +189,7 @@ def promote(
     with opened(ref, config, settings) as session:
         judge = session.judge(session.target)
         plan = promotion.plan(judge.reader(environment), judge.image, rollback=rollback)
-        if plan.state is not promotion.State.THERE:
+        if plan.state is not promotion.PromotionState.THERE:
             _refuse(judge.check(environment, rollback=rollback))
         where = session.where.to_dict()
         line = promotion.carry_out(plan, session.signer, where, session.now)

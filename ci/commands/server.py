@@ -29,7 +29,7 @@ from ci.errors import UsageError
 from ci.graph.host import prove_here
 from ci.graph.questions import QUESTIONS
 from ci.graph.running import Running
-from ci.graph.seen import Asked
+from ci.graph.seen import RunOptions
 from ci.preflight.asked import Intent
 from ci.report.model import Report, merge
 from ci.report.progress import Progress
@@ -135,7 +135,7 @@ def prove(
     against = side("baseline", baseline, baseline_image) if baseline else None
     running = Running(
         url=url,
-        asked=Asked.of(at, against),
+        asked=RunOptions.of(at, against),
         log=log,
         inventory=inventory,
         label=label,
@@ -155,7 +155,7 @@ def wait(
 ) -> None:
     """Wait until a server has given its first token, phase by phase."""
     at = effective(config, settings, {}).settings
-    one_question(Running(url, Asked(at), log=log), readiness.NAME, report_dir)
+    one_question(Running(url, RunOptions(at), log=log), readiness.NAME, report_dir)
 
 
 def versions(
@@ -173,7 +173,7 @@ def versions(
     at = effective(config, settings, _expected(expect)).settings
     running = Running(
         url,
-        Asked(at),
+        RunOptions(at),
         inventory=inventory,
         label=label,
         label_revision=label_revision,
@@ -194,7 +194,7 @@ def smoke(
     chosen = {"smoke.select": select} if select else {}
     overrides = chosen | listed("smoke.directories", directories)
     at = effective(config, settings, overrides).settings
-    one_question(Running(url, Asked(at)), SMOKE, report_dir)
+    one_question(Running(url, RunOptions(at)), SMOKE, report_dir)
 
 
 def fetch(

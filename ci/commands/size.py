@@ -19,7 +19,7 @@ from ci.stages import StageResult, Stages, Tell
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ci.image.size import Side
+    from ci.image.size import MeasuredImage
     from ci.settings import Settings
 
 Listing = Annotated[
@@ -66,16 +66,16 @@ def size(
 
 def _reader(
     settings: Settings, named: str, platform: str, listing: Path | None
-) -> Callable[[], Side]:
+) -> Callable[[], MeasuredImage]:
     """Return what reads an image's size; what is wrong with the arguments is raised at once."""
     from ci.image.layout import OciLayout
     from ci.image.listing import Installed
-    from ci.image.size import Side
+    from ci.image.size import MeasuredImage
     from ci.image.weight import find, measure
 
     image, installed = find(named), Installed.load(listing) if listing else None
     access = Access() if isinstance(image, OciLayout) else _access(settings)
-    return lambda: Side(measure(image, access, platform), installed)
+    return lambda: MeasuredImage(measure(image, access, platform), installed)
 
 
 def _access(settings: Settings) -> Access:

@@ -51,7 +51,7 @@ def startup(
             raise UsageError("--baseline REPORT and --baseline-flag: give one of them")
         before = earlier(load_report(baseline), str(baseline))
     count = boots or (PAIRS if other else ALONE)
-    question = room.Question(candidate, count, other, before)
+    question = room.StartupQuestion(candidate, count, other, before)
     one_stage(candidate, report_dir, "startup", partial(room.startup, question))
 
 

@@ -9,8 +9,8 @@ from datetime import date
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ci.contract.compare import Change, Compared
-from ci.contract.rules import SETS, Kind
+from ci.contract.compare import Compared, ContractChange
+from ci.contract.rules import SETS, ChangeKind
 from ci.report.model import Case
 from ci.settings.contract import AcceptedChange
 from ci.verdict import Outcome
@@ -32,17 +32,17 @@ class Allowance:
     rules: tuple[AcceptedChange, ...] = ()
     today: date = date.min
 
-    def of(self, change: Change) -> AcceptedChange | None:
+    def of(self, change: ContractChange) -> AcceptedChange | None:
         """Return the rule that speaks of a change: of several the one that ends last."""
         found = [rule for rule in self.rules if _speaks(rule, change)]
         return max(found, key=lambda rule: rule.until, default=None)
 
-    def accepts(self, change: Change) -> bool:
+    def accepts(self, change: ContractChange) -> bool:
         """Return whether a change is accepted today."""
         rule = self.of(change)
         return rule is not None and self.today <= rule.until
 
-    def words(self, change: Change) -> str:
+    def words(self, change: ContractChange) -> str:
         """Return until when and why a change is, or was, accepted; empty where no rule names it."""
         rule = self.of(change)
         only = "" if self.accepts(change) else "only "
@@ -50,11 +50,11 @@ class Allowance:
 
     def unused(self, compared: Iterable[Compared]) -> list[AcceptedChange]:
         """Return the rules that no breach needed."""
-        broken = [change for part in compared for change in part.of(Kind.BROKEN)]
+        broken = [change for part in compared for change in part.of(ChangeKind.BROKEN)]
         return [rule for rule in self.rules if not any(_speaks(rule, one) for one in broken)]
 
 
-def _speaks(rule: AcceptedChange, change: Change) -> bool:
+def _speaks(rule: AcceptedChange, change: ContractChange) -> bool:
     """Return whether a rule names a change: by its facet's name, or by its item's."""
     names = (change.id, f"{change.part} {change.item}")
     return any(fnmatchcase(name, rule.item) for name in names)
@@ -72,7 +72,7 @@ def cases(compared: Iterable[Compared], allowance: Allowance) -> Iterator[Case]:
 
 
 def _of_part(part: Compared, allowance: Allowance) -> Iterator[Case]:
-    broken = part.of(Kind.BROKEN)
+    broken = part.of(ChangeKind.BROKEN)
     for change in broken[:MOST_CASES]:
         yield _case(change, allowance)
     judged = [_case(change, allowance) for change in broken[MOST_CASES:]]
@@ -84,7 +84,7 @@ def _of_part(part: Compared, allowance: Allowance) -> Iterator[Case]:
             message=f"{len(worst)} more",
             details="\n".join(f"{case.name}: {case.message}" for case in worst),
         )
-    for change in part.of(Kind.UNSURE):
+    for change in part.of(ChangeKind.UNSURE):
         yield Case(name=change.id, outcome=Outcome.INCONCLUSIVE, message=told(change))
     kept = part.items - len({change.item for change in broken})
     if kept > 0:
@@ -96,7 +96,7 @@ def _of_part(part: Compared, allowance: Allowance) -> Iterator[Case]:
         )
 
 
-def _case(change: Change, allowance: Allowance) -> Case:
+def _case(change: ContractChange, allowance: Allowance) -> Case:
     return Case(
         name=change.id,
         outcome=Outcome.PASSED if allowance.accepts(change) else Outcome.FAILED,
@@ -105,9 +105,9 @@ def _case(change: Change, allowance: Allowance) -> Case:
     )
 
 
-def told(change: Change) -> str:
+def told(change: ContractChange) -> str:
     """Return a change in one line."""
-    if change.hint and change.kind is Kind.UNSURE:
+    if change.hint and change.kind is ChangeKind.UNSURE:
         return f"can't be seen: {change.hint}"
     hint = f"; {change.hint}" if change.hint else ""
     if change.facet in SETS:
@@ -119,7 +119,7 @@ def told(change: Change) -> str:
     return f"gone{hint}"
 
 
-def _set_told(change: Change) -> str:
+def _set_told(change: ContractChange) -> str:
     old, new = _members(change.before), _members(change.after)
     if old is None or new is None:
         return f"was {_brief(change.before)}, is {_brief(change.after)}"
@@ -137,17 +137,17 @@ def _members(value: Any) -> set[str] | None:
 
 def summary(part: Compared) -> str:
     """Return how much of a part is new or worth knowing."""
-    return f"{len(part.of(Kind.NEW))} new, {len(part.of(Kind.NOTICE))} to note"
+    return f"{len(part.of(ChangeKind.NEW))} new, {len(part.of(ChangeKind.NOTICE))} to note"
 
 
 def listing(part: Compared) -> str:
     """Return what is new and what is worth knowing, a line each."""
-    lines = [f"new: {_line(change)}" for change in part.of(Kind.NEW)]
-    lines += [f"note: {_line(change)}" for change in part.of(Kind.NOTICE)]
+    lines = [f"new: {_line(change)}" for change in part.of(ChangeKind.NEW)]
+    lines += [f"note: {_line(change)}" for change in part.of(ChangeKind.NOTICE)]
     return "\n".join(lines)
 
 
-def _line(change: Change) -> str:
+def _line(change: ContractChange) -> str:
     name = f"{change.item} {change.facet}".strip()
     return name if change.before is None and not change.facet else f"{name}: {told(change)}"
 

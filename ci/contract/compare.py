@@ -8,8 +8,8 @@ from difflib import SequenceMatcher
 from fnmatch import fnmatchcase
 from typing import Any
 
-from ci.contract.model import PARTS, Contract, Facets, Items, Part
-from ci.contract.rules import Kind, is_given, weigh
+from ci.contract.model import PARTS, Contract, ContractPart, Facets, Items
+from ci.contract.rules import ChangeKind, is_given, weigh
 
 CLOSE = 0.75
 """How alike two names must be for the one to be called the other's new name, of 1."""
@@ -18,7 +18,7 @@ OBSERVED = {"answers", "server_info", "model_info"}
 
 
 @dataclass(frozen=True)
-class Change:
+class ContractChange:
     """One difference.
 
     Args:
@@ -33,7 +33,7 @@ class Change:
 
     part: str
     item: str
-    kind: Kind
+    kind: ChangeKind
     facet: str = ""
     before: Any = None
     after: Any = None
@@ -59,11 +59,11 @@ class Compared:
 
     name: str
     items: int = 0
-    changes: tuple[Change, ...] = ()
+    changes: tuple[ContractChange, ...] = ()
     skipped: str = ""
     unsure: str = ""
 
-    def of(self, kind: Kind) -> list[Change]:
+    def of(self, kind: ChangeKind) -> list[ContractChange]:
         """Return the changes of one kind."""
         return [change for change in self.changes if change.kind is kind]
 
@@ -73,21 +73,21 @@ def compare(baseline: Contract, candidate: Contract) -> list[Compared]:
     return [_part(name, baseline.part(name), candidate.part(name)) for name in PARTS]
 
 
-def _part(name: str, old: Part, new: Part) -> Compared:
+def _part(name: str, old: ContractPart, new: ContractPart) -> Compared:
     if old.unknown or old.absent or not old.items:
         return Compared(name, skipped=old.unknown or old.absent or "the baseline has none")
     if new.unknown:
         return Compared(name, unsure=new.unknown)
     if new.absent:
-        gone = Change(
-            name, "all", Kind.BROKEN, before=f"{len(old.items)} items", after="none",
+        gone = ContractChange(
+            name, "all", ChangeKind.BROKEN, before=f"{len(old.items)} items", after="none",
             hint=new.absent,
         )  # fmt: skip
         return Compared(name, len(old.items), (gone,))
     return Compared(name, len(old.items), tuple(_changes(name, old, new)))
 
 
-def _changes(name: str, old: Part, new: Part) -> Iterator[Change]:
+def _changes(name: str, old: ContractPart, new: ContractPart) -> Iterator[ContractChange]:
     gone = {item: old.items[item] for item in old.items if item not in new.items}
     more = {item: new.items[item] for item in new.items if item not in old.items}
     for item, facets in _outermost(gone).items():
@@ -96,31 +96,35 @@ def _changes(name: str, old: Part, new: Part) -> Iterator[Change]:
         if not _left_out(item, old):
             needed = facets.get("required") is True and not is_given(item)
             needed = needed and _below(item, old.items)
-            kind = Kind.BROKEN if needed else Kind.NEW
-            yield Change(name, item, kind, after=facets, hint="a new requirement" if needed else "")
+            kind = ChangeKind.BROKEN if needed else ChangeKind.NEW
+            yield ContractChange(
+                name, item, kind, after=facets, hint="a new requirement" if needed else ""
+            )
     for item, facets in old.items.items():
         if item in new.items:
             yield from _facets(name, item, facets, _resolved(new.items, item))
 
 
-def _gone(name: str, item: str, facets: Facets, new: Part, more: Items) -> Change:
+def _gone(name: str, item: str, facets: Facets, new: ContractPart, more: Items) -> ContractChange:
     why = _left_out(item, new) or (_hidden(item, new.items) if name in OBSERVED else "")
     if why:
-        return Change(name, item, Kind.UNSURE, before=facets, hint=why)
+        return ContractChange(name, item, ChangeKind.UNSURE, before=facets, hint=why)
     renamed = closest(item, facets, more)
     if facets.get("state") == "seen" and not renamed:
         why = "the baseline had served others: it may exist only after an event that none made here"
-        return Change(name, item, Kind.UNSURE, before=facets, hint=why)
+        return ContractChange(name, item, ChangeKind.UNSURE, before=facets, hint=why)
     hint = f"perhaps renamed to {renamed}" if renamed else ""
-    return Change(name, item, Kind.BROKEN, before=facets, after=more.get(renamed), hint=hint)
+    return ContractChange(
+        name, item, ChangeKind.BROKEN, before=facets, after=more.get(renamed), hint=hint
+    )
 
 
-def _facets(name: str, item: str, old: Facets, new: Facets) -> Iterator[Change]:
+def _facets(name: str, item: str, old: Facets, new: Facets) -> Iterator[ContractChange]:
     for facet, before in old.items():
         after = new.get(facet)
         kind = weigh(item, facet, before, after) if facet in new else None
         if kind:
-            yield Change(name, item, kind, facet, before, after)
+            yield ContractChange(name, item, kind, facet, before, after)
 
 
 def _resolved(items: Items, item: str) -> Facets:
@@ -151,7 +155,7 @@ def _below(item: str, items: Items) -> bool:
     return any(prefix in items for prefix in _prefixes(item))
 
 
-def _left_out(item: str, part: Part) -> str:
+def _left_out(item: str, part: ContractPart) -> str:
     return next((why for glob, why in part.left_out.items() if fnmatchcase(item, glob)), "")
 
 

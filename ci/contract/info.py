@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ci.contract.model import Items, Part
+from ci.contract.model import ContractPart, Items
 from ci.contract.shape import shape
 from ci.server.documents import document
 from ci.server.exchange import Exchange, Json
@@ -24,14 +24,14 @@ async def info(exchange: Exchange, path: str) -> Json | None:
     return None if answer.status == NOT_FOUND else exchange.object_of(path, answer)
 
 
-def info_part(found: Json | None, path: str) -> Part:
+def info_part(found: Json | None, path: str) -> ContractPart:
     """Return the keys of a page, with the types of their values."""
     if found is None:
-        return Part(absent=f"the server has no {path}")
+        return ContractPart(absent=f"the server has no {path}")
     items: Items = {}
     for key, value in found.items():
         items |= shape(key, value, depth=DEPTH)
-    return Part(items=items)
+    return ContractPart(items=items)
 
 
 async def sampling_items(exchange: Exchange, server: Json | None, model: Json | None) -> Items:

@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 
 from ci.contract import interface
-from ci.contract.model import Items, Part
+from ci.contract.model import ContractPart, Items
 from ci.errors import CheckBroken, UsageError
 
 SECONDS = 300.0
@@ -75,10 +75,10 @@ def _read(content: bytes, source: str) -> Interface:
     return found
 
 
-def flags_part(found: Interface | None) -> Part:
+def flags_part(found: Interface | None) -> ContractPart:
     """Return the launch flags, each by its longest first name; other names point to it."""
     if found is None or "flags" not in found:
-        return Part(unknown=_why(found, "flags"))
+        return ContractPart(unknown=_why(found, "flags"))
     items: Items = {}
     for flag in found["flags"]:
         first = _first(flag["names"])
@@ -91,7 +91,7 @@ def flags_part(found: Interface | None) -> Part:
             "help": flag["help"],
         }
         items |= {name: {"same as": first} for name in flag["names"] if name != first}
-    return Part(items=items)
+    return ContractPart(items=items)
 
 
 def sampling_items(found: Interface | None) -> Items:

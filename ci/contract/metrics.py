@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import anyio
 
 from ci.contract.exposition import Family, families
-from ci.contract.model import Items, Part
+from ci.contract.model import ContractPart, Items
 from ci.errors import BadAnswer
 from ci.server.exchange import Exchange
 from ci.server.faults import status_line
@@ -62,10 +62,10 @@ async def before(exchange: Exchange) -> Before:
     return Before(await _scrape(exchange))
 
 
-async def metrics_part(exchange: Exchange, begin: Before) -> Part:
+async def metrics_part(exchange: Exchange, begin: Before) -> ContractPart:
     """Make what brings metrics to life happen, and return them all."""
     if begin.absent:
-        return Part(absent=begin.absent)
+        return ContractPart(absent=begin.absent)
     await _events(exchange)
     after = await _scrape(exchange)
     with anyio.move_on_after(SETTLE):
@@ -75,7 +75,7 @@ async def metrics_part(exchange: Exchange, begin: Before) -> Part:
     return part_of(begin.scrape, after)
 
 
-def part_of(begin: Scrape, after: Scrape) -> Part:
+def part_of(begin: Scrape, after: Scrape) -> ContractPart:
     """Return the metrics of two scrapes.
 
     A server that has served others before shows no metric that is new after the events: there
@@ -90,7 +90,7 @@ def part_of(begin: Scrape, after: Scrape) -> Part:
             "labels": sorted(family.labels or ()),
             "state": at_once if name in begin["curl"] else "after an event",
         } | _names(name, begin, after)
-    return Part(items=items)
+    return ContractPart(items=items)
 
 
 def _names(name: str, begin: Scrape, after: Scrape) -> dict[str, str]:

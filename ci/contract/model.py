@@ -1,7 +1,7 @@
 """What a recorded contract looks like: one versioned schema.
 
-A `Contract` holds `Part`s (flags, routes, …), a part holds items by their name, an item holds
-facets: what of it others rely on. Names and facets are plain text and JSON, so that one
+A `Contract` holds `ContractPart`s (flags, routes, …), a part holds items by their name, an item
+holds facets: what of it others rely on. Names and facets are plain text and JSON, so that one
 comparison serves all parts, and a recording can be read without this package.
 """
 
@@ -38,7 +38,7 @@ class _Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)
 
 
-class Part(_Model):
+class ContractPart(_Model):
     """One side of a server that others rely on."""
 
     items: Items = Field({}, description="Name to facets.")
@@ -54,11 +54,11 @@ class Contract(_Model):
     recorded: AwareDatetime
     source: str = Field(description="The server's URL, or the environment's name.")
     sglang: str = Field("", description="The SGLang version that the server names.")
-    parts: dict[str, Part]
+    parts: dict[str, ContractPart]
 
-    def part(self, name: str) -> Part:
+    def part(self, name: str) -> ContractPart:
         """Return a part; one that says so where the recording has none of it."""
-        return self.parts.get(name) or Part(unknown="the recording is older than this part")
+        return self.parts.get(name) or ContractPart(unknown="the recording is older than this part")
 
 
 def save(contract: Contract, path: Path) -> None:

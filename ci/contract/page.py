@@ -7,9 +7,9 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ci.contract.check import Allowance, told
-from ci.contract.compare import Change, Compared
+from ci.contract.compare import Compared, ContractChange
 from ci.contract.model import Contract
-from ci.contract.rules import SETS, Kind
+from ci.contract.rules import SETS, ChangeKind
 
 MOST = 100
 """Most lines of one list; a page that nobody reads to its end helps nobody."""
@@ -55,10 +55,10 @@ def _row(part: Compared, allowance: Allowance) -> str:
     title = TITLES[part.name]
     if part.skipped or part.unsure:
         return f"| {title} | | | | {cell(part.skipped or part.unsure)} | | |"
-    broken = part.of(Kind.BROKEN)
+    broken = part.of(ChangeKind.BROKEN)
     accepted = [change for change in broken if allowance.accepts(change)]
-    counts = (len(broken) - len(accepted), len(accepted), len(part.of(Kind.UNSURE)))
-    numbers = (part.items, *counts, len(part.of(Kind.NEW)), len(part.of(Kind.NOTICE)))
+    counts = (len(broken) - len(accepted), len(accepted), len(part.of(ChangeKind.UNSURE)))
+    numbers = (part.items, *counts, len(part.of(ChangeKind.NEW)), len(part.of(ChangeKind.NOTICE)))
     return f"| {title} | {' | '.join(map(str, numbers))} |"
 
 
@@ -68,13 +68,13 @@ def section(part: Compared, allowance: Allowance) -> Iterator[str]:
         return
     yield f"## {TITLES[part.name]}"
     yield ""
-    broken = part.of(Kind.BROKEN) + part.of(Kind.UNSURE)
+    broken = part.of(ChangeKind.BROKEN) + part.of(ChangeKind.UNSURE)
     if broken:
         yield "| item | baseline | candidate | |"
         yield "|---|---|---|---|"
         yield from most([_broken(change, allowance) for change in broken])
         yield ""
-    for kind, title in ((Kind.NEW, "New"), (Kind.NOTICE, "To note")):
+    for kind, title in ((ChangeKind.NEW, "New"), (ChangeKind.NOTICE, "To note")):
         if found := part.of(kind):
             yield f"{title}:"
             yield ""
@@ -82,7 +82,7 @@ def section(part: Compared, allowance: Allowance) -> Iterator[str]:
             yield ""
 
 
-def _broken(change: Change, allowance: Allowance) -> str:
+def _broken(change: ContractChange, allowance: Allowance) -> str:
     words = (allowance.words(change), told(change) if change.facet in SETS else "", change.hint)
     name = f"`{change.item}` {change.facet}".strip()
     missing = "null" if change.facet else "none"
@@ -99,7 +99,7 @@ def most(lines: list[str]) -> Iterator[str]:
         yield f"| {more} | | | |" if lines[0].startswith("|") else f"- {more}"
 
 
-def brief(change: Change) -> str:
+def brief(change: ContractChange) -> str:
     """Return a change that breaks nothing in one line."""
     name = f"`{change.item}` {change.facet}".strip()
     if change.facet == "help":
@@ -107,9 +107,9 @@ def brief(change: Change) -> str:
     return name if not change.facet else f"{name}: {cell(told(change))}"
 
 
-def gathered(found: list[Change]) -> Iterator[str]:
+def gathered(found: list[ContractChange]) -> Iterator[str]:
     """Yield a line for each change, and one for all that are of the same field in many places."""
-    fields: dict[tuple[str, str], list[Change]] = {}
+    fields: dict[tuple[str, str], list[ContractChange]] = {}
     for change in found:
         place, dot, field = change.item.rpartition(".")
         fields.setdefault((field if dot and place else change.item, change.facet), []).append(

@@ -7,7 +7,7 @@ import httpx
 from ci.contract import info, introspect, metrics, routes
 from ci.contract.answers import answers_part
 from ci.contract.introspect import Interface
-from ci.contract.model import Contract, Part
+from ci.contract.model import Contract, ContractPart
 from ci.errors import BadAnswer, NotSglang
 from ci.report.model import now
 from ci.server.documents import document
@@ -57,7 +57,7 @@ async def _parts(
     begin: metrics.Before,
     server: Json | None,
     model: Json | None,
-) -> dict[str, Part]:
+) -> dict[str, ContractPart]:
     metric_part = await metrics.metrics_part(exchange, begin)
     route_part = await _routes(exchange)
     sampling = routes.sampling_items(route_part) | introspect.sampling_items(interface)
@@ -70,7 +70,7 @@ async def _parts(
         "metrics": metric_part,
         "server_info": info.info_part(server, "/server_info"),
         "model_info": info.info_part(model, "/model_info"),
-        "sampling": Part(items=sampling, left_out=_unseen(interface)),
+        "sampling": ContractPart(items=sampling, left_out=_unseen(interface)),
     }
 
 
@@ -80,10 +80,10 @@ def _unseen(interface: Interface | None) -> dict[str, str]:
     return {"engine *": "a URL doesn't show the engine's own defaults"}
 
 
-async def _routes(exchange: Exchange) -> Part:
+async def _routes(exchange: Exchange) -> ContractPart:
     answer = exchange.permitted("/openapi.json", await exchange.ask("GET", "/openapi.json"))
     if answer.status != OK:
-        return Part(absent=f"the server has no /openapi.json: HTTP {answer.status}")
+        return ContractPart(absent=f"the server has no /openapi.json: HTTP {answer.status}")
     try:
         return routes.routes_part(document(answer.body))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -108,16 +108,18 @@ def installed(interface: Interface, name: str) -> Contract:
         interface: What it says.
         name: What it is called in the comparison.
     """
-    not_up = Part(unknown=f"no server of {name} was up")
+    not_up = ContractPart(unknown=f"no server of {name} was up")
     parts = {"flags": introspect.flags_part(interface)}
     sampling = introspect.sampling_items(interface)
     if "openapi" in interface:
         parts["routes"] = routes.routes_part(interface["openapi"])
         sampling |= routes.sampling_items(parts["routes"])
     missing = interface["missing"]
-    parts["routes"] = parts.get("routes") or Part(unknown=str(missing.get("openapi", "not listed")))
+    parts["routes"] = parts.get("routes") or ContractPart(
+        unknown=str(missing.get("openapi", "not listed"))
+    )
     parts |= dict.fromkeys(("answers", "metrics", "server_info", "model_info"), not_up)
-    parts["sampling"] = Part(
+    parts["sampling"] = ContractPart(
         items=sampling, left_out=dict.fromkeys(("server *", "/generate *"), not_up.unknown)
     )
     return Contract(recorded=now(), source=name, sglang=str(interface["sglang"]), parts=parts)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ci.contract.model import Items, Part
+from ci.contract.model import ContractPart, Items
 from ci.contract.schema import Flattener, Schema
 
 METHODS = ("get", "put", "post", "delete", "options", "head", "patch", "trace")
@@ -18,7 +18,7 @@ SAMPLING = {
 """Fields of the OpenAI-compatible routes whose defaults decide what is generated."""
 
 
-def routes_part(document: dict[str, Any]) -> Part:
+def routes_part(document: dict[str, Any]) -> ContractPart:
     """Return every route, and each field of what it takes and gives."""
     flattener = Flattener(document.get("components", {}).get("schemas", {}))
     items: Items = {}
@@ -26,7 +26,7 @@ def routes_part(document: dict[str, Any]) -> Part:
         for method in METHODS:
             if method in operations:
                 items |= _route(f"{method.upper()} {path}", operations[method], flattener)
-    return Part(items=items)
+    return ContractPart(items=items)
 
 
 def _route(name: str, operation: dict[str, Any], flattener: Flattener) -> Items:
@@ -50,7 +50,7 @@ def _contents(body: dict[str, Any]) -> Iterator[tuple[str, Schema]]:
         yield "" if kind == "application/json" else f" ({kind})", content.get("schema", {})
 
 
-def sampling_items(routes: Part) -> Items:
+def sampling_items(routes: ContractPart) -> Items:
     """Return the defaults of sampling that the schemas of requests declare."""
     found: Items = {}
     for route in SAMPLING_ROUTES:

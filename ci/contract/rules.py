@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 
-class Kind(StrEnum):
+class ChangeKind(StrEnum):
     """What a change means for those who rely on the item."""
 
     BROKEN = "broken"
@@ -23,17 +23,17 @@ TYPES = {"text", "integer", "number"}
 UNSEEN = "seen"
 
 
-def weigh(item: str, facet: str, before: Any, after: Any) -> Kind | None:
+def weigh(item: str, facet: str, before: Any, after: Any) -> ChangeKind | None:
     """Return what it means that a facet of `item` was `before` and is `after`; None: nothing."""
     if before == after or (facet == "state" and UNSEEN in {before, after}):
         return None
     if facet in COMMENTS or (facet == "type" and _is_only_parsed(item, before, after)):
-        return Kind.NOTICE
+        return ChangeKind.NOTICE
     if facet == "required":
-        return Kind.BROKEN if after is not is_given(item) else Kind.NEW
+        return ChangeKind.BROKEN if after is not is_given(item) else ChangeKind.NEW
     if facet in SETS:
         return _set(item, facet, before, after)
-    return Kind.BROKEN
+    return ChangeKind.BROKEN
 
 
 def _is_only_parsed(item: str, before: Any, after: Any) -> bool:
@@ -49,21 +49,21 @@ def is_given(item: str) -> bool:
     return " response " in item
 
 
-def _set(item: str, facet: str, before: Any, after: Any) -> Kind | None:
+def _set(item: str, facet: str, before: Any, after: Any) -> ChangeKind | None:
     """Weigh a facet that is a set; none at all means any for values, and unseen for types."""
     if facet == "types" and not (before and after):
         return None
     if before is None or after is None:
         narrower = before is None if not is_given(item) else after is None
-        return Kind.BROKEN if narrower else Kind.NEW
+        return ChangeKind.BROKEN if narrower else ChangeKind.NEW
     old, new = set(_texts(before)), set(_texts(after))
     if facet == "types" and ("any" in old or "any" in new):
         old, new = old & {"any"}, new & {"any"}
         narrower = bool(new - old) if is_given(item) else bool(old - new)
-        return Kind.BROKEN if narrower else Kind.NEW if old != new else None
+        return ChangeKind.BROKEN if narrower else ChangeKind.NEW if old != new else None
     if is_given(item) and facet == "types":
-        return Kind.BROKEN if new - old else Kind.NEW
-    return Kind.BROKEN if old - new else Kind.NEW
+        return ChangeKind.BROKEN if new - old else ChangeKind.NEW
+    return ChangeKind.BROKEN if old - new else ChangeKind.NEW
 
 
 def _texts(value: Any) -> list[str]:

@@ -12,7 +12,7 @@ from ci.contract.introspect import Interface, introspect, read_interface
 from ci.contract.model import Contract, load, save
 from ci.contract.page import page, side
 from ci.contract.record import record
-from ci.contract.rules import Kind
+from ci.contract.rules import ChangeKind
 from ci.errors import UsageError
 from ci.secrets import files
 from ci.settings.contract import ContractSettings
@@ -23,7 +23,7 @@ PAGE = "contract.md"
 
 
 @dataclass(frozen=True)
-class Asked:
+class ContractSide:
     """One side of a comparison.
 
     Args:
@@ -64,7 +64,7 @@ async def installation(text: str) -> Interface | None:
 
 
 async def check_contract(
-    sides: tuple[Asked, Asked], settings: ContractSettings, folder: Path, tell: Tell
+    sides: tuple[ContractSide, ContractSide], settings: ContractSettings, folder: Path, tell: Tell
 ) -> StageResult:
     """Compare a candidate's contract with a baseline's.
 
@@ -98,7 +98,7 @@ def facts(compared: list[Compared], allowance: Allowance) -> dict[str, str]:
     found = {}
     for part in compared:
         if not (part.skipped or part.unsure):
-            counts = {kind: len(part.of(kind)) for kind in Kind if part.of(kind)}
+            counts = {kind: len(part.of(kind)) for kind in ChangeKind if part.of(kind)}
             told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
             found[part.name] = f"{part.items} items: {told or 'as before'}"
     if unused := allowance.unused(compared):

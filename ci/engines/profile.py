@@ -101,7 +101,7 @@ class At:
 
 
 @dataclass(frozen=True)
-class Seen:
+class ReadinessSeen:
     """What a server that answers says of its readiness.
 
     Args:
@@ -116,7 +116,7 @@ class Seen:
 
 
 @dataclass(frozen=True)
-class Described:
+class DescribedServer:
     """What a running server says of itself; empty where it doesn't tell."""
 
     version: str
@@ -198,19 +198,21 @@ class Profile:
         body = {"model": model, "prompt": "Hello", "max_tokens": 1, "temperature": 0}
         return "/v1/completions", body
 
-    async def serving(self, client: ServerClient) -> Seen:
+    async def serving(self, client: ServerClient) -> ReadinessSeen:
         """Ask whether the server serves; an error of `ci.errors` where it says nothing."""
         if seen := await self.health_page(client):
             return seen
         names = await client.served_models()
-        return Seen(bool(names), f"{client.url}/v1/models lists {len(names)} models")
+        return ReadinessSeen(bool(names), f"{client.url}/v1/models lists {len(names)} models")
 
-    async def health_page(self, client: ServerClient) -> Seen | None:
+    async def health_page(self, client: ServerClient) -> ReadinessSeen | None:
         """Ask the first of the `ready` paths that is there for us; None where none is."""
         for path in self.ready:
             status = await client.status(path)
             if status not in {httpx.codes.NOT_FOUND, *REFUSALS}:
-                return Seen(status == httpx.codes.OK, f"{client.url}{path} answers {status}")
+                return ReadinessSeen(
+                    status == httpx.codes.OK, f"{client.url}{path} answers {status}"
+                )
         return None
 
     async def first_token(self, client: ServerClient, *, generation: bool = True) -> Json:
@@ -242,7 +244,7 @@ class Profile:
         if not (answer.get("choices") or answer.get("data")):
             raise BadAnswer(f"{client.url}{path}", "a token was asked for, and no choice came")
 
-    async def describe(self, client: ServerClient) -> Described:
+    async def describe(self, client: ServerClient) -> DescribedServer:
         """Ask what the server is.
 
         Raises:
@@ -250,4 +252,4 @@ class Profile:
         """
         version = await self.version_at.read(client) if self.version_at else ""
         model = await self.model_at.read(client) if self.model_at else ""
-        return Described(version, model, tuple(await client.served_models()))
+        return DescribedServer(version, model, tuple(await client.served_models()))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from ci.engines.metrics import SGLANG_METRICS
-from ci.engines.profile import Api, Described, Profile, Seen
+from ci.engines.profile import Api, DescribedServer, Profile, ReadinessSeen
 from ci.errors import AnswerFault, BadAnswer, NotSglang
 from ci.server import first_token
 from ci.server.client import ServerClient
@@ -37,11 +37,11 @@ class Sglang(Profile):
             return first_token.EMBEDDINGS, first_token.EMBEDDING
         return first_token.PATH, first_token.REQUEST
 
-    async def serving(self, client: ServerClient) -> Seen:
+    async def serving(self, client: ServerClient) -> ReadinessSeen:
         """Ask `/model_info` what it is, then `/ready`, else `/health`."""
         info = await client.model_info()
         generation = bool(info.get("is_generation", True))
-        seen = await self.health_page(client) or Seen(ready=True, told="")
+        seen = await self.health_page(client) or ReadinessSeen(ready=True, told="")
         return replace(seen, generation=generation)
 
     async def first_token(self, client: ServerClient, *, generation: bool = True) -> Json:
@@ -61,12 +61,12 @@ class Sglang(Profile):
             problem = f"a prompt of {tokens} tokens was sent, prompt_tokens is {seen!r}"
             raise BadAnswer(f"{client.url}/generate", problem)
 
-    async def describe(self, client: ServerClient) -> Described:
+    async def describe(self, client: ServerClient) -> DescribedServer:
         """Ask `/server_info`, `/model_info` and `/v1/models`."""
         server = await client.server_info()
         model = await client.model_info()
         names = await client.served_models()
-        return Described(
+        return DescribedServer(
             version=str(server.get("version", "")),
             model_path=str(model.get("model_path", "")),
             names=tuple(names),

@@ -15,7 +15,7 @@ from enum import StrEnum
 from http import HTTPStatus
 
 from ci.exposure.routes import ARGUED, Route
-from ci.server.exchange import Answer, Exchange
+from ci.server.exchange import Exchange, Reply
 
 UNREADABLE = b"{"
 OTHER_METHOD = "PATCH"
@@ -30,7 +30,7 @@ STATUS_ROUTE, REFUSED_WITHIN = "/hicache/storage-backend", "requires admin API k
 """Reading this one changes nothing, and says that it and its writing are refused without a key."""
 
 
-class State(StrEnum):
+class RouteState(StrEnum):
     """Whether a route answers without a key."""
 
     OPEN = "open"
@@ -40,7 +40,7 @@ class State(StrEnum):
 
 
 @dataclass(frozen=True)
-class Seen:
+class RouteSeen:
     """What was seen of a route.
 
     Args:
@@ -51,7 +51,7 @@ class Seen:
     """
 
     route: Route
-    state: State
+    state: RouteState
     told: str
     by_itself: bool = False
 
@@ -78,7 +78,7 @@ class Front:
         return cls(body=read.status != unread.status, method=plain.status != other.status)
 
 
-async def seen(stranger: Exchange, found: Sequence[Route]) -> list[Seen]:
+async def seen(stranger: Exchange, found: Sequence[Route]) -> list[RouteSeen]:
     """Return what each route says to somebody without a key.
 
     Args:
@@ -93,16 +93,16 @@ async def seen(stranger: Exchange, found: Sequence[Route]) -> list[Seen]:
     return await _refused_within(stranger, told)
 
 
-async def _ask(stranger: Exchange, route: Route, front: Front) -> Seen:
+async def _ask(stranger: Exchange, route: Route, front: Front) -> RouteSeen:
     if _can_do_nothing(route) and not front.body:
         answer = await stranger.ask(route.method, route.target, UNREADABLE)
         told = f"HTTP {answer.status} to a body that can't be read"
-        return Seen(route, _by_body(answer), told, by_itself=True)
+        return RouteSeen(route, _by_body(answer), told, by_itself=True)
     if front.method:
-        return Seen(route, State.UNSURE, "what stands before it judges by the method")
+        return RouteSeen(route, RouteState.UNSURE, "what stands before it judges by the method")
     answer = await stranger.ask(OTHER_METHOD, route.target)
     told = f"HTTP {answer.status} to {OTHER_METHOD}, its own method isn't sent"
-    return Seen(route, _by_method(answer), told)
+    return RouteSeen(route, _by_method(answer), told)
 
 
 def _can_do_nothing(route: Route) -> bool:
@@ -120,38 +120,40 @@ def _can_do_nothing(route: Route) -> bool:
     return declared or queried or route.path in ARGUED
 
 
-def _by_body(answer: Answer) -> State:
+def _by_body(answer: Reply) -> RouteState:
     if answer.status in CLOSED_BY:
-        return State.CLOSED
+        return RouteState.CLOSED
     if answer.status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
-        return State.ABSENT
-    return State.OPEN if answer.status in OPEN_BY else State.UNSURE
+        return RouteState.ABSENT
+    return RouteState.OPEN if answer.status in OPEN_BY else RouteState.UNSURE
 
 
-def _by_method(answer: Answer) -> State:
+def _by_method(answer: Reply) -> RouteState:
     if answer.status in CLOSED_BY:
-        return State.CLOSED
-    return State.ABSENT if answer.status == HTTPStatus.NOT_FOUND else State.UNSURE
+        return RouteState.CLOSED
+    return RouteState.ABSENT if answer.status == HTTPStatus.NOT_FOUND else RouteState.UNSURE
 
 
-def _inferred(told: Sequence[Seen]) -> list[Seen]:
+def _inferred(told: Sequence[RouteSeen]) -> list[RouteSeen]:
     """Take what could not be asked for open where everything that could be asked is."""
-    asked = {one.state for one in told if one.by_itself and one.state is not State.ABSENT}
+    asked = {one.state for one in told if one.by_itself and one.state is not RouteState.ABSENT}
     return [
-        replace(one, state=State.OPEN, told=f"{one.told}; all that could be asked is open")
-        if one.state is State.UNSURE and not one.by_itself and asked == {State.OPEN}
+        replace(one, state=RouteState.OPEN, told=f"{one.told}; all that could be asked is open")
+        if one.state is RouteState.UNSURE and not one.by_itself and asked == {RouteState.OPEN}
         else one
         for one in told
     ]
 
 
-async def _refused_within(stranger: Exchange, told: Sequence[Seen]) -> list[Seen]:
+async def _refused_within(stranger: Exchange, told: Sequence[RouteSeen]) -> list[RouteSeen]:
     """Take the routes for closed that let everybody in and refuse then."""
     answer = await stranger.ask("GET", STATUS_ROUTE)
     refused = answer.status >= HTTPStatus.BAD_REQUEST and REFUSED_WITHIN in answer.body
     return [
-        replace(one, state=State.CLOSED, told="refused by the route itself without an admin key")
-        if refused and one.route.path == STATUS_ROUTE and one.state is State.OPEN
+        replace(
+            one, state=RouteState.CLOSED, told="refused by the route itself without an admin key"
+        )
+        if refused and one.route.path == STATUS_ROUTE and one.state is RouteState.OPEN
         else one
         for one in told
     ]

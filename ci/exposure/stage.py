@@ -10,7 +10,7 @@ from http import HTTPStatus
 from typing import Any
 
 from ci.errors import NotSglang
-from ci.exposure.ask import CLOSED_BY, Seen, State, seen
+from ci.exposure.ask import CLOSED_BY, RouteSeen, RouteState, seen
 from ci.exposure.routes import Route, routes
 from ci.report.model import Case
 from ci.server.exchange import Exchange, exchanging
@@ -71,7 +71,7 @@ async def _document(known: Exchange) -> Mapping[str, Any] | None:
     return found if isinstance(paths, dict) else None
 
 
-def _cases(found: Sequence[Seen], settings: ExposureSettings) -> list[Case]:
+def _cases(found: Sequence[RouteSeen], settings: ExposureSettings) -> list[Case]:
     """Return a case for each kind of change."""
     names = dict.fromkeys(one.route.group for one in found)
     return [
@@ -79,8 +79,10 @@ def _cases(found: Sequence[Seen], settings: ExposureSettings) -> list[Case]:
     ]
 
 
-def _case(name: str, found: Sequence[Seen], settings: ExposureSettings) -> Case:
-    listed = {state: _listed(one.route for one in found if one.state is state) for state in State}
+def _case(name: str, found: Sequence[RouteSeen], settings: ExposureSettings) -> Case:
+    listed = {
+        state: _listed(one.route for one in found if one.state is state) for state in RouteState
+    }
     return Case(
         name=name,
         outcome=_outcome(found, settings),
@@ -89,17 +91,17 @@ def _case(name: str, found: Sequence[Seen], settings: ExposureSettings) -> Case:
     )
 
 
-def _outcome(found: Sequence[Seen], settings: ExposureSettings) -> Outcome:
+def _outcome(found: Sequence[RouteSeen], settings: ExposureSettings) -> Outcome:
     states = {
         one.state
         for one in found
         if not any(re.fullmatch(pattern, one.route.name) for pattern in settings.open)
     }
     if settings.demand == "listed":
-        return Outcome.INCONCLUSIVE if states == {State.UNSURE} else Outcome.PASSED
-    if State.OPEN in states:
+        return Outcome.INCONCLUSIVE if states == {RouteState.UNSURE} else Outcome.PASSED
+    if RouteState.OPEN in states:
         return Outcome.FAILED
-    return Outcome.INCONCLUSIVE if State.UNSURE in states else Outcome.PASSED
+    return Outcome.INCONCLUSIVE if RouteState.UNSURE in states else Outcome.PASSED
 
 
 def _listed(found: Iterable[Route]) -> str:
@@ -110,10 +112,10 @@ def _listed(found: Iterable[Route]) -> str:
     return ", ".join(f"{'|'.join(methods)} {path}" for path, methods in methods.items())
 
 
-def _facts(found: Sequence[Seen], document: Mapping[str, Any] | None) -> dict[str, str]:
+def _facts(found: Sequence[RouteSeen], document: Mapping[str, Any] | None) -> dict[str, str]:
     counts = Counter(one.state for one in found)
     return {
-        "routes": ", ".join(f"{counts[state]} {state}" for state in State if counts[state]),
+        "routes": ", ".join(f"{counts[state]} {state}" for state in RouteState if counts[state]),
         "routes by": SCHEMA
         if document
         else f"SGLang 0.5.23's own list, as {SCHEMA} isn't answered",

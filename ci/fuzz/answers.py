@@ -10,9 +10,9 @@ from typing import Any
 import anyio
 
 from ci.errors import AnswerFault
-from ci.fuzz.drawn import Drawn
+from ci.fuzz.drawn import DrawnRequest
 from ci.server.documents import document
-from ci.server.exchange import Answer, Exchange
+from ci.server.exchange import Exchange, Reply
 
 SERVER_ERRORS = range(500, 600)
 NOT_IMPLEMENTED = 501
@@ -40,7 +40,7 @@ class Sent:
         wrong: What is wrong with the answer; empty for nothing.
     """
 
-    drawn: Drawn
+    drawn: DrawnRequest
     seconds: float
     status: int | None
     wrong: str
@@ -81,7 +81,7 @@ class Sender:
     _known: dict[str, str] = field(default_factory=dict)
     _turn: int = 0
 
-    async def send(self, drawn: Drawn) -> Sent:
+    async def send(self, drawn: DrawnRequest) -> Sent:
         """Send a request, and judge the answer; what is returned has the path that was sent."""
         begin = anyio.current_time()
         drawn = replace(drawn, target=self._linked(drawn))
@@ -93,7 +93,7 @@ class Sender:
         seconds = anyio.current_time() - begin
         return Sent(drawn, seconds, answer.status, wrong(answer))
 
-    def _linked(self, drawn: Drawn) -> str:
+    def _linked(self, drawn: DrawnRequest) -> str:
         """Return the request's path, every second time with a name that is there."""
         path = drawn.operation.partition(" ")[2]
         self._turn += 1
@@ -102,7 +102,7 @@ class Sender:
                 return path.replace(f"{{{name}}}", value)
         return drawn.target
 
-    def _learn(self, drawn: Drawn, answer: Answer) -> None:
+    def _learn(self, drawn: DrawnRequest, answer: Reply) -> None:
         for name, (operation, steps) in LINKS.items():
             if drawn.operation == operation and answer.status in range(200, 300):
                 found = _value(answer.body, steps)
@@ -120,7 +120,7 @@ def _value(body: str, steps: tuple[str | int, ...]) -> Any:
     return found
 
 
-def wrong(answer: Answer) -> str:
+def wrong(answer: Reply) -> str:
     """Return what is wrong with an answer to any request whatever; empty for nothing.
 
     A refusal is right: whether it should have been one is what the smoke suite asks. That

@@ -9,15 +9,15 @@ from dataclasses import dataclass, field
 import anyio
 
 from ci.fuzz.answers import Sent
-from ci.fuzz.drawn import Drawn, Kind, Stopped
-from ci.fuzz.known import Known, defect_of
+from ci.fuzz.drawn import DrawingEnd, DrawnRequest, RequestKind
+from ci.fuzz.known import KnownDefects, defect_of
 from ci.report.model import Case
 from ci.settings.fuzz import KnownDefect
 from ci.verdict import Outcome
 
 
 @dataclass
-class Asked:
+class OperationResult:
     """What came of one operation.
 
     Args:
@@ -41,18 +41,18 @@ class Asked:
     problems: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, waiting: Sequence[str]) -> Asked:
+    def of(cls, waiting: Sequence[str]) -> OperationResult:
         """Return what came of the first operation that waits so far: nothing."""
         return cls(next(iter(waiting), ""), anyio.current_time())
 
-    def withholds(self, drawn: Drawn, known: Known) -> bool:
+    def withholds(self, drawn: DrawnRequest, known: KnownDefects) -> bool:
         """Count a request, and return whether it is not sent."""
         self.drawn[drawn.kind] += 1
         withheld = known.withheld(drawn) is not None
         self.withheld += withheld
         return withheld
 
-    def take(self, sent: Sent, known: Known) -> None:
+    def take(self, sent: Sent, known: KnownDefects) -> None:
         """Take in an answer."""
         self.statuses[sent.named] += 1
         accepted = known.accepted(sent.drawn, sent.wrong) if sent.wrong else None
@@ -61,7 +61,7 @@ class Asked:
         elif sent.wrong:
             self.defects.setdefault((sent.defect, sent.drawn.outer), []).append(sent)
 
-    def stop(self, stopped: Stopped) -> None:
+    def stop(self, stopped: DrawingEnd) -> None:
         """Take in the end of a kind."""
         if stopped.problem:
             self.problems[stopped.kind] = stopped.problem
@@ -105,7 +105,7 @@ class Asked:
         """Return which kinds of requests there were none of, although there could be."""
         return [
             f"no {kind} request was drawn: {self.problems[kind]}"
-            for kind in Kind
+            for kind in RequestKind
             if kind in self.problems and not self.drawn[kind]
         ]
 

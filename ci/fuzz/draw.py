@@ -6,8 +6,8 @@ Of each operation and kind those come first that have one field at an edge (`ci.
 then whole requests: Schemathesis knows what a schema allows and forbids, and Hypothesis draws from
 that by a seed. Some schemas take minutes to draw from, which can be ended in a process only: this
 one is told in JSON (`Wanted`) how many requests to draw of which operations, and how long it may
-compute for each kind, and prints one line of JSON a request (`Drawn`), or one that says why there
-are none.
+compute for each kind, and prints one line of JSON a request (`DrawnRequest`), or one that says why
+there are none.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from itertools import count
 from typing import Any
 
 from ci.fuzz.bodies import completed, limited, narrowed
-from ci.fuzz.drawn import Drawn, Kind, Stopped, Wanted
+from ci.fuzz.drawn import DrawingEnd, DrawnRequest, RequestKind, Wanted
 from ci.fuzz.edges import Edges
 
 BASE = "http://server"
@@ -66,14 +66,14 @@ def main() -> None:
     found = {one.ok().label: one.ok() for one in schema.get_all_operations() if isinstance(one, Ok)}
     for label in wanted.operations:
         edges = Edges(document, label, wanted)
-        for kind in Kind:
+        for kind in RequestKind:
             if label in found:
                 _draw(found[label], edges, kind, wanted)
             else:
-                _print(Stopped(label, kind, "its description can't be read"))
+                _print(DrawingEnd(label, kind, "its description can't be read"))
 
 
-def _draw(operation: Any, edges: Edges, kind: Kind, wanted: Wanted) -> None:
+def _draw(operation: Any, edges: Edges, kind: RequestKind, wanted: Wanted) -> None:
     from hypothesis.errors import Unsatisfiable
 
     label, told, begin = operation.label, "", time.process_time()
@@ -82,16 +82,16 @@ def _draw(operation: Any, edges: Edges, kind: Kind, wanted: Wanted) -> None:
             told = _at_edges(edges, kind)
             _drawn(operation, kind, wanted, partial(_tell, label, kind, wanted, count()))
     except Unsatisfiable:
-        if kind is Kind.VALID:  # of the others there may be none
+        if kind is RequestKind.VALID:  # of the others there may be none
             told = told or "none can be drawn"
     except (Exception, _Late) as error:  # noqa: BLE001 - what can't be drawn from ends no other
         spent = time.process_time() - begin >= wanted.seconds  # which may look like any fault
         late = spent or isinstance(error, _Late)
         told = f"the {wanted.seconds:g} s for drawing were spent" if late else _first_line(error)
-    _print(Stopped(label, kind, told))
+    _print(DrawingEnd(label, kind, told))
 
 
-def _at_edges(edges: Edges, kind: Kind) -> str:
+def _at_edges(edges: Edges, kind: RequestKind) -> str:
     """Print the requests with one field at its edge; return why there are none, if that is odd."""
     try:
         for one in edges.of(kind):
@@ -101,7 +101,7 @@ def _at_edges(edges: Edges, kind: Kind) -> str:
     return ""
 
 
-def _print(one: Drawn | Stopped) -> None:
+def _print(one: DrawnRequest | DrawingEnd) -> None:
     """Print a whole line, however late it is."""
     signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGPROF])
     sys.stdout.write(f"{json.dumps(asdict(one))}\n")
@@ -113,12 +113,12 @@ def _first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
 
 
-def _drawn(operation: Any, kind: Kind, wanted: Wanted, tell: Callable[[Any], None]) -> None:
+def _drawn(operation: Any, kind: RequestKind, wanted: Wanted, tell: Callable[[Any], None]) -> None:
     """Call `tell` with each case of a kind."""
     from hypothesis import HealthCheck, Phase, given, seed, settings
     from schemathesis import GenerationMode
 
-    mode = GenerationMode.POSITIVE if kind is Kind.VALID else GenerationMode.NEGATIVE
+    mode = GenerationMode.POSITIVE if kind is RequestKind.VALID else GenerationMode.NEGATIVE
     quiet = settings(
         max_examples=wanted.examples,
         database=None,
@@ -136,12 +136,12 @@ def _drawn(operation: Any, kind: Kind, wanted: Wanted, tell: Callable[[Any], Non
     draw()
 
 
-def _tell(label: str, kind: Kind, wanted: Wanted, turn: Iterator[int], case: Any) -> None:
+def _tell(label: str, kind: RequestKind, wanted: Wanted, turn: Iterator[int], case: Any) -> None:
     """Print a request: in turn as it was drawn, with what it can't do without, and one field."""
     import requests
 
     round_, form = divmod(next(turn), 3)
-    if form == 1 and kind is Kind.VALID:
+    if form == 1 and kind is RequestKind.VALID:
         case.body = completed(case.body, case.operation.path)
     elif form:
         case.body = narrowed(case.body, case.operation.path, round_)
@@ -150,7 +150,7 @@ def _tell(label: str, kind: Kind, wanted: Wanted, turn: Iterator[int], case: Any
     body = made.body if made.body is not None else b""
     raw = body.encode("utf-8", "surrogateescape") if isinstance(body, str) else bytes(body)
     headers = {name: _text(value) for name, value in made.headers.items()}
-    drawn = Drawn(
+    drawn = DrawnRequest(
         operation=label,
         kind=kind,
         method=str(made.method),

@@ -24,7 +24,7 @@ SHOWN = 2000
 """Most characters of a request that are shown."""
 
 
-class Kind(StrEnum):
+class RequestKind(StrEnum):
     """What a request is to its schema."""
 
     VALID = "valid"
@@ -53,7 +53,7 @@ class Wanted:
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnRequest:
     """One request.
 
     Args:
@@ -110,7 +110,7 @@ def _escaped(raw: bytes) -> str:
 
 
 @dataclass(frozen=True)
-class Stopped:
+class DrawingEnd:
     """The requests of a kind are all there; `problem` says why they are fewer than wanted."""
 
     operation: str
@@ -121,7 +121,7 @@ class Stopped:
 @asynccontextmanager
 async def drawing(
     document: Mapping[str, Any], wanted: Wanted
-) -> AsyncIterator[AsyncIterator[Drawn | Stopped]]:
+) -> AsyncIterator[AsyncIterator[DrawnRequest | DrawingEnd]]:
     """Yield what a process draws from an OpenAPI document; it ends with the context."""
     argv = [sys.executable, "-m", "ci.fuzz.draw", json.dumps(asdict(wanted))]
     with tempfile.TemporaryFile() as schema, tempfile.TemporaryFile() as errors:
@@ -136,7 +136,7 @@ async def drawing(
                     process.kill()
 
 
-async def _read(process: Process, errors: IO[bytes]) -> AsyncIterator[Drawn | Stopped]:
+async def _read(process: Process, errors: IO[bytes]) -> AsyncIterator[DrawnRequest | DrawingEnd]:
     """Yield what a process prints, until it has printed all.
 
     Raises:
@@ -149,7 +149,7 @@ async def _read(process: Process, errors: IO[bytes]) -> AsyncIterator[Drawn | St
             line = json.loads(await lines.receive_until(b"\n", LINE))
         except (anyio.EndOfStream, anyio.IncompleteRead):
             break
-        yield Drawn(**line) if "method" in line else Stopped(**line)
+        yield DrawnRequest(**line) if "method" in line else DrawingEnd(**line)
     if await process.wait():
         errors.seek(0)
         said = errors.read().decode(errors="replace").strip()

@@ -15,8 +15,8 @@ from typing import Any
 
 from ci.fuzz import encode
 from ci.fuzz.bodies import ESSENTIAL, alone, limited
-from ci.fuzz.drawn import Drawn, Kind, Wanted
-from ci.fuzz.fields import Described, Schema
+from ci.fuzz.drawn import DrawnRequest, RequestKind, Wanted
+from ci.fuzz.fields import DescribedApi, Schema
 from ci.fuzz.values import comparable, text_of, values
 
 SHALLOW = 1
@@ -69,14 +69,14 @@ class Edges:
 
     def __init__(self, document: Mapping[str, Any], label: str, wanted: Wanted) -> None:
         self._label, self._wanted, self._document = label, wanted, document
-        self._described = Described(document)
+        self._described = DescribedApi(document)
         self._method, _, self._path = label.partition(" ")
         self._item = document["paths"][self._path]
         self._operation = self._item[self._method.lower()]
 
-    def of(self, kind: Kind) -> list[Drawn]:
+    def of(self, kind: RequestKind) -> list[DrawnRequest]:
         """Return the requests of a kind: those of shallow fields first, otherwise by the seed."""
-        found = [one for one in self._all if one.allowed is (kind is Kind.VALID)]
+        found = [one for one in self._all if one.allowed is (kind is RequestKind.VALID)]
         by_seed = random.Random(f"{self._wanted.seed} {self._label} {kind}")  # noqa: S311
         by_seed.shuffle(found)
         most = math.ceil(self._wanted.edges / (TWIN if self._has_twin else 1))
@@ -172,10 +172,10 @@ class Edges:
         body = self._described.resolved(self._operation.get("requestBody"))
         return body["content"][self._kind].get("schema", {}) if self._kind else {}
 
-    def _drawn(self, one: _Request, kind: Kind) -> Drawn:
+    def _drawn(self, one: _Request, kind: RequestKind) -> DrawnRequest:
         body, headers = encode.body(one.body, self._kind)
         target, text = encode.target(self._path, one.given), body.decode("latin-1")
-        return Drawn(self._label, kind, self._method, target, headers, text, one.field)
+        return DrawnRequest(self._label, kind, self._method, target, headers, text, one.field)
 
 
 def _without(values: Mapping[str, Any], name: str) -> dict[str, Any]:

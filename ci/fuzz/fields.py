@@ -18,7 +18,7 @@ SWITCHING = {"return", "use", "enable", "include"}
 
 
 @dataclass(frozen=True)
-class Field:
+class RequestField:
     """One place in a request.
 
     Args:
@@ -34,7 +34,7 @@ class Field:
     depth: int = 0
 
 
-class Described:
+class DescribedApi:
     """An OpenAPI document, read for the fields of its requests.
 
     Args:
@@ -77,7 +77,7 @@ class Described:
         plain = {"integer": 1, "number": 1, "boolean": False, "null": None}
         return at.get("minimum", plain.get(kind, "a"))
 
-    def fields(self, path: str, schema: Any, base: Mapping[str, Any]) -> Iterator[Field]:
+    def fields(self, path: str, schema: Any, base: Mapping[str, Any]) -> Iterator[RequestField]:
         """Yield every field of a body, each once.
 
         Args:
@@ -86,12 +86,12 @@ class Described:
             base: The least body that does something.
         """
         seen: set[str] = set()
-        root = Field("", {}, lambda value: value, -1)
+        root = RequestField("", {}, lambda value: value, -1)
         for one in self.variants(schema):
             for field in self._of_object(one, root, base):
                 yield from self._with_inner(path, field, seen)
 
-    def _with_inner(self, path: str, field: Field, seen: set[str]) -> Iterator[Field]:
+    def _with_inner(self, path: str, field: RequestField, seen: set[str]) -> Iterator[RequestField]:
         """Yield a field that wasn't seen yet, and those within it."""
         known = f"{field.name} {json.dumps(field.schema)}"
         if known in seen or field.depth >= DEPTH:
@@ -102,23 +102,25 @@ class Described:
             for within in self._within(self.resolved(one), field):
                 yield from self._with_inner(path, within, seen)
 
-    def _within(self, schema: Schema, at: Field) -> Iterator[Field]:
+    def _within(self, schema: Schema, at: RequestField) -> Iterator[RequestField]:
         if schema.get("type") == "array":
             put = partial(_item, at.put)
-            yield Field(f"{at.name}[]", schema.get("items", {}), put, at.depth + 1)
+            yield RequestField(f"{at.name}[]", schema.get("items", {}), put, at.depth + 1)
         elif schema.get("properties"):
             yield from self._of_object(schema, at, self.least(schema))
 
-    def _of_object(self, schema: Schema, at: Field, base: Mapping[str, Any]) -> Iterator[Field]:
+    def _of_object(
+        self, schema: Schema, at: RequestField, base: Mapping[str, Any]
+    ) -> Iterator[RequestField]:
         """Yield the fields of an object, and each once more with what switches it on."""
         properties = schema.get("properties", {})
         before = f"{at.name}." if at.name else ""
         for key, below in properties.items():
             name, depth = f"{before}{key}", at.depth + 1
-            yield Field(name, below, partial(_member, at.put, base, key), depth)
+            yield RequestField(name, below, partial(_member, at.put, base, key), depth)
             for switch in self._switches(key, properties):
                 put = partial(_member, at.put, {**base, switch: True}, key)
-                yield Field(f"{name} with {switch}", below, put, depth)
+                yield RequestField(f"{name} with {switch}", below, put, depth)
 
     def _switches(self, name: str, properties: Mapping[str, Any]) -> Iterator[str]:
         """Yield the flags without which a field means nothing, going by their names."""

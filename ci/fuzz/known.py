@@ -13,7 +13,7 @@ from pathlib import Path
 from packaging.specifiers import SpecifierSet
 from packaging.version import InvalidVersion, Version
 
-from ci.fuzz.drawn import Drawn
+from ci.fuzz.drawn import DrawnRequest
 from ci.settings.fuzz import KnownDefect
 
 PACKAGED = Path(__file__).with_name("known.toml")
@@ -26,7 +26,7 @@ def packaged() -> tuple[KnownDefect, ...]:
 
 
 @dataclass
-class Known:
+class KnownDefects:
     """The defects that count for one server today.
 
     Args:
@@ -40,7 +40,7 @@ class Known:
     met: Counter[str] = field(default_factory=Counter)
 
     @classmethod
-    def of(cls, entries: Sequence[KnownDefect], version: str, today: date) -> Known:
+    def of(cls, entries: Sequence[KnownDefect], version: str, today: date) -> KnownDefects:
         """Return the entries that are of `version`, by the day on which they end."""
         here = [one for one in entries if _is_of(one, version)]
         return cls(
@@ -48,12 +48,12 @@ class Known:
             tuple(one for one in here if one.until < today),
         )
 
-    def withheld(self, drawn: Drawn) -> KnownDefect | None:
+    def withheld(self, drawn: DrawnRequest) -> KnownDefect | None:
         """Return why a request isn't sent; None where it is."""
         found = (one for one in _of(self.valid, drawn) if one.withheld)
         return self._met(next((one for one in found if re.search(one.withheld, drawn.text)), None))
 
-    def accepted(self, drawn: Drawn, wrong: str) -> KnownDefect | None:
+    def accepted(self, drawn: DrawnRequest, wrong: str) -> KnownDefect | None:
         """Return the defect that a wrong answer is; None for an unknown one."""
         return self._met(defect_of(self.valid, drawn, wrong))
 
@@ -63,7 +63,9 @@ class Known:
         return found
 
 
-def defect_of(entries: Iterable[KnownDefect], drawn: Drawn, wrong: str) -> KnownDefect | None:
+def defect_of(
+    entries: Iterable[KnownDefect], drawn: DrawnRequest, wrong: str
+) -> KnownDefect | None:
     """Return the first entry that a wrong answer to a request is; None for none."""
     asked = f"{drawn.target}\n{drawn.text}"
     for one in _of(entries, drawn):
@@ -72,7 +74,7 @@ def defect_of(entries: Iterable[KnownDefect], drawn: Drawn, wrong: str) -> Known
     return None
 
 
-def _of(entries: Iterable[KnownDefect], drawn: Drawn) -> Iterator[KnownDefect]:
+def _of(entries: Iterable[KnownDefect], drawn: DrawnRequest) -> Iterator[KnownDefect]:
     return (one for one in entries if re.fullmatch(one.operation, drawn.operation))
 
 

@@ -13,9 +13,9 @@ import anyio
 
 from ci.errors import ServerFault, UsageError
 from ci.fuzz.answers import Sender
-from ci.fuzz.asked import Asked
-from ci.fuzz.drawn import Drawn, Kind, Stopped, Wanted, drawing
-from ci.fuzz.known import Known, packaged
+from ci.fuzz.asked import OperationResult
+from ci.fuzz.drawn import DrawingEnd, DrawnRequest, RequestKind, Wanted, drawing
+from ci.fuzz.known import KnownDefects, packaged
 from ci.fuzz.operations import Operations, choose, schema_of
 from ci.report.model import Case
 from ci.secrets import files
@@ -55,7 +55,7 @@ class Fuzzing:
     tell: Tell
     note: Callable[[str], None]
     sent: Counter[str] = field(default_factory=Counter)
-    last: list[Drawn] = field(default_factory=list)
+    last: list[DrawnRequest] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
     async def run(self, folder: Path) -> StageResult:
@@ -74,11 +74,11 @@ class Fuzzing:
             operations = choose(document, self.settings.include, self.settings.exclude)
             if not operations.asked:
                 raise UsageError(f"fuzz: none of the server's operations is {self._named()}")
-            known = Known.of(self._entries(), version, datetime.now(UTC).date())
+            known = KnownDefects.of(self._entries(), version, datetime.now(UTC).date())
             self.note(f"{len(operations.asked)} operations of SGLang {version or 'unknown'}")
             with files.lines(folder / SENT) as lines:
                 waiting = list(operations.asked)
-                sender, asked = Sender(exchange), Asked.of(waiting)
+                sender, asked = Sender(exchange), OperationResult.of(waiting)
                 await _Run(self, client, sender, known, lines, waiting, asked).all(document)
         return StageResult(facts=self._facts(version, operations, known))
 
@@ -88,7 +88,7 @@ class Fuzzing:
     def _entries(self) -> tuple[KnownDefect, ...]:
         return (*self.settings.known, *(packaged() if self.settings.packaged else ()))
 
-    def _facts(self, version: str, operations: Operations, known: Known) -> dict[str, str]:
+    def _facts(self, version: str, operations: Operations, known: KnownDefects) -> dict[str, str]:
         met = {one.id: known.met[one.id] for one in known.valid}
         told = {
             "sglang": version,
@@ -110,10 +110,10 @@ class _Run:
     of: Fuzzing
     client: ServerClient
     sender: Sender
-    known: Known
+    known: KnownDefects
     lines: files.Lines
     waiting: list[str]
-    asked: Asked
+    asked: OperationResult
 
     async def all(self, document: Mapping[str, Any]) -> None:
         """Ask every operation, until the budget is spent or the server is dead."""
@@ -134,12 +134,12 @@ class _Run:
     async def _ask(self, document: Mapping[str, Any], wanted: Wanted) -> None:
         async with drawing(document, wanted) as drawn:
             async for one in drawn:
-                if isinstance(one, Drawn):
+                if isinstance(one, DrawnRequest):
                     await self._send(one)
                 else:
                     await self._stop(one)
 
-    async def _send(self, drawn: Drawn) -> None:
+    async def _send(self, drawn: DrawnRequest) -> None:
         if self.asked.withholds(drawn, self.known):
             return
         sent = await self.sender.send(drawn)
@@ -151,21 +151,21 @@ class _Run:
         if sent.status is None:
             await self._alive()
 
-    async def _stop(self, stopped: Stopped) -> None:
+    async def _stop(self, stopped: DrawingEnd) -> None:
         """Take in the end of a kind, which may be the end of the operation."""
         asked = self.asked
         asked.stop(stopped)
-        if stopped.kind != list(Kind)[-1]:
+        if stopped.kind != list(RequestKind)[-1]:
             return
         self.of.problems += [
             f"{asked.operation}, {kind}: {it}" for kind, it in asked.problems.items()
         ]
         self._tell(asked)
         self.waiting.pop(0)
-        self.asked = Asked.of(self.waiting)
+        self.asked = OperationResult.of(self.waiting)
         await self._alive()
 
-    def _tell(self, asked: Asked, cut: str = "") -> None:
+    def _tell(self, asked: OperationResult, cut: str = "") -> None:
         for case in asked.cases(self.of.url, self.known.expired, cut):
             self.of.tell(case)
 

@@ -7,7 +7,7 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-from ci.fuzz.fields import Described, Schema
+from ci.fuzz.fields import DescribedApi, Schema
 
 NUMBERS = (0, 1, -1, 100_000, 2**31, 2**63, 1e308, math.inf, math.nan)
 """Infinity is sent as 1e999, which JSON allows; NaN as it is, which some readers of it allow."""
@@ -22,7 +22,7 @@ NOT_LISTED = ("\0", TEXTS[3], *TEXTS[5:], 7, "NaN", [None], {"": None})
 """What isn't put into a list: it comes alone, and a list of it makes a run too long."""
 
 
-def values(described: Described, schema: Schema, *, listed: bool = False) -> Iterator[Any]:
+def values(described: DescribedApi, schema: Schema, *, listed: bool = False) -> Iterator[Any]:
     """Yield what is put into a field; some may come twice.
 
     Args:
@@ -34,7 +34,7 @@ def values(described: Described, schema: Schema, *, listed: bool = False) -> Ite
     return (one for one in found if not (listed and one in NOT_LISTED))
 
 
-def _values(described: Described, schema: Schema) -> Iterator[Any]:
+def _values(described: DescribedApi, schema: Schema) -> Iterator[Any]:
     for one in described.variants(schema):
         kind = one.get("type")
         if "const" in one or "enum" in one:

@@ -98,14 +98,14 @@ def columns(pairs: Iterable[Pair], metrics: Iterable[str]) -> dict[str, list[flo
 
 
 @dataclass(frozen=True)
-class Plan:
+class PairPlan:
     """One pair that is to be measured: the prompts' seed and the order of the blocks."""
 
     seed: int
     order: tuple[Arm, Arm]
 
 
-def plans(seed: int) -> Iterator[Plan]:
+def plans(seed: int) -> Iterator[PairPlan]:
     """Yield pairs without end: new prompts for each, and a fair coin for the order.
 
     The coin is what makes the test exact: with two equal servers it alone decides the sign of
@@ -115,7 +115,7 @@ def plans(seed: int) -> Iterator[Plan]:
     while True:
         order = (Arm.BASELINE, Arm.CANDIDATE)
         prompts = dice.getrandbits(63)
-        yield Plan(prompts, order if dice.getrandbits(1) else (order[1], order[0]))
+        yield PairPlan(prompts, order if dice.getrandbits(1) else (order[1], order[0]))
 
 
 def write_pairs(path: Path, pairs: Iterable[Pair]) -> None:

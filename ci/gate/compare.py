@@ -12,7 +12,7 @@ from itertools import islice
 import anyio
 
 from ci.errors import CheckBroken, ServerFault
-from ci.gate.blocks import Arm, Block, BlockResult, Pair, Plan, columns, medians, plans
+from ci.gate.blocks import Arm, Block, BlockResult, Pair, PairPlan, columns, medians, plans
 from ci.gate.decide import Decision, decide
 from ci.gate.outputs import Agreement
 from ci.gate.power import Need, need
@@ -186,7 +186,7 @@ class _Run:
         if len(self._broken) > self._options.spares:
             self.cut = f"{len(self._broken)} pairs were unusable; the last: {problem}"
 
-    async def _results(self, plan: Plan) -> dict[Arm, BlockResult]:
+    async def _results(self, plan: PairPlan) -> dict[Arm, BlockResult]:
         """Measure both blocks in their order."""
         return {arm: await self._one(arm, plan.seed) for arm in plan.order}
 

@@ -27,7 +27,7 @@ Columns = Mapping[str, Sequence[float]]
 
 
 @dataclass(frozen=True)
-class Finding:
+class MetricFinding:
     """What one look found in one metric.
 
     Args:
@@ -58,7 +58,7 @@ class Decision:
     """What one look found."""
 
     look: Look
-    findings: tuple[Finding, ...]
+    findings: tuple[MetricFinding, ...]
 
     @property
     def verdict(self) -> Verdict:
@@ -123,10 +123,10 @@ def _finding(
     p_values: tuple[float, float],
     rule: Rule,
     look: Look,
-) -> Finding:
+) -> MetricFinding:
     low, high = sample.bounds(look.miss)
     p_slower, p_faster = p_values
-    return Finding(
+    return MetricFinding(
         metric=metric,
         verdict=verdict,
         ratio=_ratio(sample.estimate),

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ci.bench.arrival import arrival_case
 from ci.bench.options import BenchOptions
 from ci.bench.schedule import Load
-from ci.bench.session import Measured, Session, open_session
+from ci.bench.session import LoadSession, Measured, open_session
 from ci.errors import BadAnswer
 from ci.gate.blocks import Block, BlockResult
 from ci.gate.requests import block_of
@@ -24,7 +24,7 @@ async def loaded(options: BenchOptions, load: Load) -> AsyncIterator[Block]:
         options: How servers are asked; its loads and its ramp don't matter.
         load: The load of one block.
     """
-    sessions: dict[str, Session] = {}
+    sessions: dict[str, LoadSession] = {}
     async with AsyncExitStack() as stack:
 
         async def measure(url: str, seed: int) -> BlockResult:
@@ -39,7 +39,7 @@ async def loaded(options: BenchOptions, load: Load) -> AsyncIterator[Block]:
         yield measure
 
 
-def _problem(url: str, session: Session, measured: Measured) -> str:
+def _problem(url: str, session: LoadSession, measured: Measured) -> str:
     """Return why a block whose requests succeeded can't be used; empty where it can.
 
     Raises:

@@ -22,7 +22,7 @@ TYPICAL = MappingProxyType({"ttft": 0.06, "tpot": 0.04, "e2e": 0.045})
 
 
 @dataclass(frozen=True)
-class Synthetic:
+class SyntheticNoise:
     """Invented noise of blocks on a shared machine; all sizes are of logarithms.
 
     The level of the machine wanders from block to block, for both servers alike; each block

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from ci.bench.records import ErrorKind, Record
+from ci.bench.records import ErrorKind, RequestRecord
 from ci.errors import BadAnswer
 from ci.gate.blocks import Answer, BlockResult
 
 _OURS = {ErrorKind.CLIENT, ErrorKind.ABANDONED}
 
 
-def block_of(url: str, records: Sequence[Record], asked: int) -> BlockResult:
+def block_of(url: str, records: Sequence[RequestRecord], asked: int) -> BlockResult:
     """Return what the requests of one block say.
 
     Args:
@@ -38,11 +38,11 @@ def block_of(url: str, records: Sequence[Record], asked: int) -> BlockResult:
     return BlockResult(_metrics(records), answers if any(answers) else ())
 
 
-def _answer(record: Record) -> Answer:
+def _answer(record: RequestRecord) -> Answer:
     return record.output_ids or record.output
 
 
-def _metrics(records: Sequence[Record]) -> dict[str, tuple[float, ...]]:
+def _metrics(records: Sequence[RequestRecord]) -> dict[str, tuple[float, ...]]:
     times = {
         "ttft": [record.ttft for record in records],
         "tpot": [record.tpot for record in records],

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from ci.gate.compare import Comparison
-from ci.gate.decide import Finding
+from ci.gate.decide import MetricFinding
 from ci.gate.outputs import Agreement, Divergence
 from ci.gate.rule import Rule
 from ci.gate.words import between, percent, rate
@@ -109,7 +109,7 @@ def _answers(comparison: Comparison) -> Iterator[Case]:
     )
 
 
-def message_of(finding: Finding, comparison: Comparison) -> str:
+def message_of(finding: MetricFinding, comparison: Comparison) -> str:
     """Return one line on a metric: by how much, how sure, and what would make it surer."""
     rule, pairs = comparison.options.rule, len(comparison.pairs)
     seen = f"{percent(finding.ratio - 1)} ({between(finding.low, finding.high)}), {pairs} pairs"

@@ -41,7 +41,7 @@ PAIRS = "pairs.jsonl"
 
 
 @dataclass(frozen=True)
-class Side:
+class GateSide:
     """One side of a comparison.
 
     Args:
@@ -74,7 +74,7 @@ class Contest:
     servers: str
 
     @classmethod
-    def of(cls, settings: Settings, *sides: Side) -> Self:
+    def of(cls, settings: Settings, *sides: GateSide) -> Self:
         """Return how the settings want `sides` to be compared.
 
         Raises:
@@ -94,7 +94,7 @@ class Contest:
 class Gate:
     """A baseline, and how candidates are compared with it."""
 
-    baseline: Side
+    baseline: GateSide
     contest: Contest
 
     @property
@@ -102,7 +102,7 @@ class Gate:
         """Whether each block gets a start of its own, so that no other server may be up."""
         return self.contest.servers == BOOTS
 
-    async def run(self, candidate: Side, stages: Stages, tell: Tell) -> StageResult:
+    async def run(self, candidate: GateSide, stages: Stages, tell: Tell) -> StageResult:
         """Say whether `candidate` is slower."""
         sides = (self.baseline, candidate)
         async with _blocks(self.contest, stages, sides) as (block, names):
@@ -116,7 +116,7 @@ class Gate:
 
 
 async def proof(
-    side: Side, twin: Side | None, contest: Contest, stages: Stages, tell: Tell
+    side: GateSide, twin: GateSide | None, contest: Contest, stages: Stages, tell: Tell
 ) -> StageResult:
     """Try the gate on servers of which it is known how much slower they are."""
     sides, told = (side, twin) if twin else (side,), Teller(stages.progress)
@@ -130,7 +130,7 @@ async def proof(
 
 @asynccontextmanager
 async def _blocks(
-    contest: Contest, stages: Stages, sides: tuple[Side, ...]
+    contest: Contest, stages: Stages, sides: tuple[GateSide, ...]
 ) -> AsyncIterator[tuple[Block, tuple[str, ...]]]:
     """Yield what measures a block, and what it calls each side."""
     if contest.servers == BOOTS:
@@ -153,7 +153,7 @@ async def _fresh(contest: Contest, url: str, seed: int) -> BlockResult:
         return await block(url, seed)
 
 
-def _placed(contest: Contest, sides: tuple[Side, ...]) -> Iterator[Side]:
+def _placed(contest: Contest, sides: tuple[GateSide, ...]) -> Iterator[GateSide]:
     """Yield the sides, those that are started here on a GPU each where the settings want that."""
     for number, side in enumerate(sides):
         if contest.servers != GPUS:
@@ -166,7 +166,7 @@ def _placed(contest: Contest, sides: tuple[Side, ...]) -> Iterator[Side]:
 
 
 @asynccontextmanager
-async def up(side: Side, stages: Stages) -> AsyncIterator[str]:
+async def up(side: GateSide, stages: Stages) -> AsyncIterator[str]:
     """Yield the URL of a side, started here and ready where it isn't running anyway.
 
     Raises:

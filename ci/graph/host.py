@@ -12,9 +12,9 @@ from ci.boot.process import ServerProcess
 from ci.boot.serving import installed, served
 from ci.errors import SglangCiError
 from ci.gate.stage import NAME as COMPARE
-from ci.gate.stage import Side
+from ci.gate.stage import GateSide
 from ci.graph.prove import UNWELL, prove
-from ci.graph.seen import Asked, Seen
+from ci.graph.seen import RunOptions, Seen
 from ci.graph.subject import model_of, project
 from ci.report.model import NotRun, Report
 from ci.report.progress import Progress
@@ -32,7 +32,7 @@ SERVER_LOG = "server.log"
 
 
 async def prove_here(
-    settings: Settings, baseline: Side | None, progress: Progress, folder: Path
+    settings: Settings, baseline: GateSide | None, progress: Progress, folder: Path
 ) -> Report:
     """Start a server on this host, ask it every question, stop it, and report.
 
@@ -45,14 +45,14 @@ async def prove_here(
     Raises:
         UsageError: The settings ask for a load or a comparison that can't be.
     """
-    run = _Run(Asked.of(settings, baseline), Stages(progress, folder))
+    run = _Run(RunOptions.of(settings, baseline), Stages(progress, folder))
     run.stages.facts |= {"engine": "host processes", "project": await project(os.environ)}
     return await run.stages.report(run.work, not_run=NOT_HERE)
 
 
 @dataclass(frozen=True)
 class _Run:
-    asked: Asked
+    asked: RunOptions
     stages: Stages
 
     async def work(self) -> None:
@@ -86,5 +86,5 @@ class _Run:
         if not good:
             self.stages.left_out(COMPARE, UNWELL)
             return
-        candidate = Side("candidate", settings=self.asked.settings)
+        candidate = GateSide("candidate", settings=self.asked.settings)
         await self.stages.run(COMPARE, partial(gate.run, candidate, self.stages))

@@ -9,11 +9,11 @@ from ci.bench import stage as bench
 from ci.boot import readiness, shutdown
 from ci.exposure import stage as exposure
 from ci.gate import stage as gate
-from ci.gate.stage import Side
+from ci.gate.stage import GateSide
 from ci.graph.seen import Seen
 from ci.health import stage as health
 from ci.health.experiments import HARMLESS
-from ci.health.stage import Given
+from ci.health.stage import GivenServer
 from ci.smoke import run as smoke
 from ci.smoke.stage import smoke as ask_smoke
 from ci.stages import StageResult, Stages, Tell
@@ -88,7 +88,7 @@ async def _health(seen: Seen, stages: Stages, tell: Tell) -> StageResult:
     """Ask only what hurts nobody: the server has more questions before it."""
     harmless = seen.settings.health.model_copy(update={"faults": tuple(HARMLESS)})
     settings = seen.settings.model_copy(update={"health": harmless})
-    return await health.health(Given(seen.url), settings, stages, tell)
+    return await health.health(GivenServer(seen.url), settings, stages, tell)
 
 
 def _health_needs(seen: Seen) -> str | None:
@@ -108,7 +108,7 @@ def _bench_needs(seen: Seen) -> str:
 
 async def _compare(seen: Seen, stages: Stages, tell: Tell) -> StageResult:
     assert seen.asked.gate  # noqa: S101 - `_compare_needs` says so
-    return await seen.asked.gate.run(Side("candidate", seen.url), stages, tell)
+    return await seen.asked.gate.run(GateSide("candidate", seen.url), stages, tell)
 
 
 def _compare_needs(seen: Seen) -> str | None:

@@ -15,7 +15,7 @@ from ci.errors import UsageError
 from ci.graph.host import SERVER_LOG
 from ci.graph.prove import prove
 from ci.graph.questions import QUESTIONS, Question
-from ci.graph.seen import Asked, Seen
+from ci.graph.seen import RunOptions, Seen
 from ci.image.listing import Installed
 from ci.report.model import Report
 from ci.report.progress import Progress
@@ -40,7 +40,7 @@ class Running:
     """
 
     url: str
-    asked: Asked
+    asked: RunOptions
     log: Path | None = None
     inventory: Path | None = None
     label: str = ""

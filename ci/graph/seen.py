@@ -14,14 +14,14 @@ from ci.boot.process import ServerProcess
 from ci.boot.serving import engine_of
 from ci.engines.profile import Profile
 from ci.errors import SglangCiError
-from ci.gate.stage import Contest, Gate, Side
+from ci.gate.stage import Contest, Gate, GateSide
 from ci.image.listing import Installed
 from ci.settings import Settings
 from ci.stages import Death
 
 
 @dataclass(frozen=True)
-class Asked:
+class RunOptions:
     """What a run wants to know, as far as that takes more than the settings.
 
     Args:
@@ -35,7 +35,7 @@ class Asked:
     gate: Gate | None = None
 
     @classmethod
-    def of(cls, settings: Settings, baseline: Side | None = None) -> Self:
+    def of(cls, settings: Settings, baseline: GateSide | None = None) -> Self:
         """Return what the settings ask of a server.
 
         Args:
@@ -75,7 +75,7 @@ class Seen:
     """
 
     url: str
-    asked: Asked
+    asked: RunOptions
     process: ServerProcess | None = None
     log: ServerLog | None = None
     installed: Callable[[], Awaitable[Installed | None]] | None = None

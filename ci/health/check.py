@@ -28,7 +28,7 @@ SPENT = "an earlier fault has ended the server that was given"
 
 
 @dataclass
-class Findings:
+class FaultFindings:
     """What was seen of all faults.
 
     Args:
@@ -74,7 +74,7 @@ def _lasting(case: Case) -> bool:
     return case.name.endswith(": recovers") and case.outcome is Outcome.FAILED
 
 
-async def check_health(found: Findings, servers: Servers, folder: Path) -> StageResult:
+async def check_health(found: FaultFindings, servers: Servers, folder: Path) -> StageResult:
     """Hurt servers, and judge whether they tell the truth; its files go to `folder`."""
     begin = anyio.current_time()
     await found.work(servers)
@@ -88,7 +88,7 @@ async def check_health(found: Findings, servers: Servers, folder: Path) -> Stage
     )
 
 
-def _written(found: Findings, folder: Path) -> dict[str, str]:
+def _written(found: FaultFindings, folder: Path) -> dict[str, str]:
     """Write the table, every answer and the advice to `folder`; return the advice as facts."""
     timeout = found.settings.timeout
     texts = {

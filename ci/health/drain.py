@@ -22,7 +22,7 @@ from ci.stages import StageResult, Tell
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
 
-    from ci.health.targets import Target
+    from ci.health.targets import FaultTarget
     from ci.settings.health import DrainSettings
 
 SCENARIOS = ("streams", "long streams", "hung scheduler")
@@ -58,7 +58,7 @@ class Drain:
     promised: float | None = None
 
 
-async def watch(scenario: str, target: Target, settings: DrainSettings) -> Drain:
+async def watch(scenario: str, target: FaultTarget, settings: DrainSettings) -> Drain:
     """Open streams at a server, send it SIGTERM, ask for more, and watch until it has ended."""
     seen = Drain(scenario, begun=anyio.current_time())
     async with ServerClient(target.url) as asked:
@@ -87,7 +87,7 @@ async def _accepted(streams: list[Stream]) -> None:
 
 
 async def _terminate(
-    seen: Drain, target: Target, settings: DrainSettings, tasks: TaskGroup
+    seen: Drain, target: FaultTarget, settings: DrainSettings, tasks: TaskGroup
 ) -> None:
     hung = seen.scenario == "hung scheduler"
     if hung:

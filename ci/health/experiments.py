@@ -11,7 +11,7 @@ import anyio
 from ci.errors import CheckBroken
 from ci.health.loads import loading, traffic
 from ci.health.probes import KINDS, Answers, watching
-from ci.health.targets import Target
+from ci.health.targets import FaultTarget
 
 if TYPE_CHECKING:
     from ci.settings.health import HealthSettings
@@ -79,7 +79,7 @@ class Observation:
 
 
 async def observe(
-    fault: str, url: str, target: Target | None, settings: HealthSettings
+    fault: str, url: str, target: FaultTarget | None, settings: HealthSettings
 ) -> Observation:
     """Watch the server at `url`, hurt it by `fault`, and watch what it says.
 
@@ -126,7 +126,7 @@ async def _load(seen: Observation, url: str, settings: HealthSettings) -> None:
     seen.done, seen.problem = load.done, load.problem
 
 
-async def _stop(seen: Observation, target: Target, settings: HealthSettings) -> None:
+async def _stop(seen: Observation, target: FaultTarget, settings: HealthSettings) -> None:
     role = HUNG[seen.fault]
     async with anyio.create_task_group() as tasks:
         if seen.fault.endswith("traffic"):
@@ -156,7 +156,7 @@ def _recovered(seen: Observation, settings: HealthSettings) -> bool:
     return seen.answers.content(settings.probe, settings.timeout, since) is not None
 
 
-async def _kill(seen: Observation, target: Target, settings: HealthSettings) -> None:
+async def _kill(seen: Observation, target: FaultTarget, settings: HealthSettings) -> None:
     seen.hurt = anyio.current_time()
     await target.send(DEADLY[seen.fault], signal.SIGKILL)
     longest = max(settings.observe, settings.exit)
@@ -170,7 +170,7 @@ async def _kill(seen: Observation, target: Target, settings: HealthSettings) -> 
     seen.exit = await exit_of(target, seconds)
 
 
-async def gone(target: Target, seconds: float) -> bool:
+async def gone(target: FaultTarget, seconds: float) -> bool:
     """Return whether the server ends within so many seconds."""
     with anyio.move_on_after(seconds):
         while (await target.state()).running:
@@ -179,7 +179,7 @@ async def gone(target: Target, seconds: float) -> bool:
     return False
 
 
-async def exit_of(target: Target, seconds: float) -> Exit:
+async def exit_of(target: FaultTarget, seconds: float) -> Exit:
     """Return how a server ended that is gone; what it left behind has a moment to end too."""
     state = await target.state()
     with anyio.move_on_after(ORPHAN_SECONDS):

@@ -32,7 +32,7 @@ KINDS = (*PATHS, REQUEST)
 
 
 @dataclass(frozen=True)
-class Answer:
+class ProbeAnswer:
     """What one probe got.
 
     Args:
@@ -67,9 +67,11 @@ class Answer:
 class Answers:
     """All answers of one observation, in the order in which they ended."""
 
-    all: list[Answer] = field(default_factory=list)
+    all: list[ProbeAnswer] = field(default_factory=list)
 
-    def of(self, kind: str, since: float = 0.0, until: float = float("inf")) -> Iterator[Answer]:
+    def of(
+        self, kind: str, since: float = 0.0, until: float = float("inf")
+    ) -> Iterator[ProbeAnswer]:
         """Yield those of a kind that were asked from `since` to `until`."""
         return (one for one in self.all if one.kind == kind and since <= one.start < until)
 
@@ -88,7 +90,7 @@ class Answers:
         return min(ends, default=None)
 
 
-async def ask(client: httpx.AsyncClient, kind: str, patience: float) -> Answer:
+async def ask(client: httpx.AsyncClient, kind: str, patience: float) -> ProbeAnswer:
     """Ask one probe, and wait at most `patience` seconds for its whole answer."""
     start = anyio.current_time()
     status, problem = 0, f"no answer in {patience:g} s"
@@ -106,7 +108,7 @@ async def ask(client: httpx.AsyncClient, kind: str, patience: float) -> Answer:
             problem = str(error)
         except httpx.TransportError as error:
             problem = f"cut: {type(error).__name__}"
-    return Answer(kind, start, anyio.current_time() - start, status, problem)
+    return ProbeAnswer(kind, start, anyio.current_time() - start, status, problem)
 
 
 def _doubt(response: httpx.Response) -> str:
@@ -139,7 +141,7 @@ async def _watch(url: str, kind: str, settings: HealthSettings, answers: Answers
                 answer = await ask(client, kind, settings.patience)
             except anyio.get_cancelled_exc_class():
                 waited = anyio.current_time() - start
-                answers.all.append(Answer(kind, start, waited, 0, "not yet", pending=True))
+                answers.all.append(ProbeAnswer(kind, start, waited, 0, "not yet", pending=True))
                 raise
             answers.all.append(answer)
             await anyio.sleep(max(settings.interval - answer.seconds, 0.05))

@@ -7,9 +7,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from types import TracebackType
 from typing import Self
 
-from ci.health.targets import Target
+from ci.health.targets import FaultTarget
 
-Opener = Callable[[str], AbstractAsyncContextManager[Target]]
+Opener = Callable[[str], AbstractAsyncContextManager[FaultTarget]]
 """Opens a fresh, ready server; its argument names what it is for."""
 
 
@@ -21,7 +21,7 @@ class Servers:
         target: The one that runs, where its processes can be reached.
     """
 
-    def __init__(self, fresh: Opener | None, target: Target | None = None) -> None:
+    def __init__(self, fresh: Opener | None, target: FaultTarget | None = None) -> None:
         self._fresh, self._target, self._open = fresh, target, AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -37,7 +37,7 @@ class Servers:
         """End what was started."""
         await self._open.__aexit__(kind, error, trace)
 
-    async def get(self, purpose: str) -> Target | None:
+    async def get(self, purpose: str) -> FaultTarget | None:
         """Return a server whose processes can be reached; None where there is none (any more)."""
         if self._target is None and self._fresh:
             self._target = await self._open.enter_async_context(self._fresh(purpose))

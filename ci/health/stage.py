@@ -19,11 +19,11 @@ from ci.boot.readiness import Readiness
 from ci.boot.serving import ready
 from ci.concurrency import unless
 from ci.errors import ServerExited, ServerFault
-from ci.health.check import Findings, check_health
+from ci.health.check import FaultFindings, check_health
 from ci.health.drain import Drains, check_drain
 from ci.health.probes import PATHS
 from ci.health.servers import Servers
-from ci.health.targets import AgentTarget, HostTarget, Target
+from ci.health.targets import AgentTarget, FaultTarget, HostTarget
 from ci.server.client import ServerClient
 from ci.settings import Settings
 from ci.stages import StageResult, Stages, Tell, checked
@@ -35,7 +35,7 @@ POLL = 0.5
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenServer:
     """The server that a check is given.
 
     Args:
@@ -48,24 +48,24 @@ class Given:
     pid: int = 0
     agent: str = ""
 
-    def target(self) -> Target | None:
+    def target(self) -> FaultTarget | None:
         """Return how its processes are reached; None where they aren't."""
         if self.agent:
             return AgentTarget(self.url, self.agent)
         return HostTarget(self.url, self.pid) if self.pid else None
 
 
-async def health(given: Given, settings: Settings, stages: Stages, tell: Tell) -> StageResult:
+async def health(given: GivenServer, settings: Settings, stages: Stages, tell: Tell) -> StageResult:
     """Compare what a server says of its health with what is true."""
     if given.url:
         await _well(given.url, settings.health.probe)
-    found = Findings(given.url, settings.health, tell, stages.progress.note)
+    found = FaultFindings(given.url, settings.health, tell, stages.progress.note)
     found.readiness = settings.readiness
     async with _servers(given, settings, stages) as servers:
         return await check_health(found, servers, stages.folder)
 
 
-async def drain(given: Given, settings: Settings, stages: Stages, tell: Tell) -> StageResult:
+async def drain(given: GivenServer, settings: Settings, stages: Stages, tell: Tell) -> StageResult:
     """Send SIGTERM to a server that works, and say what was lost."""
     if given.url:
         await _well(given.url)
@@ -87,7 +87,7 @@ async def _well(url: str, probe: str = "") -> None:
             client.permitted(PATHS[probe], await client.ask("GET", PATHS[probe]))
 
 
-def _servers(given: Given, settings: Settings, stages: Stages) -> Servers:
+def _servers(given: GivenServer, settings: Settings, stages: Stages) -> Servers:
     if given.agent:
         target = AgentTarget(given.url, given.agent)
         return Servers(partial(_anew, target, settings, stages), target)
@@ -99,7 +99,7 @@ def _servers(given: Given, settings: Settings, stages: Stages) -> Servers:
 @asynccontextmanager
 async def _anew(
     target: AgentTarget, settings: Settings, stages: Stages, purpose: str
-) -> AsyncIterator[Target]:
+) -> AsyncIterator[FaultTarget]:
     """Have the agent start the server anew for `purpose`, and yield it as soon as it is ready.
 
     Raises:
@@ -115,7 +115,7 @@ async def _anew(
     yield target
 
 
-async def _death(target: Target, purpose: str) -> ServerExited:
+async def _death(target: FaultTarget, purpose: str) -> ServerExited:
     """Return how a server ended that was to get ready, as soon as it has."""
     while (state := await target.state()).running:
         await anyio.sleep(POLL)
@@ -123,7 +123,7 @@ async def _death(target: Target, purpose: str) -> ServerExited:
 
 
 @asynccontextmanager
-async def _fresh(settings: Settings, stages: Stages, purpose: str) -> AsyncIterator[Target]:
+async def _fresh(settings: Settings, stages: Stages, purpose: str) -> AsyncIterator[FaultTarget]:
     """Start a server for `purpose`, and yield it as soon as it is ready.
 
     Raises:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 from itertools import groupby
 
 from ci.health.experiments import DEADLY, HARMLESS, Observation
-from ci.health.probes import KINDS, PATHS, Answer
+from ci.health.probes import KINDS, PATHS, ProbeAnswer
 
 NAMES = {**PATHS, "request": "a request for one token"}
 NOT_YET = "then none"
@@ -29,7 +29,7 @@ def said(seen: Observation, kind: str, timeout: float) -> str:
     return f"{shown}: {', '.join(_runs(answers, seen.until)) or 'not asked'}"
 
 
-def _runs(answers: Iterable[Answer], until: float) -> Iterator[str]:
+def _runs(answers: Iterable[ProbeAnswer], until: float) -> Iterator[str]:
     for word, group in groupby(answers, lambda one: _word(one, until)):
         several = list(group)
         if word == NOT_YET:
@@ -40,7 +40,7 @@ def _runs(answers: Iterable[Answer], until: float) -> Iterator[str]:
         yield f"{times}{word} ({'≤ ' if len(several) > 1 else ''}{slowest:.1f} s)"
 
 
-def _word(answer: Answer, until: float) -> str:
+def _word(answer: ProbeAnswer, until: float) -> str:
     if answer.pending or answer.start + answer.seconds > until:
         return NOT_YET
     return f"{answer.status} {answer.problem}".strip() if answer.status else answer.problem

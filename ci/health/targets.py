@@ -28,7 +28,7 @@ AGENT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
-class State:
+class ProcessState:
     """What is seen of a server's processes.
 
     Args:
@@ -51,7 +51,7 @@ def role_of(title: str) -> str:
     return next(told, "parent" if is_sglang(title.split()) else "other")
 
 
-class Target(Protocol):
+class FaultTarget(Protocol):
     """A server that can be hurt."""
 
     @property
@@ -65,7 +65,7 @@ class Target(Protocol):
             CheckBroken: There is none.
         """
 
-    async def state(self) -> State:
+    async def state(self) -> ProcessState:
         """Return what is seen of its processes."""
 
 
@@ -108,14 +108,14 @@ class HostTarget:
                 return
         raise CheckBroken(f"{self.url} has no process of the role {role} to send {number.name} to")
 
-    async def state(self) -> State:
+    async def state(self) -> ProcessState:
         """Return what is seen of its processes, those whose parent has died included."""
         living = self._living()
         found = tuple((role_of(_title(one)), _title(one)) for one in living)
         if self.exit_code:
             code = self.exit_code()
-            return State(code is None, code, found)
-        return State(any(process.pid == self.pid for process in living), None, found)
+            return ProcessState(code is None, code, found)
+        return ProcessState(any(process.pid == self.pid for process in living), None, found)
 
     def _look(self) -> None:
         try:
@@ -165,11 +165,11 @@ class AgentTarget:
         """Have the agent send a signal to the oldest process of a role."""
         await self._ask("POST", "/signal", {"role": role, "signal": number.name})
 
-    async def state(self) -> State:
+    async def state(self) -> ProcessState:
         """Return what the agent sees of the server's processes."""
         seen = await self._ask("GET", "/state")
         found = tuple((one["role"], one["title"]) for one in seen["processes"])
-        return State(seen["running"], seen["exit_code"], found)
+        return ProcessState(seen["running"], seen["exit_code"], found)
 
     async def restart(self) -> None:
         """Have the agent kill what is left of the server, and start it anew."""

@@ -32,7 +32,7 @@ class Limit:
 
 
 @dataclass(frozen=True)
-class Part:
+class ImagePart:
     """A part of an image by its name: the baseline's bytes and the candidate's.
 
     Where one side lacks it, its bytes are None there.
@@ -48,7 +48,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Package:
+class WeighedPackage:
     """One installed package: its name, its version and its bytes on disk."""
 
     name: str
@@ -56,7 +56,7 @@ class Package:
     bytes: int
 
 
-def layers(baseline: Sequence[Layer], candidate: Sequence[Layer]) -> tuple[Part, ...]:
+def layers(baseline: Sequence[Layer], candidate: Sequence[Layer]) -> tuple[ImagePart, ...]:
     """Return the layers of both, in the candidate's order.
 
     Layers are the same where their digest or their name is; where as many others stand
@@ -68,46 +68,48 @@ def layers(baseline: Sequence[Layer], candidate: Sequence[Layer]) -> tuple[Part,
         [layer.digest if layer.digest in shared else layer.name for layer in side]
         for side in (baseline, candidate)
     )
-    found: list[Part] = []
+    found: list[ImagePart] = []
     matcher = SequenceMatcher(a=before, b=after, autojunk=False)
     for _, begin, end, start, stop in matcher.get_opcodes():
         old, new = baseline[begin:end], candidate[start:stop]
         if len(old) == len(new):
             pairs = zip(old, new, strict=True)
-            found += [Part(two.name, one.bytes, two.bytes) for one, two in pairs]
+            found += [ImagePart(two.name, one.bytes, two.bytes) for one, two in pairs]
         else:
-            found += [Part(one.name, one.bytes, None) for one in old]
-            found += [Part(one.name, None, one.bytes) for one in new]
+            found += [ImagePart(one.name, one.bytes, None) for one in old]
+            found += [ImagePart(one.name, None, one.bytes) for one in new]
     return tuple(found)
 
 
-def packages(baseline: Iterable[Package], candidate: Iterable[Package]) -> tuple[Part, ...]:
+def packages(
+    baseline: Iterable[WeighedPackage], candidate: Iterable[WeighedPackage]
+) -> tuple[ImagePart, ...]:
     """Return the packages of both, the largest first."""
     old = {each.name: each.bytes for each in baseline}
     new = {each.name: each.bytes for each in candidate}
-    parts = [Part(name, old.get(name), new.get(name)) for name in sorted({*old, *new})]
+    parts = [ImagePart(name, old.get(name), new.get(name)) for name in sorted({*old, *new})]
     return tuple(sorted(parts, key=lambda part: -max(part.old or 0, part.new or 0)))
 
 
-def python_packages(listing: Installed) -> tuple[Package, ...]:
+def python_packages(listing: Installed) -> tuple[WeighedPackage, ...]:
     """Return the Python distributions of which a size is known, the largest first."""
     told = ((canonicalize_name(one.name), one.version, one.bytes) for one in listing.distributions)
     return _largest(told)
 
 
-def debian_packages(listing: Installed) -> tuple[Package, ...]:
+def debian_packages(listing: Installed) -> tuple[WeighedPackage, ...]:
     """Return the Debian packages of which a size is known, the largest first."""
     return _largest((one.name, one.version, one.bytes) for one in listing.packages)
 
 
-def _largest(told: Iterable[tuple[str, str, int | None]]) -> tuple[Package, ...]:
+def _largest(told: Iterable[tuple[str, str, int | None]]) -> tuple[WeighedPackage, ...]:
     """Return packages of known size; several of one name, as of two versions, are one."""
-    found: dict[str, Package] = {}
+    found: dict[str, WeighedPackage] = {}
     for raw, version, count in told:
         if count is not None:
             name = one_line(raw)[:LONGEST_NAME]
             before = found.get(name)
             shown = one_line(version)[:LONGEST_NAME]
             versions = f"{before.version}, {shown}" if before else shown
-            found[name] = Package(name, versions, count + (before.bytes if before else 0))
+            found[name] = WeighedPackage(name, versions, count + (before.bytes if before else 0))
     return tuple(sorted(found.values(), key=lambda one: (-one.bytes, one.name)))

@@ -60,7 +60,7 @@ class System(_Entry):
     pretty_name: str = ""
 
 
-class Sglang(_Entry):
+class SglangEntry(_Entry):
     """SGLang as its metadata and its code describe it.
 
     Args:
@@ -99,7 +99,7 @@ class Installed(_Entry):
     os: System = System()
     distributions: tuple[Distribution, ...]
     packages: tuple[Package, ...] = ()
-    sglang: Sglang | None = None
+    sglang: SglangEntry | None = None
 
     @classmethod
     def load(cls, file: Path, *, versions_do: bool = False) -> Self:

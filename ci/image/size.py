@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ci.image import growth
-from ci.image.growth import Limit, Package, Part
+from ci.image.growth import ImagePart, Limit, WeighedPackage
 from ci.image.listing import Installed
 from ci.image.weight import ImageSize
 from ci.image.words import change, size
@@ -24,25 +24,25 @@ NO_OLD_LISTING = "no baseline: --baseline-installed FILE names its packages"
 
 
 @dataclass(frozen=True)
-class Side:
+class MeasuredImage:
     """One image: what it weighs, and what is installed in it where that is known."""
 
     image: ImageSize
     installed: Installed | None = None
 
     @property
-    def packages(self) -> tuple[Package, ...]:
+    def packages(self) -> tuple[WeighedPackage, ...]:
         """The Python distributions of which a size is known, the largest first."""
         return growth.python_packages(self.installed) if self.installed else ()
 
     @property
-    def debian(self) -> tuple[Package, ...]:
+    def debian(self) -> tuple[WeighedPackage, ...]:
         """The Debian packages, likewise."""
         return growth.debian_packages(self.installed) if self.installed else ()
 
 
 def weigh(
-    candidate: Side, baseline: Side | None, budgets: BudgetSettings, tell: Tell
+    candidate: MeasuredImage, baseline: MeasuredImage | None, budgets: BudgetSettings, tell: Tell
 ) -> StageResult:
     """Compare an image with its budget and a baseline.
 
@@ -101,7 +101,7 @@ def _layers(new: ImageSize, old: ImageSize | None, limit: Limit) -> Iterator[Cas
     yield from _compared("layer", growth.layers(old.layers, new.layers), limit)
 
 
-def _packages(new: Side, old: Side | None, limit: Limit) -> Iterator[Case]:
+def _packages(new: MeasuredImage, old: MeasuredImage | None, limit: Limit) -> Iterator[Case]:
     """Yield the cases of Python's packages, and of Debian's where there are any."""
     pairs = (
         ("package", new.packages, old.packages if old else ()),
@@ -116,7 +116,9 @@ def _packages(new: Side, old: Side | None, limit: Limit) -> Iterator[Case]:
             yield Case(name=f"{kind}s", outcome=outcome, message=message, details=listed)
 
 
-def _unheld(new: Side, old: Side | None, mine: Sequence[Package]) -> tuple[Outcome, str]:
+def _unheld(
+    new: MeasuredImage, old: MeasuredImage | None, mine: Sequence[WeighedPackage]
+) -> tuple[Outcome, str]:
     """Return what is to be said of packages that there is nothing to hold against."""
     if new.installed is None:
         return Outcome.SKIPPED, NO_LISTING
@@ -127,7 +129,7 @@ def _unheld(new: Side, old: Side | None, mine: Sequence[Package]) -> tuple[Outco
     return Outcome.INCONCLUSIVE, "the baseline's listing names no sizes: print it anew"
 
 
-def _compared(kind: str, parts: Sequence[Part], limit: Limit) -> Iterator[Case]:
+def _compared(kind: str, parts: Sequence[ImagePart], limit: Limit) -> Iterator[Case]:
     """Yield a case for each part that has grown too far, and one for all the others."""
     grown = [part for part in parts if part.grown(limit)]
     for part in grown:
@@ -144,7 +146,7 @@ def _compared(kind: str, parts: Sequence[Part], limit: Limit) -> Iterator[Case]:
     )
 
 
-def _news(parts: Sequence[Part]) -> Iterator[str]:
+def _news(parts: Sequence[ImagePart]) -> Iterator[str]:
     """Yield a line for each part that is new, is gone, or has another size."""
     for part in parts:
         if part.old is None:
@@ -159,11 +161,11 @@ def _allowed(limit: Limit) -> str:
     return f"allowed: +{100 * limit.share:g} % or {size(limit.floor)}"
 
 
-def _line(package: Package) -> str:
+def _line(package: WeighedPackage) -> str:
     return f"{size(package.bytes):>8}  {package.name} {package.version}"
 
 
-def _facts(candidate: Side, baseline: Side | None) -> dict[str, str]:
+def _facts(candidate: MeasuredImage, baseline: MeasuredImage | None) -> dict[str, str]:
     facts = {"image": candidate.image.reference, "digest": candidate.image.digest}
     if baseline:
         facts["baseline"] = baseline.image.reference
@@ -171,7 +173,7 @@ def _facts(candidate: Side, baseline: Side | None) -> dict[str, str]:
     return facts
 
 
-def _figures(side: Side) -> Iterator[Figure]:
+def _figures(side: MeasuredImage) -> Iterator[Figure]:
     """Yield the bytes of the image, of each layer, and of the largest packages."""
     named = [("image", side.image.total)]
     named += [(f"layer: {layer.name}", layer.bytes) for layer in side.image.layers]

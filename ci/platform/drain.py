@@ -21,7 +21,7 @@ from typing import Any
 from ci.platform import crew as crews
 from ci.platform.crew import Crew
 from ci.platform.doors import FLUSH_SECONDS, POLL_SECONDS, Doors, until
-from ci.platform.gate import Exchanges, Gate
+from ci.platform.gate import DrainGate, Exchanges
 from ci.platform.promise import SECONDS, obstacle
 
 RESOLVED = "sglang.srt.server_args.ServerArgs.resolve_once"
@@ -107,7 +107,9 @@ def attach(seconds: float, crew: Crew | None) -> None:
         one = manager()
         return bool(one and one.gracefully_exit)
 
-    http_server.app.add_middleware(Gate, draining=draining, exchanges=exchanges, seconds=seconds)
+    http_server.app.add_middleware(
+        DrainGate, draining=draining, exchanges=exchanges, seconds=seconds
+    )
     tokenizer_manager.TokenizerManager.sigterm_watchdog = watchdog
 
 

@@ -24,7 +24,7 @@ Receive = Callable[[], Awaitable[Message]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 
-class Exchanges(set["Exchange"]):
+class Exchanges(set["GatedExchange"]):
     """The requests that were accepted and whose answers haven't ended."""
 
     async def ended(self, seconds: float) -> bool:
@@ -36,7 +36,7 @@ class Exchanges(set["Exchange"]):
         await asyncio.gather(*(each.close() for each in self), return_exceptions=True)
 
 
-class Exchange:
+class GatedExchange:
     """One request's answer on its way to the client.
 
     Args:
@@ -44,7 +44,7 @@ class Exchange:
         ended: Is told once its last part was sent; SGLang's work goes on for seconds after it.
     """
 
-    def __init__(self, send: Send, ended: Callable[[Exchange], None]) -> None:
+    def __init__(self, send: Send, ended: Callable[[GatedExchange], None]) -> None:
         self._send, self._ended = send, ended
         self._begun, self._is_stream, self._closed = False, False, False
 
@@ -71,7 +71,7 @@ class Exchange:
             await self._send({"type": "http.response.body", "body": body, "more_body": False})
 
 
-class Gate:
+class DrainGate:
     """ASGI middleware: lets work in until the server drains, and then none.
 
     Args:
@@ -96,7 +96,7 @@ class Gate:
         elif self._draining():
             await refuse(send, REFUSAL)
         else:
-            exchange = Exchange(send, self._exchanges.discard)
+            exchange = GatedExchange(send, self._exchanges.discard)
             self._exchanges.add(exchange)
             try:
                 await self._app(scope, receive, exchange.send)

@@ -14,7 +14,7 @@ from ci.settings import Settings
 from ci.verdict import Outcome
 
 if TYPE_CHECKING:
-    from ci.gate.stage import Side
+    from ci.gate.stage import GateSide
 
 ARGUMENTS = {
     "REGISTRY_USERNAME": "--username",
@@ -59,7 +59,7 @@ class Intent:
     revision: str = ""
     version: str = ""
     gpu: bool = False
-    baseline: Side | None = None
+    baseline: GateSide | None = None
     seen: tuple[Finding, ...] = ()
 
     @classmethod
@@ -113,7 +113,7 @@ class NotAsked(Exception):
 
 
 @dataclass(frozen=True)
-class Question:
+class PreflightQuestion:
     """One question.
 
     Args:

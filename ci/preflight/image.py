@@ -9,7 +9,7 @@ from pathlib import Path
 import ci
 from ci.errors import RegistryFault, UsageError
 from ci.image.bases import bases, qualified, refuse_misspelt, remedy
-from ci.preflight.asked import Intent, NotAsked, Question
+from ci.preflight.asked import Intent, NotAsked, PreflightQuestion
 from ci.settings.engine import SGLANG
 
 DOCKERFILE = Path(ci.__file__).parents[1] / "Dockerfile"
@@ -18,13 +18,13 @@ _PATIENCE = 5.0
 """Most seconds without an answer of a public registry."""
 
 
-def questions(asked: Intent) -> Iterator[Question]:
+def questions(asked: Intent) -> Iterator[PreflightQuestion]:
     """Yield whether there is such a version, and where nobody has asked yet, such an image."""
     if asked.settings.engine.profile != SGLANG or asked.version:
         return
-    yield Question("SGLang version", partial(version, asked))
+    yield PreflightQuestion("SGLang version", partial(version, asked))
     if asked.gpu and not asked.container:
-        yield Question("base image", partial(official, asked))
+        yield PreflightQuestion("base image", partial(official, asked))
 
 
 def version(asked: Intent) -> str:

@@ -8,30 +8,30 @@ from collections.abc import Iterator
 from functools import partial
 
 from ci.errors import UsageError
-from ci.preflight.asked import Intent, Question
-from ci.settings.paths import UNSEEN, Named, named
+from ci.preflight.asked import Intent, PreflightQuestion
+from ci.settings.paths import UNSEEN, NamedPath, named
 
 _HUB = re.compile(r"[\w.-]+/[\w.-]+")
 _RELEASE = {"registry", "trust"}
 
 
-def questions(asked: Intent) -> Iterator[Question]:
+def questions(asked: Intent) -> Iterator[PreflightQuestion]:
     """Yield a question for every path that is needed before the run, and what lies there."""
     uses = {"server"}
     uses |= _RELEASE if asked.publish_to or asked.everything else set()
     uses |= {"host"} if asked.everything and not asked.container else set()
     for one in named(asked.settings):
         if one.mark.use in uses and one.mark.kind != "program":
-            yield Question(_name(asked, one), partial(look, asked, one))
+            yield PreflightQuestion(_name(asked, one), partial(look, asked, one))
 
 
-def _name(asked: Intent, one: Named) -> str:
+def _name(asked: Intent, one: NamedPath) -> str:
     """Return the question's name; where a setting has several paths, with the path."""
     several = sum(other.key == one.key for other in named(asked.settings)) > 1
     return f"{one.key} {one.told(asked.base)}" if several else one.key
 
 
-def look(asked: Intent, one: Named) -> str:
+def look(asked: Intent, one: NamedPath) -> str:
     """Look for a path; nothing more is worth knowing of one that is there.
 
     Raises:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci.errors import UsageError
-from ci.preflight.asked import Intent, NotAsked, Question
+from ci.preflight.asked import Intent, NotAsked, PreflightQuestion
 from ci.registry.reference import Reference
 from ci.settings.release import PEM
 
@@ -23,27 +23,27 @@ _PATIENCE = 10.0
 """Most seconds without an answer of the registry."""
 
 
-def questions(asked: Intent) -> Iterator[Question]:
+def questions(asked: Intent) -> Iterator[PreflightQuestion]:
     """Yield what publishing needs, and whose keys can be read where anything is looked at."""
     if not (asked.publish_to or asked.everything):
         return
     if missing := [name for name in PACKAGES if find_spec(name) is None]:
         if asked.publish_to:
-            yield Question("packages", partial(lacking, missing))
+            yield PreflightQuestion("packages", partial(lacking, missing))
         return
     readable = [name for name, value in asked.settings.trust.keys.items() if _is_there(value)]
     for name in readable:
-        yield Question(f"trusted key {name}", partial(trusted, asked, name))
-    yield Question("signing key", partial(signing, asked))
+        yield PreflightQuestion(f"trusted key {name}", partial(trusted, asked, name))
+    yield PreflightQuestion("signing key", partial(signing, asked))
     if not asked.publish_to:
         return
     try:
         Reference.parse(asked.publish_to)
     except UsageError:
-        yield Question("reference", partial(tag, asked))
+        yield PreflightQuestion("reference", partial(tag, asked))
         return
-    yield Question("tag", partial(tag, asked))
-    yield Question("registry", partial(registry, asked))
+    yield PreflightQuestion("tag", partial(tag, asked))
+    yield PreflightQuestion("registry", partial(registry, asked))
 
 
 def lacking(missing: list[str]) -> str:

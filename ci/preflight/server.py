@@ -16,7 +16,7 @@ import psutil
 
 from ci import engines
 from ci.errors import InfrastructureFault, UsageError
-from ci.preflight.asked import Intent, Question
+from ci.preflight.asked import Intent, PreflightQuestion
 from ci.settings import Settings
 
 LEAST_FREE = {False: 100_000_000, True: 1_000_000_000}
@@ -25,18 +25,18 @@ _BUILD = {False: 10, True: 30}
 """GB that a first build of an image takes, for CPUs and for GPUs."""
 
 
-def questions(asked: Intent) -> Iterator[Question]:
+def questions(asked: Intent) -> Iterator[PreflightQuestion]:
     """Yield what a start needs: on a host what is there, in a container what can be known of it."""
     settings = asked.settings
-    yield Question("engine", partial(engine, settings))
+    yield PreflightQuestion("engine", partial(engine, settings))
     if settings.model.path is not None and settings.model.path.exists():
-        yield Question("model", partial(model, asked))
+        yield PreflightQuestion("model", partial(model, asked))
     if not asked.container:
-        yield Question("port", partial(port, settings))
-        yield Question("device", partial(device, settings))
-    yield Question("disk", partial(disk, asked))
+        yield PreflightQuestion("port", partial(port, settings))
+        yield PreflightQuestion("device", partial(device, settings))
+    yield PreflightQuestion("disk", partial(disk, asked))
     if asked.baseline and asked.baseline.url:
-        yield Question("baseline", partial(answers, asked.baseline.url))
+        yield PreflightQuestion("baseline", partial(answers, asked.baseline.url))
 
 
 def engine(settings: Settings) -> str:

@@ -12,7 +12,7 @@ from anyio import to_thread
 
 from ci.errors import SglangCiError, UsageError
 from ci.preflight import image, paths, release, server, workload
-from ci.preflight.asked import Finding, Intent, NotAsked, Question
+from ci.preflight.asked import Finding, Intent, NotAsked, PreflightQuestion
 from ci.verdict import Outcome
 
 NAME = "preflight"
@@ -53,7 +53,7 @@ def refusals(findings: Iterable[Finding]) -> list[str]:
     return [one.alone for one in bad] if any(one.usage for one in bad) else []
 
 
-def _questions(asked: Intent) -> Iterator[Question]:
+def _questions(asked: Intent) -> Iterator[PreflightQuestion]:
     for room in (paths, server, workload, image, release):
         yield from room.questions(asked)
     if asked.baseline and not asked.baseline.url:
@@ -61,7 +61,7 @@ def _questions(asked: Intent) -> Iterator[Question]:
         other = replace(asked, settings=settings, baseline=None, publish_to="", everything=False)
         for room in (paths, server):
             for question in room.questions(other):
-                yield Question(f"baseline's {question.name}", question.ask)
+                yield PreflightQuestion(f"baseline's {question.name}", question.ask)
 
 
 def _settings(asked: Intent) -> Iterator[Finding]:
@@ -81,7 +81,7 @@ def _settings(asked: Intent) -> Iterator[Finding]:
         )
 
 
-async def _ask(asked: Intent, question: Question, add: Callable[[Finding], None]) -> None:
+async def _ask(asked: Intent, question: PreflightQuestion, add: Callable[[Finding], None]) -> None:
     """Ask one question in a thread, which is left behind where it takes too long."""
     finding = Finding(question.name, Outcome.ERROR, f"no answer within {PATIENCE:g} s")
     with anyio.move_on_after(PATIENCE):

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import ci
 from ci.errors import CheckBroken, UsageError
-from ci.preflight.asked import Intent, Question
+from ci.preflight.asked import Intent, PreflightQuestion
 
 _COLLECTS = 60.0
 """Most seconds of a collection."""
@@ -23,15 +23,17 @@ _NOWHERE = "http://127.0.0.1:9"
 _LONGEST = 300
 
 
-def questions(asked: Intent) -> Iterator[Question]:
+def questions(asked: Intent) -> Iterator[PreflightQuestion]:
     """Yield a question for each folder of cases, and one on loads and comparisons."""
     for folder in asked.settings.smoke.directories:
         if folder.is_dir():
-            yield Question(f"cases in {_shown(asked, folder)}", partial(collect, asked, folder))
+            yield PreflightQuestion(
+                f"cases in {_shown(asked, folder)}", partial(collect, asked, folder)
+            )
     at = asked.settings.bench
     there = at.prompts is None or at.prompts.is_file()
     if there and (at.in_ci or asked.baseline or at.prompts):
-        yield Question("load", partial(load, asked))
+        yield PreflightQuestion("load", partial(load, asked))
 
 
 def _shown(asked: Intent, folder: Path) -> str:

@@ -19,7 +19,7 @@ from urllib.parse import urljoin
 from ci.errors import RegistryFault, UsageError
 from ci.extras import install
 from ci.registry.access import Access
-from ci.registry.exchange import DONE, PERHAPS, Ask, Content
+from ci.registry.exchange import DONE, PERHAPS, Content, RegistryRequest
 from ci.registry.manifests import Manifests, Unchecked
 from ci.registry.oci import EMPTY, EMPTY_CONTENT, Descriptor, Manifest, digest_of
 from ci.registry.reference import Reference
@@ -89,7 +89,7 @@ class Registry:
         """
         digest, size = descriptor.digest, descriptor.size
         at = self.reference.at(digest)
-        ask = Ask(at, "read blob", "GET", f"blobs/{digest}", DONE, limit=size)
+        ask = RegistryRequest(at, "read blob", "GET", f"blobs/{digest}", DONE, limit=size)
         if size > limit:
             raise ask.broken(f"it is {size} bytes long, and at most {limit} are read")
         content = self._transport.ask(ask).content
@@ -120,10 +120,12 @@ class Registry:
         Raises:
             RegistryRefused: This user may not push here.
         """
-        begun = self._transport.ask(Ask(self.reference, PHASE, "POST", "blobs/uploads/", DONE))
+        begun = self._transport.ask(
+            RegistryRequest(self.reference, PHASE, "POST", "blobs/uploads/", DONE)
+        )
         location = urljoin(begun.url, begun.headers.get("Location", ""))
         with suppress(RegistryFault):  # what isn't cancelled, a registry forgets by itself
-            self._transport.ask(Ask(self.reference, PHASE, "DELETE", location, DONE))
+            self._transport.ask(RegistryRequest(self.reference, PHASE, "DELETE", location, DONE))
 
     def put_manifest(
         self, target: str, content: bytes, media_type: str, *, expected: str | Unchecked | None
@@ -172,7 +174,7 @@ class Registry:
 
     def tags(self) -> list[str]:
         """Return all tags, in the registry's order; none where there is no such repository."""
-        ask = Ask(self.reference, "list tags", "GET", "tags/list", PERHAPS)
+        ask = RegistryRequest(self.reference, "list tags", "GET", "tags/list", PERHAPS)
         pages = list(self._transport.pages(ask))
         if pages[0].status == HTTPStatus.NOT_FOUND:
             return []

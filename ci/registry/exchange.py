@@ -66,7 +66,7 @@ class Content:
 
 
 @dataclass(frozen=True)
-class Ask:
+class RegistryRequest:
     """One request.
 
     `url` is absolute, or a path below the repository's own. `reference` and `phase` are
@@ -88,10 +88,10 @@ class Ask:
 
 
 @dataclass(frozen=True)
-class Answer:
+class RegistryReply:
     """What was answered; `url` is where, after redirects, and `headers` know no case."""
 
-    ask: Ask
+    ask: RegistryRequest
     status: int
     headers: Mapping[str, str]
     content: bytes

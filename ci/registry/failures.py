@@ -27,7 +27,7 @@ from ci.errors import (
     RegistryRefused,
     RegistryUnreachable,
 )
-from ci.registry.exchange import Answer, Ask
+from ci.registry.exchange import RegistryReply, RegistryRequest
 
 _KINDS: dict[int, type[RegistryFault]] = {
     HTTPStatus.UNAUTHORIZED: RegistryRefused,
@@ -54,7 +54,11 @@ class Again(Exception):
     """A fault that may be gone at the next attempt."""
 
     def __init__(
-        self, kind: type[RegistryFault], ask: Ask, problem: str, wait: float | None = None
+        self,
+        kind: type[RegistryFault],
+        ask: RegistryRequest,
+        problem: str,
+        wait: float | None = None,
     ) -> None:
         """Keep what to raise in the end, and the seconds that the registry asks to wait."""
         super().__init__(problem)
@@ -66,7 +70,7 @@ class Again(Exception):
         return self.kind(str(self.ask.reference), self.ask.phase, self.problem + times)
 
 
-def refusal(ask: Ask, answer: Answer, text: str) -> RegistryFault | Again:
+def refusal(ask: RegistryRequest, answer: RegistryReply, text: str) -> RegistryFault | Again:
     """Return what an answer of a status that wasn't asked for means.
 
     Args:
@@ -91,13 +95,13 @@ def refusal(ask: Ask, answer: Answer, text: str) -> RegistryFault | Again:
     return _fault(RegistryFault, ask, problem)
 
 
-def _wants_tls(answer: Answer) -> bool:
+def _wants_tls(answer: RegistryReply) -> bool:
     """Return whether a 400 means that; an answer to HEAD can't say why."""
     plain = answer.url.startswith("http:")
     return plain and (answer.ask.method == "HEAD" or bool(_WANTS_TLS.search(answer.content)))
 
 
-def _fault(kind: type[RegistryFault], ask: Ask, problem: str) -> RegistryFault:
+def _fault(kind: type[RegistryFault], ask: RegistryRequest, problem: str) -> RegistryFault:
     return kind(str(ask.reference), ask.phase, problem)
 
 
@@ -124,7 +128,9 @@ def retry_after(headers: Mapping[str, str]) -> float | None:
         return None
 
 
-def failure(ask: Ask, error: requests.RequestException, timeout: float) -> RegistryFault | Again:
+def failure(
+    ask: RegistryRequest, error: requests.RequestException, timeout: float
+) -> RegistryFault | Again:
     """Return what an exchange without an answer means; `timeout` in seconds."""
     causes = list(_causes(error))
     for cause in causes:
@@ -137,7 +143,7 @@ def failure(ask: Ask, error: requests.RequestException, timeout: float) -> Regis
     return Again(RegistryUnreachable, ask, _silence(error, causes, timeout))
 
 
-def _unnamed(ask: Ask, error: socket.gaierror) -> RegistryFault | Again:
+def _unnamed(ask: RegistryRequest, error: socket.gaierror) -> RegistryFault | Again:
     problem = "its host's name has no address here"
     if error.errno == socket.EAI_AGAIN:
         return Again(RegistryUnreachable, ask, problem)
@@ -157,7 +163,7 @@ def _silence(error: requests.RequestException, causes: list[BaseException], time
     return f"the connection was cut{through}"
 
 
-def _tls(ask: Ask, error: ssl.SSLError) -> RegistryFault | Again:
+def _tls(ask: RegistryRequest, error: ssl.SSLError) -> RegistryFault | Again:
     if isinstance(error, ssl.SSLCertVerificationError):
         problem = f"its certificate isn't trusted ({error.verify_message})"
         hint = "registry.ca_file names a file of certificates to trust"

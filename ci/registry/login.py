@@ -15,7 +15,7 @@ import requests
 
 from ci.errors import RegistryRefused, UsageError
 from ci.registry.access import Access
-from ci.registry.exchange import Ask
+from ci.registry.exchange import RegistryRequest
 from ci.registry.reference import Reference
 
 _DOCKERS_NAMES = {"docker.io": "https://index.docker.io/v1/"}
@@ -48,7 +48,7 @@ class Login(requests.auth.AuthBase):
         self._header = f"Bearer {token}"
         self._secrets.add(token)
 
-    def token_request(self, ask: Ask, challenge: str) -> Ask:
+    def token_request(self, ask: RegistryRequest, challenge: str) -> RegistryRequest:
         """Return the request for the token that `challenge` demands of the sender of `ask`.
 
         Raises:
@@ -64,7 +64,7 @@ class Login(requests.auth.AuthBase):
         query = urlencode({key: value for key, value in wanted.items() if value})
         headers = {"Authorization": f"Basic {self._basic}"} if self._basic else {}
         url = f"{realm}{'&' if '?' in realm else '?'}{query}"
-        return Ask(ask.reference, f"{ask.phase}, log in", "GET", url, headers=headers)
+        return RegistryRequest(ask.reference, f"{ask.phase}, log in", "GET", url, headers=headers)
 
     @property
     def who(self) -> str:

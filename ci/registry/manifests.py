@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Final
 
 from ci.errors import ConflictingWrite
-from ci.registry.exchange import DONE, PERHAPS, Answer, Ask
+from ci.registry.exchange import DONE, PERHAPS, RegistryReply, RegistryRequest
 from ci.registry.oci import MANIFESTS, Descriptor, Manifest, digest_of
 from ci.registry.reference import DIGEST, Reference
 
@@ -39,7 +39,7 @@ class Manifests:
     def resolve(self, target: str) -> Descriptor | None:
         """Return what a tag or digest names; None where there is no such thing."""
         at = self.reference.pick(target)
-        ask = Ask(at, "resolve", "HEAD", f"manifests/{target}", PERHAPS, _ACCEPT)
+        ask = RegistryRequest(at, "resolve", "HEAD", f"manifests/{target}", PERHAPS, _ACCEPT)
         answer = self._transport.ask(ask)
         if answer.status == HTTPStatus.NOT_FOUND:
             return None
@@ -59,7 +59,7 @@ class Manifests:
             BrokenArtifact: It isn't what its digest says, or no JSON object.
         """
         at = self.reference.pick(target)
-        ask = Ask(at, "read manifest", "GET", f"manifests/{target}", DONE, _ACCEPT)
+        ask = RegistryRequest(at, "read manifest", "GET", f"manifests/{target}", DONE, _ACCEPT)
         answer = self._transport.ask(ask)
         digest = digest_of(answer.content)
         for named in (at.digest, answer.headers.get("Docker-Content-Digest", "")):
@@ -110,7 +110,7 @@ class Manifests:
 
     def put(
         self, target: str, content: bytes, media_type: str, guard: Mapping[str, str] | None = None
-    ) -> Answer:
+    ) -> RegistryReply:
         """Put a manifest under a tag or its digest, and return the registry's answer.
 
         Args:
@@ -121,7 +121,7 @@ class Manifests:
         """
         headers = {"Content-Type": media_type, **(guard or {})}
         url, at = f"manifests/{target}", self.reference.pick(target)
-        ask = Ask(at, "write manifest", "PUT", url, DONE, headers, content)
+        ask = RegistryRequest(at, "write manifest", "PUT", url, DONE, headers, content)
         answer = self._transport.ask(ask)
         stored = answer.headers.get("Docker-Content-Digest") or digest_of(content)
         if stored != digest_of(content):

@@ -13,7 +13,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from ci.errors import ConflictingWrite, MissingArtifact, RegistryFault
-from ci.registry.exchange import PERHAPS, Answer, Ask
+from ci.registry.exchange import PERHAPS, RegistryReply, RegistryRequest
 from ci.registry.manifests import Manifests
 from ci.registry.oci import (
     EMPTY,
@@ -91,7 +91,7 @@ class Lists:
         """Return what the referrers API lists; None where the registry has none."""
         statuses = PERHAPS | {HTTPStatus.METHOD_NOT_ALLOWED}
         headers, url = {"Accept": INDEX}, f"referrers/{digest}"
-        ask = Ask(self._at(digest), "list referrers", "GET", url, statuses, headers)
+        ask = RegistryRequest(self._at(digest), "list referrers", "GET", url, statuses, headers)
         entries = []
         for answer in self._transport.pages(ask):
             if answer.status != HTTPStatus.OK or answer.media_type != INDEX:
@@ -102,7 +102,7 @@ class Lists:
     def tagged(self, digest: str) -> tuple[str | None, list[Descriptor]]:
         """Return the digest and the entries of the list that clients keep under a tag."""
         url, headers = f"manifests/{tag_of(digest)}", {"Accept": INDEX}
-        ask = Ask(self._at(digest), "list referrers", "GET", url, PERHAPS, headers)
+        ask = RegistryRequest(self._at(digest), "list referrers", "GET", url, PERHAPS, headers)
         answer = self._transport.ask(ask)
         if answer.status == HTTPStatus.NOT_FOUND:
             return None, []
@@ -171,7 +171,7 @@ def _has(entries: Sequence[Descriptor], wanted: Descriptor) -> bool:
     return any(entry.digest == wanted.digest for entry in entries)
 
 
-def _entries(answer: Answer) -> list[Descriptor]:
+def _entries(answer: RegistryReply) -> list[Descriptor]:
     index = Manifest(Descriptor.of(answer.media_type, answer.content), answer.content)
     try:
         return list(index.manifests)

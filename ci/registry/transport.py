@@ -20,7 +20,7 @@ from requests.adapters import HTTPAdapter
 
 from ci.errors import RegistryRefused, UsageError
 from ci.registry.access import Access
-from ci.registry.exchange import BLOCK, Answer, Ask
+from ci.registry.exchange import BLOCK, RegistryReply, RegistryRequest
 from ci.registry.failures import Again, failure, refusal, said
 from ci.registry.login import Login
 from ci.registry.reference import Reference
@@ -53,11 +53,11 @@ class Transport:
         """Close the connections."""
         self._session.close()
 
-    def ask(self, ask: Ask) -> Answer:
+    def ask(self, ask: RegistryRequest) -> RegistryReply:
         """Return the answer to a request, which is sent again where that can help."""
         return self.retrying(lambda: self.once(ask))
 
-    def pages(self, ask: Ask) -> Iterator[Answer]:
+    def pages(self, ask: RegistryRequest) -> Iterator[RegistryReply]:
         """Yield the answer to a request, and the pages that follow it.
 
         Raises:
@@ -90,7 +90,7 @@ class Transport:
         except Again as again:
             raise again.fault(self._access.attempts) from again.__cause__
 
-    def once(self, ask: Ask) -> Answer:
+    def once(self, ask: RegistryRequest) -> RegistryReply:
         """Return the answer to a request, logged in where the registry demands that.
 
         Raises:
@@ -102,7 +102,7 @@ class Transport:
             answer = self._exchange(ask)
         return self._accepted(answer)
 
-    def _accepted(self, answer: Answer) -> Answer:
+    def _accepted(self, answer: RegistryReply) -> RegistryReply:
         if answer.status in answer.ask.statuses:
             return answer
         text = said(self._login.without_secrets(answer.content.decode(errors="replace")))
@@ -110,7 +110,7 @@ class Transport:
             text = "; ".join(part for part in (text, self._login.who) if part)
         raise refusal(answer.ask, answer, text)
 
-    def _logged_in(self, answer: Answer) -> bool:
+    def _logged_in(self, answer: RegistryReply) -> bool:
         """Meet the challenge in a 401; return whether to ask once more."""
         challenge = answer.headers.get("WWW-Authenticate", "")
         scheme = challenge.partition(" ")[0].lower()
@@ -126,7 +126,7 @@ class Transport:
         self._login.bearer(token)
         return True
 
-    def _exchange(self, ask: Ask) -> Answer:
+    def _exchange(self, ask: RegistryRequest) -> RegistryReply:
         url = ask.url if "://" in ask.url else self._below + ask.url
         size = len(ask.content or b"")
         timeout = (self._access.timeout, self._access.timeout + size / SETTLE_RATE)
@@ -140,7 +140,7 @@ class Transport:
                 stream=True,
             ) as response:
                 content = _read(ask, response)
-                return Answer(
+                return RegistryReply(
                     ask,
                     response.status_code,
                     response.headers,
@@ -152,7 +152,7 @@ class Transport:
             raise failure(ask, error, self._access.timeout) from error
 
 
-def _read(ask: Ask, response: requests.Response) -> bytes:
+def _read(ask: RegistryRequest, response: requests.Response) -> bytes:
     """Return an answer's content; of what says why it went wrong, only the start."""
     wanted, content = response.status_code in ask.statuses, bytearray()
     limit = ask.limit if wanted else _LONGEST_REASON

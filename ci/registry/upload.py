@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urljoin
 
-from ci.registry.exchange import DONE, PERHAPS, Ask, Content
+from ci.registry.exchange import DONE, PERHAPS, Content, RegistryRequest
 
 if TYPE_CHECKING:
     from ci.registry.transport import Transport
@@ -26,13 +26,13 @@ def upload(transport: Transport, content: Content) -> bool:
     at = content.reference
 
     def attempt() -> bool:
-        head = Ask(at, PHASE, "HEAD", f"blobs/{at.digest}", PERHAPS)
+        head = RegistryRequest(at, PHASE, "HEAD", f"blobs/{at.digest}", PERHAPS)
         if transport.once(head).status == HTTPStatus.OK:
             return False
-        begun = transport.once(Ask(at, PHASE, "POST", "blobs/uploads/", DONE))
+        begun = transport.once(RegistryRequest(at, PHASE, "POST", "blobs/uploads/", DONE))
         location = urljoin(begun.url, begun.headers.get("Location", ""))
         url = f"{location}{'&' if '?' in location else '?'}digest={at.digest}"
-        transport.once(Ask(at, PHASE, "PUT", url, DONE, _BINARY, content))
+        transport.once(RegistryRequest(at, PHASE, "PUT", url, DONE, _BINARY, content))
         return True
 
     return transport.retrying(attempt, content.cancelled)

@@ -41,7 +41,7 @@ CANARY = Pin("django", "1.2", "canary")
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownVulnerability:
     """One known vulnerability of one component.
 
     Args:
@@ -63,7 +63,7 @@ class AuditError(Exception):
 
 def audit(
     pins: Iterable[Pin], database: str, budget: float
-) -> tuple[tuple[Known, ...], dict[str, str]]:
+) -> tuple[tuple[KnownVulnerability, ...], dict[str, str]]:
     """Return the known vulnerabilities of `pins`, and why some were not looked up, by purl.
 
     Args:
@@ -75,7 +75,7 @@ def audit(
         AuditError: pip-audit or its database gave no answer, or one that is worth nothing.
     """
     deadline = time.monotonic() + budget
-    known: list[Known] = []
+    known: list[KnownVulnerability] = []
     skipped: dict[str, str] = {}
     for pinned in _rounds((CANARY, *pins)):
         answer = _asked(pinned.values(), database, deadline - time.monotonic())
@@ -130,10 +130,10 @@ def _answer(ran: subprocess.CompletedProcess[bytes]) -> Sequence[Mapping[str, An
 
 def _sorted(
     answer: Iterable[Mapping[str, Any]], pins: Mapping[str, Pin]
-) -> tuple[list[Known], dict[str, str]]:
+) -> tuple[list[KnownVulnerability], dict[str, str]]:
     """Return what is known of the pins, and why some were not looked up."""
     said = {str(each.get("name")): each for each in answer}
-    known: list[Known] = []
+    known: list[KnownVulnerability] = []
     skipped: dict[str, str] = {}
     for name, pin in pins.items():
         told = said.get(name, {"skip_reason": "pip-audit did not say anything about it"})
@@ -152,8 +152,8 @@ def _reason(text: str) -> str:
     return f"the database gave no answer ({names[-1]})" if names else "pip-audit failed"
 
 
-def _known(pin: Pin, found: Iterable[Mapping[str, Any]]) -> Iterator[Known]:
+def _known(pin: Pin, found: Iterable[Mapping[str, Any]]) -> Iterator[KnownVulnerability]:
     for each in found:
         aliases = tuple(sorted(map(str, each.get("aliases", ()))))
         fixed_in = tuple(map(str, each.get("fix_versions", ())))
-        yield Known(str(each["id"]), aliases, pin.purl, fixed_in)
+        yield KnownVulnerability(str(each["id"]), aliases, pin.purl, fixed_in)

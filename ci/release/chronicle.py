@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ci.release.history import Line, Reader, disagreement
+from ci.release.history import HistoryLine, HistoryReader, disagreement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +21,12 @@ class Chronicle:
         disagreement: Why the environment's tag isn't what the newest line says.
     """
 
-    lines: tuple[Line, ...]
-    forks: tuple[Line, ...] = ()
+    lines: tuple[HistoryLine, ...]
+    forks: tuple[HistoryLine, ...] = ()
     disagreement: str = ""
 
     @classmethod
-    def of(cls, reader: Reader) -> Chronicle:
+    def of(cls, reader: HistoryReader) -> Chronicle:
         """Read the whole history; raises RegistryFault where it can't be asked."""
         there = reader.registry.resolve(reader.environment)
         lines = tuple(reader.lines())
@@ -60,7 +60,7 @@ class Chronicle:
         yield from (f"{_text(fork)}; NOT IN THE HISTORY" for fork in self.forks)
 
 
-def _text(line: Line) -> str:
+def _text(line: HistoryLine) -> str:
     if not line.found.statement:
         return f"?  {line.manifest}  NOT TO BE BELIEVED: {line.problem}"
     signer = f"signed by {line.found.signer}" if line.found.signer else "unsigned"

@@ -35,7 +35,7 @@ class Statement:
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundPiece:
     """One piece that is attached to a digest.
 
     Args:
@@ -80,8 +80,8 @@ class Evidence:
     """All that is attached to one digest, the newest first."""
 
     image: Descriptor
-    found: tuple[Found, ...]
+    found: tuple[FoundPiece, ...]
 
-    def of(self, kind: str) -> tuple[Found, ...]:
+    def of(self, kind: str) -> tuple[FoundPiece, ...]:
         """Return what is of one kind, the newest first."""
         return tuple(each for each in self.found if each.kind == kind)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ci.errors import BrokenArtifact, MissingArtifact
 from ci.registry.oci import Descriptor
 from ci.registry.reference import DIGEST
-from ci.release.found import Found
+from ci.release.found import FoundPiece
 from ci.release.store import evidence_of, open_artifact
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ PREVIOUS = "io.sglang-ci.previous"
 
 
 @dataclass(frozen=True)
-class Line:
+class HistoryLine:
     """One promotion, as its signed statement tells it.
 
     Args:
@@ -37,7 +37,7 @@ class Line:
         problem: Why it isn't to be believed, in one line; empty where it is.
     """
 
-    found: Found
+    found: FoundPiece
     problem: str = ""
 
     @property
@@ -80,7 +80,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Reader:
+class HistoryReader:
     """Reads the history of one environment.
 
     Args:
@@ -108,7 +108,7 @@ class Reader:
         found = self.registry.resolve(self.tag)
         return found.digest if found else None
 
-    def lines(self, head: str | None = None) -> Iterator[Line]:
+    def lines(self, head: str | None = None) -> Iterator[HistoryLine]:
         """Yield the promotions from the newest back, the broken ones with their problem.
 
         Args:
@@ -121,7 +121,7 @@ class Reader:
             yield line if line.problem else replace(line, problem=problem)
             at, number = line.previous, line.number
 
-    def current(self) -> Line:
+    def current(self) -> HistoryLine:
         """Return the promotion of the digest that is in the environment.
 
         Raises:
@@ -138,7 +138,7 @@ class Reader:
             raise BrokenArtifact(self._name(), "current", problem)
         return newest
 
-    def previous(self) -> Line:
+    def previous(self) -> HistoryLine:
         """Return the newest promotion of another digest than the current one.
 
         Raises:
@@ -157,7 +157,7 @@ class Reader:
     def _name(self) -> str:
         return str(self.registry.reference.tagged(self.environment))
 
-    def newest(self, head: str | None = None) -> Line | None:
+    def newest(self, head: str | None = None) -> HistoryLine | None:
         """Return the newest promotion; None where there was none."""
         return next(self.lines(head), None)
 
@@ -165,7 +165,7 @@ class Reader:
         """Return whether `digest` is, or has been, in the environment."""
         return any(line.digest == digest and not line.problem for line in self.lines())
 
-    def forks(self, lines: Iterable[Line]) -> list[Line]:
+    def forks(self, lines: Iterable[HistoryLine]) -> list[HistoryLine]:
         """Return promotions that are signed and no part of the history.
 
         Each of them lost against another promotion at the same time, was never finished, or
@@ -179,14 +179,14 @@ class Reader:
         there = self.registry.resolve(self.environment)
         digests = {line.digest: None for line in known if line.digest}
         seen = {line.manifest for line in known}
-        found: list[Line] = []
+        found: list[HistoryLine] = []
         for digest in digests | ({there.digest: None} if there else {}):
             image = there if there and there.digest == digest else self.registry.resolve(digest)
             pieces = evidence_of(self.registry, image, self.trust).of("promotion") if image else ()
             found += [line for line in map(self._judged, pieces) if line.manifest not in seen]
         return [line for line in found if not line.problem]
 
-    def _line(self, manifest: str) -> Line:
+    def _line(self, manifest: str) -> HistoryLine:
         """Return the promotion in a manifest, however broken it is."""
         artifact, subject = Descriptor("", manifest, 0), ""
         try:
@@ -194,12 +194,14 @@ class Reader:
             artifact = replace(read.descriptor, annotations=read.annotations)
             subject = read.subject.digest if read.subject else ""
         except (MissingArtifact, BrokenArtifact) as error:
-            return Line(Found(artifact), f"gone or replaced in the registry: {error.problem}")
+            return HistoryLine(
+                FoundPiece(artifact), f"gone or replaced in the registry: {error.problem}"
+            )
         except ValueError as error:
-            return Line(Found(artifact), f"malformed: {error}")
+            return HistoryLine(FoundPiece(artifact), f"malformed: {error}")
         return self._judged(open_artifact(self.registry, artifact, subject, self.trust))
 
-    def _judged(self, found: Found) -> Line:
+    def _judged(self, found: FoundPiece) -> HistoryLine:
         """Return a promotion with what is wrong about it here."""
         environment = found.predicate.get("environment")
         problem = self.policy.disbelief(found)
@@ -207,10 +209,10 @@ class Reader:
             problem = f"it is no promotion but a {found.kind or 'foreign statement'}"
         if not problem and environment != self.environment:
             problem = f"it is a promotion to {environment!r}"
-        return Line(found, problem)
+        return HistoryLine(found, problem)
 
 
-def disagreement(there: str | None, newest: Line | None) -> str:
+def disagreement(there: str | None, newest: HistoryLine | None) -> str:
     """Return why an environment's tag and its history don't agree; empty where they do.
 
     Args:
@@ -229,7 +231,7 @@ def disagreement(there: str | None, newest: Line | None) -> str:
     )
 
 
-def _out_of_line(line: Line, after: int) -> str:
+def _out_of_line(line: HistoryLine, after: int) -> str:
     """Return why a promotion can't be the one before number `after` (0: any)."""
     if after and line.number != after - 1:
         return f"it calls itself number {line.number}, and stands before number {after}"

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Identity:
+class CertificateIdentity:
     """Whom a certificate has to name: its subject, and the issuer that vouches for it."""
 
     subject: str
@@ -102,7 +102,7 @@ class IdentitySigner:
 class _Known:
     """Sigstore's policy that a certificate names one of `identities`; keeps which one."""
 
-    def __init__(self, identities: Mapping[str, Identity]) -> None:
+    def __init__(self, identities: Mapping[str, CertificateIdentity]) -> None:
         self.identities, self.name = identities, ""
 
     def verify(self, cert: Certificate) -> None:
@@ -121,7 +121,7 @@ class _Known:
 
 def identify(
     bundle: bytes,
-    identities: Mapping[str, Identity],
+    identities: Mapping[str, CertificateIdentity],
     verifier: Callable[[], Verifier] = public_verifier,
     patience: float = PATIENCE,
 ) -> tuple[str, str, bytes]:

@@ -17,7 +17,7 @@ from ci.secrets.veil import veiled_flags
 
 if TYPE_CHECKING:
     from ci.image.layout import OciLayout
-    from ci.release.session import Session
+    from ci.release.session import RepositorySession
     from ci.release.where import Where
     from ci.settings import Settings
 
@@ -111,7 +111,7 @@ def bare(text: str) -> str:
     return _USER.sub("//", text)
 
 
-def desk(session: Session, progress: Callable[[str], None]) -> Desk:
+def desk(session: RepositorySession, progress: Callable[[str], None]) -> Desk:
     """Return where and with what the user of a session publishes."""
     return Desk(
         registry=session.registry,

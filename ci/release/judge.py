@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ci.release.found import Evidence
-from ci.release.history import Reader
+from ci.release.history import HistoryReader
 from ci.release.policy import Policy
 from ci.release.store import evidence_of
 from ci.release.verify import verify
@@ -50,9 +50,9 @@ class Judge:
         """All that is attached to it; raises RegistryFault where that can't be asked."""
         return evidence_of(self.registry, self.image.descriptor, self.trust)
 
-    def reader(self, environment: str) -> Reader:
+    def reader(self, environment: str) -> HistoryReader:
         """Return the history of an environment; raises UsageError where there is none such."""
-        return Reader(self.registry, Policy.of(self.settings, environment), self.trust)
+        return HistoryReader(self.registry, Policy.of(self.settings, environment), self.trust)
 
     def check(self, environment: str, *, rollback: bool = False) -> Check:
         """Return the check that says whether the digest may go to an environment.

@@ -13,7 +13,7 @@ from ci.verdict import Outcome, Verdict
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
-    from ci.release.found import Evidence, Found
+    from ci.release.found import Evidence, FoundPiece
     from ci.release.publication import Making
     from ci.settings import EnvironmentSettings, Settings
 
@@ -45,11 +45,11 @@ class Judging:
     evidence: Evidence
     environment: EnvironmentSettings
     settings: Settings
-    doubt: Callable[[Found], str]
+    doubt: Callable[[FoundPiece], str]
     today: date
 
 
-class Kind:
+class EvidenceKind:
     """A kind of evidence; a module overrides what is special about its own.
 
     Attributes:
@@ -71,19 +71,19 @@ class Kind:
         """Return the predicate on a publication; None where there is nothing to make it of."""
         return None
 
-    def stays(self, piece: Found, making: Making) -> bool:  # noqa: ARG002 - for others
+    def stays(self, piece: FoundPiece, making: Making) -> bool:  # noqa: ARG002 - for others
         """Return whether a piece of an earlier attempt serves this publication too."""
         return True
 
-    def judge(self, piece: Found, judging: Judging) -> Iterator[Case]:  # noqa: ARG002 - for others
+    def judge(self, piece: FoundPiece, judging: Judging) -> Iterator[Case]:  # noqa: ARG002 - for others
         """Yield whether what the piece says is good enough for an environment."""
         yield from ()
 
-    def facts(self, piece: Found | None) -> dict[str, str]:  # noqa: ARG002 - for others
+    def facts(self, piece: FoundPiece | None) -> dict[str, str]:  # noqa: ARG002 - for others
         """Return what the head of a release's page says; `piece` is the one to believe, if any."""
         return {}
 
-    def tables(self, piece: Found) -> Iterator[Table]:  # noqa: ARG002 - for others
+    def tables(self, piece: FoundPiece) -> Iterator[Table]:  # noqa: ARG002 - for others
         """Yield the tables that a release's page shows."""
         yield from ()
 

@@ -19,7 +19,7 @@ from ci.secrets import files
 from ci.verdict import Verdict
 
 if TYPE_CHECKING:
-    from ci.release.found import Found
+    from ci.release.found import FoundPiece
     from ci.release.judge import Judge
 
 _SHORT = len("sha256:") + 12
@@ -27,7 +27,7 @@ _SHORT = len("sha256:") + 12
 
 
 @dataclass(frozen=True)
-class Page:
+class ReleasePage:
     """What the page says: facts by name, then its tables."""
 
     title: str
@@ -35,7 +35,7 @@ class Page:
     sections: tuple[Table, ...]
 
 
-def page_of(judge: Judge) -> Page:
+def page_of(judge: Judge) -> ReleasePage:
     """Return the page on the digest that `judge` judges.
 
     Raises:
@@ -54,10 +54,10 @@ def page_of(judge: Judge) -> Page:
         Table("Evidence", ("kind", "signed by", "made", "bundle", "problem"), _pieces(judge)),
     )
     filled = tuple(section for section in sections if section.rows)
-    return Page(str(judge.reference), facts, filled)
+    return ReleasePage(str(judge.reference), facts, filled)
 
 
-def to_markdown(page: Page) -> str:
+def to_markdown(page: ReleasePage) -> str:
     """Return the page as Markdown, as job summaries show it."""
     parts = [
         f"## Release {markdown.cell(page.title)}",
@@ -69,13 +69,13 @@ def to_markdown(page: Page) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def to_html(page: Page) -> str:
+def to_html(page: ReleasePage) -> str:
     """Return the page as one file of HTML that needs nothing else."""
     template = html.environment("ci.release").get_template("release.html.j2")
     return template.render(page=page, style=html.style(), is_verdict=_is_verdict)
 
 
-def write_html(page: Page, file: Path) -> None:
+def write_html(page: ReleasePage, file: Path) -> None:
     """Write the page as HTML.
 
     Raises:
@@ -100,7 +100,7 @@ def _is_verdict(value: Cell) -> bool:
     return isinstance(value, Verdict)
 
 
-def _believed(judge: Judge, kind: str) -> Found | None:
+def _believed(judge: Judge, kind: str) -> FoundPiece | None:
     """Return the newest piece of a kind that somebody known signed, or else an unsigned one."""
     pieces = [each for each in judge.evidence.of(kind) if not each.problem]
     return next((each for each in pieces if each.signer), pieces[0] if pieces else None)
@@ -121,7 +121,7 @@ def _approvals(judge: Judge) -> tuple[tuple[Cell, ...], ...]:
     return tuple(_approval(judge, found) for found in judge.evidence.of("approval"))
 
 
-def _approval(judge: Judge, found: Found) -> tuple[Cell, ...]:
+def _approval(judge: Judge, found: FoundPiece) -> tuple[Cell, ...]:
     told = found.predicate
     environment, by = str(told.get("environment", "")), str(told.get("by", ""))
     known = environment in judge.settings.environments
@@ -157,5 +157,5 @@ def _pieces(judge: Judge) -> tuple[tuple[Cell, ...], ...]:
     )
 
 
-def _time(found: Found) -> str:
+def _time(found: FoundPiece) -> str:
     return f"{found.created:%Y-%m-%d %H:%M:%S} UTC"

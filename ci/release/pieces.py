@@ -15,8 +15,8 @@ from ci.release.store import Signed, evidence_of, sign
 
 if TYPE_CHECKING:
     from ci.registry.client import Registry
-    from ci.release.found import Found
-    from ci.release.kind import Kind
+    from ci.release.found import FoundPiece
+    from ci.release.kind import EvidenceKind
     from ci.release.signing import Signer, Trust
     from ci.settings import Settings
 
@@ -51,7 +51,7 @@ class Piece:
     signed: Signed | None = None
 
 
-def kept(publication: Publication, desk: Desk) -> dict[str, tuple[Found, ...]]:
+def kept(publication: Publication, desk: Desk) -> dict[str, tuple[FoundPiece, ...]]:
     """Return what an earlier attempt attached, by kind, the newest first.
 
     The report tells which attempt: what was attached after the same report, by who signed it.
@@ -75,14 +75,14 @@ def kept(publication: Publication, desk: Desk) -> dict[str, tuple[Found, ...]]:
     }
 
 
-def _belongs(found: Found, report: Found) -> bool:
+def _belongs(found: FoundPiece, report: FoundPiece) -> bool:
     """Return whether a piece was made by who signed `report`, about the same run or build."""
     later = found.created >= report.created or EVIDENCE[found.kind].of_the_build
     return later and found.signer == report.signer
 
 
 def pieces(
-    publication: Publication, desk: Desk, kept: Mapping[str, tuple[Found, ...]]
+    publication: Publication, desk: Desk, kept: Mapping[str, tuple[FoundPiece, ...]]
 ) -> list[Piece]:
     """Return all evidence, signed where it isn't there already, in the order of attaching."""
     found: list[Piece] = []
@@ -94,7 +94,9 @@ def pieces(
     return found
 
 
-def _piece(kind: Kind, making: Making, desk: Desk, kept: tuple[Found, ...]) -> Piece | None:
+def _piece(
+    kind: EvidenceKind, making: Making, desk: Desk, kept: tuple[FoundPiece, ...]
+) -> Piece | None:
     """Return a piece of one kind; None where there is nothing to make it of."""
     there = next((each for each in kept if kind.stays(each, making)), None)
     if there:

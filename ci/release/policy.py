@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Self
 
 from ci.errors import UsageError
-from ci.release.found import Evidence, Found
+from ci.release.found import Evidence, FoundPiece
 from ci.settings import EnvironmentSettings, Settings
 
 SKEW = timedelta(minutes=5)
@@ -60,11 +60,11 @@ class Policy:
         """Names whose evidence and promotions count."""
         return self.settings.signers or self.trusted
 
-    def doubt(self, found: Found, now: datetime) -> str:
+    def doubt(self, found: FoundPiece, now: datetime) -> str:
         """Return why a piece does not count here, in one line; empty where it does."""
         return self.disbelief(found) or _future(found, now)
 
-    def disbelief(self, found: Found) -> str:
+    def disbelief(self, found: FoundPiece) -> str:
         """Return why a piece isn't the word of somebody who counts; empty where it is."""
         if found.problem or (not self.settings.signed and not found.signer):
             return found.problem
@@ -78,14 +78,14 @@ class Policy:
             return ""
         return f"signed by {signer!r}; allowed: {', '.join(self.signers)}"
 
-    def too_old(self, found: Found, now: datetime) -> str:
+    def too_old(self, found: FoundPiece, now: datetime) -> str:
         """Return how much too old a piece is; empty where it isn't."""
         days, age = self.settings.max_age_days, now - found.created
         if not days or age <= timedelta(days=days):
             return ""
         return f"stale: {age / timedelta(days=1):.1f} days old, and {days:g} are allowed"
 
-    def approval_doubt(self, found: Found, now: datetime) -> str:
+    def approval_doubt(self, found: FoundPiece, now: datetime) -> str:
         """Return why an approval does not count here; empty where it does."""
         by, settings = str(found.predicate.get("by", "")), self.settings
         if found.problem:
@@ -95,15 +95,15 @@ class Policy:
             return f"{by!r} is no approver; allowed: {allowed}"
         return _future(found, now) or self.too_old(found, now) or self._vouched(by, found.signer)
 
-    def approvals(self, evidence: Evidence, now: datetime) -> dict[str, Found]:
+    def approvals(self, evidence: Evidence, now: datetime) -> dict[str, FoundPiece]:
         """Return the approvals that count here, one a person, the newest."""
-        found: dict[str, Found] = {}
+        found: dict[str, FoundPiece] = {}
         for each in self.of_environment(evidence):
             if not self.approval_doubt(each, now):
                 found.setdefault(str(each.predicate["by"]), each)
         return found
 
-    def of_environment(self, evidence: Evidence) -> tuple[Found, ...]:
+    def of_environment(self, evidence: Evidence) -> tuple[FoundPiece, ...]:
         """Return the approvals for this environment, and those that can't be read."""
         return tuple(
             each
@@ -122,7 +122,7 @@ class Policy:
         return self.stranger(signer)
 
 
-def _future(found: Found, now: datetime) -> str:
+def _future(found: FoundPiece, now: datetime) -> str:
     """Return how a piece is from the future; empty where it isn't."""
     if found.created <= now + SKEW:
         return ""

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from ci.errors import BrokenArtifact, ConflictingWrite, UsageError
-from ci.release.history import PREVIOUS, Line, Reader, disagreement
+from ci.release.history import PREVIOUS, HistoryLine, HistoryReader, disagreement
 from ci.release.store import attach, sign
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ci.release.signing import Signer
 
 
-class State(Enum):
+class PromotionState(Enum):
     """What there is to do."""
 
     THERE = "there already"
@@ -33,7 +33,7 @@ class State(Enum):
 
 
 @dataclass(frozen=True)
-class Plan:
+class PromotionPlan:
     """A promotion that may be carried out, and what was read before it was judged.
 
     Args:
@@ -44,10 +44,10 @@ class Plan:
         rollback: Whether it goes back to a digest that was there before.
     """
 
-    reader: Reader
+    reader: HistoryReader
     image: Manifest
     there: str | None
-    newest: Line | None
+    newest: HistoryLine | None
     rollback: bool = False
 
     @property
@@ -56,14 +56,14 @@ class Plan:
         return self.image.descriptor.digest
 
     @property
-    def state(self) -> State:
+    def state(self) -> PromotionState:
         """What there is to do."""
         if self.newest is None or self.newest.digest != self.digest:
-            return State.OPEN
-        return State.THERE if self.there == self.digest else State.UNFINISHED
+            return PromotionState.OPEN
+        return PromotionState.THERE if self.there == self.digest else PromotionState.UNFINISHED
 
 
-def plan(reader: Reader, image: Manifest, *, rollback: bool = False) -> Plan:
+def plan(reader: HistoryReader, image: Manifest, *, rollback: bool = False) -> PromotionPlan:
     """Read what is in the environment, and return what a promotion of `image` is up against.
 
     Raises:
@@ -74,17 +74,19 @@ def plan(reader: Reader, image: Manifest, *, rollback: bool = False) -> Plan:
     newest = reader.newest()
     at = reader.registry.resolve(reader.environment)
     there, name = at.digest if at else None, str(_tag(reader))
-    found = Plan(reader, image, there, newest, rollback)
+    found = PromotionPlan(reader, image, there, newest, rollback)
     if newest and newest.problem:
         raise BrokenArtifact(name, "promote", disagreement(there, newest))
-    if newest and found.state is State.OPEN and disagreement(there, newest):
+    if newest and found.state is PromotionState.OPEN and disagreement(there, newest):
         raise ConflictingWrite(name, "promote", disagreement(there, newest))
     if rollback and not reader.was_there(found.digest):
         raise UsageError(f"{found.digest} never was in {reader.environment}: no roll-back")
     return found
 
 
-def carry_out(plan: Plan, signer: Signer, where: Mapping[str, Any], now: datetime) -> Line:
+def carry_out(
+    plan: PromotionPlan, signer: Signer, where: Mapping[str, Any], now: datetime
+) -> HistoryLine:
     """Do what `plan` found to be done, and return the promotion that is then the newest.
 
     The policy has to hold; that is the caller's to see to.
@@ -99,16 +101,18 @@ def carry_out(plan: Plan, signer: Signer, where: Mapping[str, Any], now: datetim
         UsageError: Promotions signed so don't count in this environment.
         ConflictingWrite: Somebody else wrote in between.
     """
-    if plan.state is State.THERE and plan.newest:
+    if plan.state is PromotionState.THERE and plan.newest:
         return plan.newest
     head = plan.newest.manifest if plan.newest else None
-    if plan.state is State.OPEN:
+    if plan.state is PromotionState.OPEN:
         head = _write_history(plan, signer, where, now)
     _swap(plan.reader, plan.reader.environment, plan.image, plan.there)
     return _confirmed(plan.reader, head)
 
 
-def _write_history(plan: Plan, signer: Signer, where: Mapping[str, Any], now: datetime) -> str:
+def _write_history(
+    plan: PromotionPlan, signer: Signer, where: Mapping[str, Any], now: datetime
+) -> str:
     """Attach the promotion and let the history name it; return its manifest's digest."""
     reader, registry = plan.reader, plan.reader.registry
     previous = plan.newest.manifest if plan.newest else ""
@@ -132,7 +136,7 @@ def _write_history(plan: Plan, signer: Signer, where: Mapping[str, Any], now: da
     return artifact.digest
 
 
-def _swap(reader: Reader, tag: str, manifest: Manifest, expected: str | None) -> None:
+def _swap(reader: HistoryReader, tag: str, manifest: Manifest, expected: str | None) -> None:
     """Let `tag` name `manifest`, where it still names what is expected."""
     kind = manifest.descriptor.media_type
     try:
@@ -141,7 +145,7 @@ def _swap(reader: Reader, tag: str, manifest: Manifest, expected: str | None) ->
         raise _lost(reader) from error
 
 
-def _confirmed(reader: Reader, head: str | None) -> Line:
+def _confirmed(reader: HistoryReader, head: str | None) -> HistoryLine:
     """Read both tags again and return the promotion; raise where they don't agree on it."""
     newest, at = reader.newest(), reader.registry.resolve(reader.environment)
     if newest is None or newest.manifest != head or disagreement(at.digest if at else None, newest):
@@ -149,10 +153,10 @@ def _confirmed(reader: Reader, head: str | None) -> Line:
     return newest
 
 
-def _lost(reader: Reader) -> ConflictingWrite:
+def _lost(reader: HistoryReader) -> ConflictingWrite:
     problem = "somebody else promoted at the same time: look at its history, and repeat"
     return ConflictingWrite(str(_tag(reader)), "promote", problem)
 
 
-def _tag(reader: Reader) -> Reference:
+def _tag(reader: HistoryReader) -> Reference:
     return reader.registry.reference.tagged(reader.environment)

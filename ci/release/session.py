@@ -12,7 +12,7 @@ from ci.errors import UsageError
 from ci.registry.access import Access
 from ci.registry.client import Registry
 from ci.registry.reference import Reference
-from ci.release.history import Reader
+from ci.release.history import HistoryReader
 from ci.release.judge import Judge
 from ci.release.policy import Policy
 from ci.release.signing import Signer, Trust, signer_from
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Session:
+class RepositorySession:
     """One repository, seen with the settings and as the user of this process.
 
     Args:
@@ -44,9 +44,9 @@ class Session:
     where: Where
     now: datetime
 
-    def reader(self, environment: str) -> Reader:
+    def reader(self, environment: str) -> HistoryReader:
         """Return the history of an environment; raises UsageError where there is none such."""
-        return Reader(self.registry, Policy.of(self.settings, environment), self.trust)
+        return HistoryReader(self.registry, Policy.of(self.settings, environment), self.trust)
 
     @property
     def target(self) -> str:
@@ -73,7 +73,7 @@ def session(
     environ: Mapping[str, str],
     now: datetime,
     note: Callable[[str], None] = lambda _: None,
-) -> Iterator[Session]:
+) -> Iterator[RepositorySession]:
     """Yield a session with the repository that `reference` names.
 
     Args:
@@ -90,7 +90,7 @@ def session(
     parsed = Reference.parse(reference)
     trust, signer = Trust.of(settings.trust), signer_from(environ)
     with Registry(parsed, access_of(settings, environ), note) as registry:
-        yield Session(settings, parsed, registry, trust, signer, Where.of(environ), now)
+        yield RepositorySession(settings, parsed, registry, trust, signer, Where.of(environ), now)
 
 
 def access_of(settings: Settings, environ: Mapping[str, str]) -> Access:

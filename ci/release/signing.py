@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Protocol
 from ci.errors import SigningFault, UsageError
 from ci.release.envelope import PAYLOAD, Envelope, from_bundle
 from ci.release.found import Statement
-from ci.release.identity import Identity, IdentitySigner, identify, public_verifier
+from ci.release.identity import CertificateIdentity, IdentitySigner, identify, public_verifier
 from ci.release.keys import PEM, holds, key_id, new_key, private_key, public_key, sign
 from ci.release.statement import read
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from ci.settings.release import TrustSettings
 
 __all__ = [
-    "Identity",
+    "CertificateIdentity",
     "IdentitySigner",
     "KeySigner",
     "NoSigner",
@@ -135,7 +135,7 @@ class Trust:
     """
 
     keys: Mapping[str, str] = field(default_factory=dict)
-    identities: Mapping[str, Identity] = field(default_factory=dict)
+    identities: Mapping[str, CertificateIdentity] = field(default_factory=dict)
     verifier: Callable[[], Verifier] = public_verifier
 
     def __post_init__(self) -> None:
@@ -154,7 +154,9 @@ class Trust:
         """
         keys = {name: _public(name, value) for name, value in settings.keys.items()}
         identities = settings.identities.items()
-        return cls(keys, {name: Identity(one.subject, one.issuer) for name, one in identities})
+        return cls(
+            keys, {name: CertificateIdentity(one.subject, one.issuer) for name, one in identities}
+        )
 
     def open(self, bundle: bytes) -> Opened:
         """Return what `bundle` says and who signed it; whatever is wrong with it is told there."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ci.errors import BrokenArtifact, MissingArtifact
 from ci.registry.oci import BUNDLE, CREATED, Descriptor
 from ci.release import statement as statements
-from ci.release.found import Evidence, Found, Statement
+from ci.release.found import Evidence, FoundPiece, Statement
 from ci.release.kinds import KINDS, of_type
 
 if TYPE_CHECKING:
@@ -34,11 +34,11 @@ class Signed:
     statement: Statement
     bundle: bytes
 
-    def opened(self, trust: Trust) -> Found:
+    def opened(self, trust: Trust) -> FoundPiece:
         """Return what a reader with this trust will make of it."""
         opened = trust.open(self.bundle)
         artifact = Descriptor.of(BUNDLE, self.bundle)
-        return Found(artifact, artifact.digest, self.statement, opened.signer, opened.problem)
+        return FoundPiece(artifact, artifact.digest, self.statement, opened.signer, opened.problem)
 
 
 def sign(subject: Reference, kind: str, predicate: Mapping[str, Any], signer: Signer) -> Signed:
@@ -84,7 +84,9 @@ def evidence_of(registry: Registry, image: Descriptor, trust: Trust) -> Evidence
     return Evidence(image, tuple(newest_first))
 
 
-def open_artifact(registry: Registry, artifact: Descriptor, subject: str, trust: Trust) -> Found:
+def open_artifact(
+    registry: Registry, artifact: Descriptor, subject: str, trust: Trust
+) -> FoundPiece:
     """Return what one attached artifact holds, as far as it can be read and believed.
 
     Args:
@@ -94,7 +96,7 @@ def open_artifact(registry: Registry, artifact: Descriptor, subject: str, trust:
         trust: Whose signatures are known.
     """
     hinted = of_type(artifact.annotations.get(PREDICATE_TYPE, ""))
-    found = Found(artifact, hint=hinted.name if hinted else "")
+    found = FoundPiece(artifact, hint=hinted.name if hinted else "")
     try:
         bundle = _bundle_in(registry, artifact)
         found = replace(found, bundle=bundle.digest)

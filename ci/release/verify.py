@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, datetime
 
-from ci.release.found import Evidence, Found
+from ci.release.found import Evidence, FoundPiece
 from ci.release.kind import Judging
 from ci.release.kinds import EVIDENCE
 from ci.release.policy import Policy
@@ -66,7 +66,7 @@ class _Verification:
         said = {"approved by": ", ".join(_person(*each) for each in people.items())}
         return {"digest": self.evidence.image.digest} | told | (said if people else {})
 
-    def _counted(self, kind: str) -> Found | None:
+    def _counted(self, kind: str) -> FoundPiece | None:
         """Return the newest piece of a kind that counts."""
         pieces = self.evidence.of(kind)
         return next((each for each in pieces if not self.policy.doubt(each, self.now)), None)
@@ -92,7 +92,7 @@ class _Verification:
             date.min if self.policy.rollback else self.now.date(),
         )
 
-    def _doubt(self, found: Found) -> str:
+    def _doubt(self, found: FoundPiece) -> str:
         return self.policy.doubt(found, self.now)
 
     def _missing(self, kind: str) -> str:
@@ -131,16 +131,16 @@ def failed(name: str, message: str) -> Case:
     return Case(name=name, outcome=Outcome.FAILED, message=message)
 
 
-def _skipped(found: Found, doubt: str) -> Iterator[Case]:
+def _skipped(found: FoundPiece, doubt: str) -> Iterator[Case]:
     if doubt:
         name = f"{found.name} ({found.artifact.digest[7:19]}) does not count"
         yield Case(name=name, outcome=Outcome.SKIPPED, message=doubt)
 
 
-def _told(found: Found) -> str:
+def _told(found: FoundPiece) -> str:
     signer = f"signed by {found.signer}" if found.signer else "unsigned"
     return f"{found.bundle}, {signer}, {found.created:%Y-%m-%d %H:%M:%S} UTC"
 
 
-def _person(name: str, found: Found) -> str:
+def _person(name: str, found: FoundPiece) -> str:
     return name if found.signer == name else f"{name} (vouched for by {found.signer})"

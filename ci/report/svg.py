@@ -26,7 +26,7 @@ Ticks = tuple[tuple[float, str], ...]
 
 
 @dataclass(frozen=True)
-class Line:
+class PlotLine:
     """One series: its name, and either its SVG path or the places of points that none joins."""
 
     name: str
@@ -39,7 +39,7 @@ class Drawing:
     """A plot, laid out: places are in units of the drawing."""
 
     plot: Plot
-    lines: tuple[Line, ...]
+    lines: tuple[PlotLine, ...]
     x_ticks: Ticks
     y_ticks: Ticks
 
@@ -100,11 +100,11 @@ def _cut(value: float) -> float:
     return max(-_HUGE, min(value, _HUGE))
 
 
-def _line(name: str, places: Sequence[tuple[float, float]], kind: str) -> Line:
+def _line(name: str, places: Sequence[tuple[float, float]], kind: str) -> PlotLine:
     """Return a line, which as steps goes across before it goes up; one place is a point."""
     if kind == "points" or len(places) < 2:  # noqa: PLR2004 - one point is no line
-        return Line(name, "", tuple(places))
+        return PlotLine(name, "", tuple(places))
     first, *others = places
     to = "H{:.1f}V{:.1f}" if kind == "step" else "L{:.1f} {:.1f}"
     path = f"M{first[0]:.1f} {first[1]:.1f}" + "".join(to.format(*place) for place in others)
-    return Line(name, path)
+    return PlotLine(name, path)

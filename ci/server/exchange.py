@@ -21,7 +21,7 @@ Json = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Answer:
+class Reply:
     """What came back.
 
     Args:
@@ -78,7 +78,7 @@ class Exchange:
         path: str,
         body: Any = None,
         headers: Mapping[str, str] | None = None,
-    ) -> Answer:
+    ) -> Reply:
         """Return the answer to one request, whatever its status.
 
         Args:
@@ -92,7 +92,7 @@ class Exchange:
         """
         async with self._open(path, method, body, headers) as response:
             content = await response.aread()
-        return Answer.of(response, content)
+        return Reply.of(response, content)
 
     async def get(self, path: str) -> Json:
         """Return the JSON object of `GET path`.
@@ -107,11 +107,11 @@ class Exchange:
         """Return the JSON object with which the server answers `body`; errors as of `get`."""
         return self.object_of(path, await self.ask("POST", path, body))
 
-    def object_of(self, path: str, answer: Answer) -> Json:
+    def object_of(self, path: str, answer: Reply) -> Json:
         """Return the JSON object that an answer of `path` holds; errors as of `get`."""
         return object_of(f"{self.url}{path}", answer, self._door.key)
 
-    def permitted(self, path: str, answer: Answer) -> Answer:
+    def permitted(self, path: str, answer: Reply) -> Reply:
         """Return an answer of `path`, unless it asks for another API key.
 
         Raises:
@@ -172,7 +172,7 @@ def exchanging(
     return Exchange(door, door.client(reuse=False, transport=transport))
 
 
-def object_of(url: str, answer: Answer, key: str) -> Json:
+def object_of(url: str, answer: Reply, key: str) -> Json:
     """Return the JSON object that an answer holds.
 
     Args:

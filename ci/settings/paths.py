@@ -18,7 +18,7 @@ UNSEEN = "can't be seen from a container"
 
 
 @dataclass(frozen=True)
-class Named:
+class NamedPath:
     """A path that settings name.
 
     Args:
@@ -108,17 +108,17 @@ def _is_path(mark: HostPath, text: str) -> bool:
     return bool(text) and not named and not (mark.content and mark.content in text)
 
 
-def named(settings: Settings) -> Iterator[Named]:
+def named(settings: Settings) -> Iterator[NamedPath]:
     """Yield every path that settings name."""
     for place, mark in places().items():
         for key, value in _found(settings, place):
             if value is not None and _is_path(mark, str(value)):
-                yield Named(".".join(key), mark, Path(value))
+                yield NamedPath(".".join(key), mark, Path(value))
 
 
 def unseen(
     settings: Settings, base: Path, given: Container[str], uses: Container[str]
-) -> Iterator[Named]:
+) -> Iterator[NamedPath]:
     """Yield every path that a container can't see.
 
     Args:

@@ -15,7 +15,7 @@ from ci.smoke import SUITE
 
 
 @dataclass(frozen=True)
-class Part:
+class SuitePart:
     """The cases of one process.
 
     Args:
@@ -46,7 +46,7 @@ class Part:
         return f"{self.place}/{case}" if file in self.ambiguous else case
 
 
-def parts(directories: Iterable[Path], *, builtin: bool) -> tuple[Part, ...]:
+def parts(directories: Iterable[Path], *, builtin: bool) -> tuple[SuitePart, ...]:
     """Return the parts of a run, the packaged suite first.
 
     Args:
@@ -58,7 +58,7 @@ def parts(directories: Iterable[Path], *, builtin: bool) -> tuple[Part, ...]:
     common = Path(os.path.commonpath([root.parent for root in roots])) if roots else Path()
     twice = _twice(roots)
     theirs = [
-        Part(
+        SuitePart(
             paths=(root, *(path for path in paths if root in path.parents)),
             title=str(root.relative_to(common)),
             place=str((root.parent if root.is_file() else root).relative_to(common)),
@@ -66,7 +66,7 @@ def parts(directories: Iterable[Path], *, builtin: bool) -> tuple[Part, ...]:
         )
         for root in roots
     ]
-    return (*([Part((SUITE,))] if builtin else []), *theirs)
+    return (*([SuitePart((SUITE,))] if builtin else []), *theirs)
 
 
 def _twice(roots: list[Path]) -> frozenset[str]:

@@ -23,7 +23,7 @@ from ci.server.key import variables
 from ci.settings.engine import SGLANG
 from ci.smoke import SUITE, warden
 from ci.smoke.options import SmokeOptions
-from ci.smoke.parts import Part
+from ci.smoke.parts import SuitePart
 
 _CHUNK = 65536
 _DRAIN = 2.0
@@ -35,7 +35,7 @@ _PLUGINS = {"PYTEST_PLUGINS"}
 async def run_pytest(
     url: str,
     options: SmokeOptions,
-    part: Part,
+    part: SuitePart,
     feed: Callable[[bytes], None],
     output: IO[bytes],
 ) -> int:
@@ -61,7 +61,7 @@ async def run_pytest(
     return code
 
 
-def command(url: str, options: SmokeOptions, part: Part, results: str) -> list[str]:
+def command(url: str, options: SmokeOptions, part: SuitePart, results: str) -> list[str]:
     """Return the command that runs a part's cases."""
     alone = ("-E", "-B") if part.packaged else ()
     tree = _source_tree() if part.packaged else ""
@@ -78,7 +78,7 @@ def command(url: str, options: SmokeOptions, part: Part, results: str) -> list[s
     ]
 
 
-def environment(part: Part) -> dict[str, str]:
+def environment(part: SuitePart) -> dict[str, str]:
     """Return the environment of a part's pytest: this package is found, nothing is written."""
     left_out = _FOREIGN | _PLUGINS if part.packaged else _FOREIGN
     kept = {key: value for key, value in os.environ.items() if key not in left_out}

@@ -40,7 +40,7 @@ class Incapable(pytest.skip.Exception):  # type: ignore[name-defined,misc]
 
 
 @dataclass(frozen=True)
-class Found:
+class PhaseRecord:
     """What one phase of a test (set-up, call, tear-down) showed."""
 
     outcome: Outcome
@@ -95,7 +95,7 @@ class Journal:
 
 def found_in(
     report: pytest.TestReport, error: BaseException | None, host: str, *, packaged: bool = False
-) -> Found:
+) -> PhaseRecord:
     """Return what a phase's report says.
 
     Args:
@@ -106,20 +106,20 @@ def found_in(
             capability of the server.
     """
     if report.passed:
-        return Found(Outcome.PASSED)
+        return PhaseRecord(Outcome.PASSED)
     if report.skipped and isinstance(error, Incapable):
-        return Found(Outcome.SKIPPED, first_line(str(error)))
+        return PhaseRecord(Outcome.SKIPPED, first_line(str(error)))
     if report.skipped:
         return skipped(skip_reason(report), packaged=packaged)
     details = report.longreprtext[-DETAILS:]
     if error is None:
-        return Found(Outcome.FAILED, first_line(details), details)
+        return PhaseRecord(Outcome.FAILED, first_line(details), details)
     outcome, message = min(
         (_blame(leaf, host) for leaf in leaves(error)),
         key=lambda one: one[0] is not Outcome.FAILED,
     )
     causes = [cause for leaf in leaves(error) for cause in _causes(leaf)]
-    return Found(
+    return PhaseRecord(
         outcome,
         message,
         details,
@@ -128,11 +128,11 @@ def found_in(
     )
 
 
-def skipped(reason: str, *, packaged: bool) -> Found:
+def skipped(reason: str, *, packaged: bool) -> PhaseRecord:
     """Return a skip for a reason that isn't a capability of the server."""
     if not packaged:
-        return Found(Outcome.SKIPPED, reason)
-    return Found(Outcome.ERROR, f"skipped, and not for what the server lacks: {reason}")
+        return PhaseRecord(Outcome.SKIPPED, reason)
+    return PhaseRecord(Outcome.ERROR, f"skipped, and not for what the server lacks: {reason}")
 
 
 def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:

@@ -15,7 +15,7 @@ from ci.concurrency import one_error
 from ci.report.model import Case
 from ci.smoke.lookout import Lookout
 from ci.smoke.options import SmokeOptions
-from ci.smoke.parts import Part, parts
+from ci.smoke.parts import SuitePart, parts
 from ci.smoke.process import run_pytest, text_of
 from ci.smoke.tape import Tape, aftermath, idle
 from ci.stages import StageResult, Tell, untold
@@ -77,7 +77,7 @@ class _Run:
             self._take(Case(name="suite", outcome=Outcome.ERROR, message=message))
         await self._who()
 
-    async def _part(self, part: Part, deadline: float) -> bool:
+    async def _part(self, part: SuitePart, deadline: float) -> bool:
         """Run one part; return whether the next makes sense."""
         tape, code = Tape(self._take, part.name), None
         self._tapes.append(tape)

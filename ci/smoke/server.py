@@ -11,7 +11,7 @@ import httpx
 from ci.engines.profile import Capability, OtherServer, Profile
 from ci.engines.sglang import PROFILE as SGLANG
 from ci.errors import BadAnswer, NotSglang
-from ci.server.exchange import Answer, Json, object_of
+from ci.server.exchange import Json, Reply, object_of
 from ci.smoke.transport import key_in
 
 __all__ = ["Capability", "Server", "discover"]
@@ -124,7 +124,7 @@ def _model_info(client: httpx.Client) -> Json:
 
 def _object(client: httpx.Client, path: str) -> Json:
     response = client.get(path)
-    answer = Answer.of(response, response.content)
+    answer = Reply.of(response, response.content)
     return object_of(_url(client, path), answer, key_in(client.headers))
 
 

@@ -14,7 +14,7 @@ from ci.engines import profile
 from ci.errors import KeyRefused
 from ci.report.model import Case
 from ci.smoke import ANSWERS, SUITE
-from ci.smoke.record import Found, Journal, first_line, found_in, skip_reason, skipped
+from ci.smoke.record import Journal, PhaseRecord, first_line, found_in, skip_reason, skipped
 from ci.smoke.server import Server
 from ci.smoke.transport import blame, explain, open_client
 from ci.verdict import Outcome
@@ -28,7 +28,7 @@ SERVER = pytest.StashKey[Server]()
 REFUSED = pytest.StashKey[list[KeyRefused]]()
 """The answers to the running case's own requests that ask for another API key."""
 
-_FOUND = pytest.StashKey[list[Found]]()
+_FOUND = pytest.StashKey[list[PhaseRecord]]()
 _SEVERITY = (Outcome.FAILED, Outcome.ERROR, Outcome.SKIPPED, Outcome.PASSED)
 
 
@@ -83,7 +83,7 @@ class Recorder:
         """Write a file that can't be collected as a case of its own."""
         if isinstance(report, pytest.CollectReport) and call.excinfo:
             message = collect_problem(call.excinfo.value)
-            found = Found(Outcome.ERROR, message, report.longreprtext)
+            found = PhaseRecord(Outcome.ERROR, message, report.longreprtext)
             self._case(found.case(node.nodeid))
 
     @pytest.hookimpl(wrapper=True)
@@ -106,29 +106,29 @@ class Recorder:
     def _host(self) -> str:
         return httpx.URL(self._config.getoption("--sglang-url")).netloc.decode()
 
-    def _end(self, item: pytest.Item, phases: list[Found]) -> None:
+    def _end(self, item: pytest.Item, phases: list[PhaseRecord]) -> None:
         name = self._name(item.nodeid)
         worst = min(phases, key=lambda found: _SEVERITY.index(found.outcome))
         seconds = sum(found.seconds for found in phases)
         self._case(replace(worst, seconds=seconds).case(name))
         known = SERVER in self._config.stash
         if not known and any(found.foreign for found in phases):
-            self._stop(item.session, Found(worst.outcome, worst.message))
+            self._stop(item.session, PhaseRecord(worst.outcome, worst.message))
         elif any(found.unanswered for found in phases) and (silence := self._silence(name)):
             self._stop(item.session, silence)
 
-    def _judgeable(self, found: Found) -> Found:
+    def _judgeable(self, found: PhaseRecord) -> PhaseRecord:
         """Return what a phase showed; a failure may be no more than an API key that was refused."""
         refused = self._config.stash.get(REFUSED, [])
         if found.outcome is not Outcome.FAILED or not refused:
             return found
         return replace(found, outcome=Outcome.ERROR, message=first_line(str(refused[0])))
 
-    def _stop(self, session: pytest.Session, cause: Found) -> None:
+    def _stop(self, session: pytest.Session, cause: PhaseRecord) -> None:
         self._case(cause.case(ANSWERS))
         session.shouldstop = cause.message
 
-    def _silence(self, name: str) -> Found | None:
+    def _silence(self, name: str) -> PhaseRecord | None:
         """Ask for one token after a case; return what went wrong, None where the server answers."""
         known = self._config.stash.get(SERVER, None)
         embeds = known is not None and not known.can("generation")
@@ -139,7 +139,7 @@ class Recorder:
                 client.post(path, json=body)
         except httpx.TransportError as error:
             cause = f"server stopped answering after {name}: {explain(error)}"
-            return Found(blame(error), cause)
+            return PhaseRecord(blame(error), cause)
         return None
 
     def _name(self, nodeid: str) -> str:

@@ -23,7 +23,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ci.errors import UsageError
-from ci.gate.decide import Decision, Finding, decide
+from ci.gate.decide import Decision, MetricFinding, decide
 from ci.gate.power import Need, need
 from ci.gate.rule import Rule
 from ci.gate.sequential import Look
@@ -149,7 +149,7 @@ class _Teller:
     few: int
     needed: Need | None
 
-    def case(self, finding: Finding) -> Case:
+    def case(self, finding: MetricFinding) -> Case:
         """Return the case of one phase."""
         old = statistics.median(pair.baseline[finding.metric] for pair in self.pairs)
         new = statistics.median(pair.candidate[finding.metric] for pair in self.pairs)
@@ -160,7 +160,7 @@ class _Teller:
             message=self._message(finding, seen, old),
         )
 
-    def _message(self, finding: Finding, seen: str, typical: float) -> str:
+    def _message(self, finding: MetricFinding, seen: str, typical: float) -> str:
         if finding.verdict is Verdict.FAILED:
             return f"slower: {seen}, p = {finding.p_slower:.2g}"
         if finding.verdict is Verdict.PASSED:
@@ -168,7 +168,7 @@ class _Teller:
             return f"{'faster' if finding.faster else f'not slower by {bound:.2f} s'}: {seen}"
         return f"unsure: {seen}; {self._help()}"
 
-    def _change(self, finding: Finding, typical: float) -> str:
+    def _change(self, finding: MetricFinding, typical: float) -> str:
         by, low, high = (
             self.slack.seconds(ratio, typical)
             for ratio in (finding.ratio, finding.low, finding.high)

@@ -65,7 +65,7 @@ class Timed:
 
 
 @dataclass(frozen=True)
-class Question:
+class StartupQuestion:
     """What is to be found out.
 
     Args:
@@ -83,7 +83,7 @@ class Question:
     seed: int = field(default_factory=lambda: secrets.randbelow(_SEEDS))
 
 
-async def startup(question: Question, stages: Stages, tell: Tell) -> StageResult:
+async def startup(question: StartupQuestion, stages: Stages, tell: Tell) -> StageResult:
     """Time starts of a server on this host, and judge them.
 
     Raises:
@@ -165,7 +165,7 @@ def _facts(timed: Timed, slack: Slack) -> dict[str, str]:
 class _Timing:
     """Starts servers one after the other; what was timed is kept beside the report."""
 
-    def __init__(self, question: Question, stages: Stages) -> None:
+    def __init__(self, question: StartupQuestion, stages: Stages) -> None:
         self._question, self._stages = question, stages
         self._starts: dict[Arm, list[Start]] = {Arm.BASELINE: [], Arm.CANDIDATE: []}
         self._lines: list[str] = []

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ci.trend.history import Line
+from ci.trend.history import TrendLine
 
 LEAST = 8
 """Fewest believed points of a series that is looked at."""
@@ -18,7 +18,7 @@ P_VALUE, MAGNITUDE = 0.001, 0.05
 
 
 @dataclass(frozen=True)
-class Change:
+class FigureChange:
     """A change between two reports.
 
     Args:
@@ -36,7 +36,7 @@ class Change:
         """By how much it changed, as a share; None from 0."""
         return self.after / self.before - 1 if self.before else None
 
-    def worse(self, line: Line) -> bool | None:
+    def worse(self, line: TrendLine) -> bool | None:
         """Return whether that is worse; None where the figure has no better."""
         if not line.better:
             return None
@@ -52,7 +52,7 @@ def available() -> bool:
     return True
 
 
-def changes(line: Line) -> tuple[Change, ...]:
+def changes(line: TrendLine) -> tuple[FigureChange, ...]:
     """Return where the believed points of `line` changed; none where there are too few."""
     from otava.analysis import compute_change_points
 
@@ -61,6 +61,6 @@ def changes(line: Line) -> tuple[Change, ...]:
         return ()
     found, _ = compute_change_points(values, max_pvalue=P_VALUE, min_magnitude=MAGNITUDE)
     return tuple(
-        Change(int(one.index), float(one.stats.mean_before()), float(one.stats.mean_after()))
+        FigureChange(int(one.index), float(one.stats.mean_before()), float(one.stats.mean_after()))
         for one in found
     )

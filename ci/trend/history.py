@@ -31,7 +31,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Line:
+class TrendLine:
     """One figure over time.
 
     Args:
@@ -65,7 +65,7 @@ class History:
     """
 
     reports: int
-    lines: tuple[Line, ...]
+    lines: tuple[TrendLine, ...]
     unread: tuple[str, ...] = field(default=())
 
 
@@ -95,7 +95,7 @@ def _files(path: Path) -> Iterator[Path]:
         yield path
 
 
-def _lines(reports: Iterable[Report]) -> Iterator[Line]:
+def _lines(reports: Iterable[Report]) -> Iterator[TrendLine]:
     """Yield the series of figures, check by check, each with the points of all its reports."""
     found: dict[str, dict[tuple[str, str], list[Point]]] = {}
     better: dict[tuple[str, str, str], Literal["lower", "higher", ""]] = {}
@@ -107,7 +107,7 @@ def _lines(reports: Iterable[Report]) -> Iterator[Line]:
             points.append(Point(report.started, figure.value, believed))
     for of, lines in found.items():
         for (name, unit), points in lines.items():
-            yield Line(of, name, unit, better[of, name, unit], tuple(points))
+            yield TrendLine(of, name, unit, better[of, name, unit], tuple(points))
 
 
 def _named(report: Report) -> Iterator[tuple[Check, str, Figure]]:

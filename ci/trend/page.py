@@ -13,8 +13,8 @@ from ci.report import html
 from ci.report.model import Figure, Plot, Series
 from ci.report.svg import Drawing, drawing
 from ci.report.text import measured, one_line
-from ci.trend.changes import Change
-from ci.trend.history import History, Line
+from ci.trend.changes import FigureChange
+from ci.trend.history import History, TrendLine
 
 _DAY = 86_400.0
 _MEGABYTE = 1e6
@@ -23,22 +23,22 @@ WITHOUT = "change points are not marked: Apache Otava isn't installed where this
 
 
 @dataclass(frozen=True)
-class Drawn:
+class DrawnSeries:
     """One series as the page shows it."""
 
-    line: Line
+    line: TrendLine
     latest: str
     before: str
     changes: tuple[str, ...]
     plot: Drawing
 
 
-def told(line: Line, found: Sequence[Change]) -> Drawn:
+def told(line: TrendLine, found: Sequence[FigureChange]) -> DrawnSeries:
     """Return what is said of one series, and its drawing."""
     shown = line.believed or line.points
     earlier = [point.value for point in shown[:-1]]
     before = measured(_figure(line, statistics.median(earlier))) if earlier else ""
-    return Drawn(
+    return DrawnSeries(
         line,
         measured(_figure(line, shown[-1].value)),
         before,
@@ -47,11 +47,11 @@ def told(line: Line, found: Sequence[Change]) -> Drawn:
     )
 
 
-def _figure(line: Line, value: float) -> Figure:
+def _figure(line: TrendLine, value: float) -> Figure:
     return Figure(name=line.name, value=value, unit=line.unit)
 
 
-def _change(line: Line, change: Change) -> str:
+def _change(line: TrendLine, change: FigureChange) -> str:
     """Return a change in one line: when, from what to what, and whether that is worse."""
     time = line.believed[change.index].time
     sides = (measured(_figure(line, value)) for value in (change.before, change.after))
@@ -60,7 +60,7 @@ def _change(line: Line, change: Change) -> str:
     return f"{time:%Y-%m-%d %H:%M}: {' → '.join(sides)}{share}{worse}"
 
 
-def _plot(line: Line, found: Sequence[Change]) -> Plot:
+def _plot(line: TrendLine, found: Sequence[FigureChange]) -> Plot:
     """Return a series over days from its first report; stretches between changes as means."""
     first = line.points[0].time
     unit, size = ("MB", _MEGABYTE) if line.unit == "bytes" else (line.unit, 1.0)
@@ -86,7 +86,7 @@ def _plot(line: Line, found: Sequence[Change]) -> Plot:
     )
 
 
-def _means(line: Line, found: Sequence[Change]) -> Iterator[tuple[datetime, float]]:
+def _means(line: TrendLine, found: Sequence[FigureChange]) -> Iterator[tuple[datetime, float]]:
     """Yield start and end of each stretch between two changes, with its mean."""
     if not found:
         return
@@ -98,7 +98,7 @@ def _means(line: Line, found: Sequence[Change]) -> Iterator[tuple[datetime, floa
         yield stretch[-1].time, mean
 
 
-def render(history: History, drawn: Sequence[Drawn], *, marked: bool) -> str:
+def render(history: History, drawn: Sequence[DrawnSeries], *, marked: bool) -> str:
     """Return the page; `marked` says whether change points were looked for."""
     checks = [(name, list(some)) for name, some in groupby(drawn, lambda one: one.line.check)]
     template = html.environment("ci.trend").get_template("trend.html.j2")
@@ -110,7 +110,7 @@ def render(history: History, drawn: Sequence[Drawn], *, marked: bool) -> str:
     )
 
 
-def lines(history: History, drawn: Sequence[Drawn], *, marked: bool) -> Iterator[str]:
+def lines(history: History, drawn: Sequence[DrawnSeries], *, marked: bool) -> Iterator[str]:
     """Yield the same as plain lines: what changed in full, and one line for each figure."""
     yield f"{history.reports} reports, {len(drawn)} figures"
     for one in drawn:

@@ -38,7 +38,7 @@ class NotInstallable(InfrastructureFault):
 
 
 @dataclass(frozen=True)
-class Environment:
+class InstalledEnvironment:
     """An installed SGLang.
 
     Args:
@@ -74,14 +74,14 @@ class Installer:
     uv: str = "uv"
     overrides: Path | None = None
 
-    async def make(self, version: str) -> Environment:
+    async def make(self, version: str) -> InstalledEnvironment:
         """Return the environment of a version; it is made where it isn't there yet.
 
         Raises:
             UsageError: There is no uv.
             NotInstallable: uv could not install it.
         """
-        made = Environment(version, self.folder / version)
+        made = InstalledEnvironment(version, self.folder / version)
         mark = made.folder / COMPLETE
         if mark.is_file():
             return made

@@ -7,28 +7,28 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.contract.compare import closest
-from ci.contract.model import Facets, Items, Part
+from ci.contract.model import ContractPart, Facets, Items
 from ci.report.model import Case
 from ci.verdict import Outcome
 
 
 @dataclass(frozen=True)
-class Given:
+class GivenFlag:
     """A flag as it is given."""
 
     name: str
     value: str | None = None
 
 
-def given(words: tuple[str, ...]) -> list[Given]:
+def given(words: tuple[str, ...]) -> list[GivenFlag]:
     """Return the flags of a command line; a word after a flag is taken for its value."""
-    found: list[Given] = []
+    found: list[GivenFlag] = []
     for word in words:
         name, equals, value = word.partition("=")
         if word.startswith("--"):
-            found.append(Given(name, value if equals else None))
+            found.append(GivenFlag(name, value if equals else None))
         elif found and found[-1].value is None:
-            found[-1] = Given(found[-1].name, word)
+            found[-1] = GivenFlag(found[-1].name, word)
     return found
 
 
@@ -39,7 +39,7 @@ def of_model(folder: Path) -> tuple[str, ...]:
     return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
-def cases(words: tuple[str, ...], old: Part, new: Part) -> Iterator[Case]:
+def cases(words: tuple[str, ...], old: ContractPart, new: ContractPart) -> Iterator[Case]:
     """Yield a case for each flag that is given.
 
     Args:
@@ -58,7 +58,7 @@ def cases(words: tuple[str, ...], old: Part, new: Part) -> Iterator[Case]:
         yield Case(name="flags", outcome=Outcome.SKIPPED, message="none is given")
 
 
-def judge(flag: Given, old: Items, new: Items) -> tuple[str, str]:
+def judge(flag: GivenFlag, old: Items, new: Items) -> tuple[str, str]:
     """Return what is wrong with a flag under the new version, and what is worth knowing."""
     facets = _resolved(new, flag.name)
     if facets is None:

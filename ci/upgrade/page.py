@@ -6,13 +6,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ci.contract.check import Allowance
-from ci.contract.compare import Change, Compared
+from ci.contract.compare import Compared, ContractChange
 from ci.contract.page import TITLES, cell, most, section
-from ci.contract.rules import Kind
+from ci.contract.rules import ChangeKind
 from ci.report.model import Case, Check, Report
 from ci.report.text import counts
 from ci.upgrade import speed
-from ci.upgrade.side import Side
+from ci.upgrade.side import UpgradeSide
 from ci.verdict import Outcome
 
 PAGE = "upgrade.md"
@@ -20,12 +20,12 @@ BAD = {Outcome.FAILED, Outcome.INCONCLUSIVE, Outcome.ERROR}
 
 
 @dataclass(frozen=True)
-class Findings:
+class UpgradeFindings:
     """All that is known at the end."""
 
     report: Report
-    old: Side
-    new: Side
+    old: UpgradeSide
+    new: UpgradeSide
     compared: list[Compared]
 
     def check(self, name: str) -> Check | None:
@@ -33,7 +33,7 @@ class Findings:
         return next((check for check in self.report.checks if check.name == name), None)
 
 
-def page(found: Findings, allowance: Allowance) -> str:
+def page(found: UpgradeFindings, allowance: Allowance) -> str:
     """Return the page."""
     old, new = found.old.version, found.new.version
     lines = [f"# SGLang {old} → {new}: {found.report.verdict}", ""]
@@ -63,7 +63,7 @@ def _row(check: Check) -> str:
     return f"| {check.name} | {check.verdict} | {cell(said)} |"
 
 
-def _yours(found: Findings) -> Iterator[str]:
+def _yours(found: UpgradeFindings) -> Iterator[str]:
     """Yield what fails of the user's own flags and dashboards, and of what the servers did."""
     lines = [f"- {check.name}: {_told(case)}" for check, case in _bad(found)]
     contract = found.check("contract")
@@ -77,7 +77,7 @@ def _yours(found: Findings) -> Iterator[str]:
         )
 
 
-def _bad(found: Findings) -> Iterator[tuple[Check, Case]]:
+def _bad(found: UpgradeFindings) -> Iterator[tuple[Check, Case]]:
     """Yield the cases that stand for themselves; a speed that can't be told breaks nothing."""
     for check in found.report.checks:
         bad = BAD - {Outcome.INCONCLUSIVE} if check.name == speed.NAME else BAD
@@ -89,7 +89,7 @@ def _told(case: Case) -> str:
     return f"**{case.outcome}** {case.name}: {cell(case.message)}"
 
 
-def _deprecated(found: Findings) -> Iterator[str]:
+def _deprecated(found: UpgradeFindings) -> Iterator[str]:
     """Yield what is said to go away: of the user's flags, in the log, and newly in the contract."""
     check = found.check("your flags")
     lines = [
@@ -104,10 +104,10 @@ def _deprecated(found: Findings) -> Iterator[str]:
     yield from lines or ["Nothing new."]
 
 
-def _newly(change: Change) -> bool:
+def _newly(change: ContractChange) -> bool:
     if change.facet == "deprecated":
         return change.after is True
-    fresh = change.kind is Kind.NEW and isinstance(change.after, dict)
+    fresh = change.kind is ChangeKind.NEW and isinstance(change.after, dict)
     return fresh and bool(change.after.get("deprecated"))
 
 

@@ -13,7 +13,7 @@ from ci.boards.model import Board
 from ci.boot.model_files import resolve
 from ci.contract.check import cases as contract_cases
 from ci.contract.compare import Compared, compare
-from ci.contract.model import Part
+from ci.contract.model import ContractPart
 from ci.contract.stage import allowance_of
 from ci.gate.stage import Contest
 from ci.report.model import Case, Report
@@ -23,11 +23,11 @@ from ci.settings import Settings
 from ci.stages import StageResult, Stages, Tell
 from ci.upgrade import flags, greedy, speed
 from ci.upgrade.environments import Installer
-from ci.upgrade.page import PAGE, Findings, page
-from ci.upgrade.side import Side
+from ci.upgrade.page import PAGE, UpgradeFindings, page
+from ci.upgrade.side import UpgradeSide
 from ci.verdict import Outcome
 
-UNKNOWN = Part(unknown="the version could not be installed")
+UNKNOWN = ContractPart(unknown="the version could not be installed")
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,10 @@ class Upgrade:
     async def advise(self, progress: Progress, folder: Path) -> Report:
         """Try both versions, and report; the page goes beside the report."""
         stages = Stages(progress, folder)
-        old, new = Side(self.versions[0], baseline=True), Side(self.versions[1], baseline=False)
+        old, new = (
+            UpgradeSide(self.versions[0], baseline=True),
+            UpgradeSide(self.versions[1], baseline=False),
+        )
 
         async def work() -> None:
             for side in (old, new):
@@ -63,12 +66,12 @@ class Upgrade:
         stages.facts |= self._facts()
         report = await stages.report(work)
         plain = _without(report, self.installer.folder)
-        findings = Findings(plain, old, new, self._compared(old, new))
+        findings = UpgradeFindings(plain, old, new, self._compared(old, new))
         text = page(findings, allowance_of(self.settings.contract))
         files.write(folder / PAGE, text)
         return report.model_copy(update={"facts": report.facts | {"page": PAGE}})
 
-    async def _questions(self, old: Side, new: Side) -> dict[str, list[Case]]:
+    async def _questions(self, old: UpgradeSide, new: UpgradeSide) -> dict[str, list[Case]]:
         """Return the cases of each comparison."""
         found: dict[str, list[Case]] = {}
         words = (
@@ -86,7 +89,7 @@ class Upgrade:
             found["outputs"] = [greedy.case((old.outputs[0], new.outputs[0]), old.outputs[1])]
         return found
 
-    async def _race(self, old: Side, new: Side, stages: Stages) -> None:
+    async def _race(self, old: UpgradeSide, new: UpgradeSide, stages: Stages) -> None:
         """Compare the speed of both, where that is wanted and both came up."""
         if self.contest is None:
             stages.left_out(speed.NAME, speed.UNWANTED)
@@ -102,7 +105,7 @@ class Upgrade:
         return dict(zip(("from", "to"), self.versions, strict=True)) | told
 
     @staticmethod
-    def _compared(old: Side, new: Side) -> list[Compared]:
+    def _compared(old: UpgradeSide, new: UpgradeSide) -> list[Compared]:
         if old.contract is None or new.contract is None:
             return []
         return compare(old.contract, new.contract)
@@ -114,7 +117,7 @@ def _without(report: Report, folder: Path) -> Report:
     return Report.model_validate_json(text)
 
 
-def _part(side: Side, name: str) -> Part:
+def _part(side: UpgradeSide, name: str) -> ContractPart:
     return side.contract.part(name) if side.contract else UNKNOWN
 
 

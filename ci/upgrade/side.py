@@ -20,7 +20,7 @@ from ci.settings import Settings
 from ci.smoke.stage import smoke
 from ci.stages import StageResult, Stages, Tell, Work
 from ci.upgrade import greedy
-from ci.upgrade.environments import Environment, Installer
+from ci.upgrade.environments import InstalledEnvironment, Installer
 from ci.verdict import Outcome, Verdict
 
 DEPRECATED = "deprecat"
@@ -35,7 +35,7 @@ class Unbootable(SglangCiError):
 
 
 @dataclass
-class Side:
+class UpgradeSide:
     """One version, and what was found out about it.
 
     Attributes:
@@ -56,7 +56,7 @@ class Side:
 
     async def explore(self, settings: Settings, installer: Installer, stages: Stages) -> None:
         """Install the version, boot it, and ask it; each is a stage of the run."""
-        made: list[tuple[Environment, Interface]] = []
+        made: list[tuple[InstalledEnvironment, Interface]] = []
 
         async def install(tell: Tell) -> StageResult:
             environment = await installer.make(self.version)
@@ -126,7 +126,7 @@ class Side:
         return f"{name} {self.version}"
 
 
-def _by(environment: Environment, settings: Settings) -> Settings:
+def _by(environment: InstalledEnvironment, settings: Settings) -> Settings:
     """Return the settings that start the same server by another environment's SGLang."""
     own = {"PYTHON": environment.python, "PYTHONPATH": environment.plugin}
     server = settings.server.model_copy(update={"environment": own | settings.server.environment})

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ci.contract.page import cell
 from ci.errors import ServerFault, SglangCiError
-from ci.gate.stage import Contest, Gate, Side
+from ci.gate.stage import Contest, Gate, GateSide
 from ci.report.model import Report
 from ci.settings import Settings
 from ci.stages import StageResult, Stages, Tell
@@ -63,7 +63,7 @@ class Race:
             ServerFault: It had the machine, or a GPU, for itself, and failed.
         """
         old, new = (
-            Side(name, image=f"SGLang {version}", settings=settings)
+            GateSide(name, image=f"SGLang {version}", settings=settings)
             for name, version, settings in zip(
                 ("baseline", "candidate"), self.versions, self.settings, strict=True
             )

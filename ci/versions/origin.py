@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from packaging.version import InvalidVersion, Version
 
-from ci.image.listing import Installed, Sglang
+from ci.image.listing import Installed, SglangEntry
 from ci.report.model import Case
 from ci.verdict import Outcome
 from ci.versions.same import same
@@ -27,7 +27,7 @@ def origin(listing: Installed, expected: str, revision: str) -> Iterator[Case]:
         expected: The version that is asked for; empty for any.
         revision: The commit that the image's label claims; empty where it claims none.
     """
-    installed, told = listing.versions.get("sglang", ""), listing.sglang or Sglang()
+    installed, told = listing.versions.get("sglang", ""), listing.sglang or SglangEntry()
     if told.code_version:
         problem = f"installed {installed or 'none'}, its code says {told.code_version}"
         agree = bool(installed) and same(installed, told.code_version)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from packaging.utils import canonicalize_name
 
-from ci.engines.profile import Described, Profile
+from ci.engines.profile import DescribedServer, Profile
 from ci.engines.sglang import PROFILE as SGLANG
 from ci.errors import SglangCiError
 from ci.image.listing import Installed
@@ -147,14 +147,14 @@ def _running(expected: Expected, running: str, package: str) -> Iterator[Case]:
         yield _case(f"{package} running", Outcome.SKIPPED, "no version is expected")
 
 
-def _listed(found: Described) -> Case:
+def _listed(found: DescribedServer) -> Case:
     """Judge whether another engine than SGLang says what it serves: some tell nothing else."""
     told = f"version {found.version or 'not told'}, serves {', '.join(found.names) or 'no model'}"
     outcome = Outcome.PASSED if found.names else Outcome.FAILED
     return _case("the server says what it is", outcome, told)
 
 
-def _model(expected: Expected, found: Described) -> Iterator[Case]:
+def _model(expected: Expected, found: DescribedServer) -> Iterator[Case]:
     path, names = found.model_path, found.names
     if expected.model_path:
         ok = path == expected.model_path

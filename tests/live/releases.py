@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ci.registry.client import Registry
-from ci.release.found import Found
+from ci.release.found import FoundPiece
 from ci.release.judge import Judge
 from ci.release.signing import Trust
 from ci.report.model import now
@@ -44,7 +44,7 @@ class House(Workplace):
             whole = registry.manifest(self.digest)
             yield Judge(registry, whole, settings, Trust.of(settings.trust), now())
 
-    def piece(self, kind: str) -> Found:
+    def piece(self, kind: str) -> FoundPiece:
         """Return the newest piece of a kind."""
         with self.judge() as judge:
             return judge.evidence.of(kind)[0]

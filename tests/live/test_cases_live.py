@@ -15,7 +15,7 @@ from ci.cases.language import Language
 from ci.cases.model import FILE, read
 from ci.cases.program import Gen, flat
 from ci.cases.replay import replay
-from ci.cases.stage import Asked, generate
+from ci.cases.stage import CasesWanted, generate
 from ci.report.model import Check
 from ci.smoke.ask import Ask
 from ci.smoke.run import SmokeOptions, run_smoke
@@ -39,7 +39,7 @@ FAILS = {
 def generated(url: str, out: Path, count: int, topics: tuple[str, ...] = ()) -> Check:
     """Generate cases with SGLang's language."""
     language = Language(url, sys.executable, 60, 300)
-    ask = partial(generate, language, Asked(out, 7, count, topics))
+    ask = partial(generate, language, CasesWanted(out, 7, count, topics))
     return anyio.run(checked, "generate-cases", ask)
 
 

@@ -17,7 +17,7 @@ from ci.boot.serving import served
 from ci.contract.check import Allowance, cases
 from ci.contract.compare import compare
 from ci.contract.introspect import Interface, introspect
-from ci.contract.model import Contract, Part
+from ci.contract.model import Contract, ContractPart
 from ci.contract.record import record
 from ci.platform import TINY_MODEL
 from ci.report.model import Case
@@ -76,7 +76,7 @@ def test_a_lost_item_of_each_part_fails(name: str, first: Contract) -> None:
     """A part is recorded and never held against anything."""
     part = first.parts[name]
     less = {item: facets for item, facets in part.items.items() if item != LOST[name]}
-    parts = first.parts | {name: Part(items=less, left_out=part.left_out)}
+    parts = first.parts | {name: ContractPart(items=less, left_out=part.left_out)}
     found = failed(first, first.model_copy(update={"parts": parts}))
     assert [case.outcome for case in found] == [Outcome.FAILED]
     assert found[0].name == f"{name} {LOST[name]}"
@@ -101,7 +101,7 @@ def test_boards_find_what_a_real_server_exposes(expr: str, first: Contract) -> N
     board = Board("b", (Query("line 1", expr),))
     (case,) = judge.cases([board], metrics, metrics)
     assert (case.outcome, case.message) == (Outcome.PASSED, "")
-    (case,) = judge.cases([board], metrics, Part())
+    (case,) = judge.cases([board], metrics, ContractPart())
     assert case.outcome is Outcome.FAILED
 
 

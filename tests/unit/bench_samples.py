@@ -7,7 +7,7 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ci.bench.records import ErrorKind, Record
+from ci.bench.records import ErrorKind, RequestRecord
 
 
 def record(
@@ -16,7 +16,7 @@ def record(
     ttft: float = 0.1,
     itls: tuple[float, ...] = (),
     **more: Any,
-) -> Record:
+) -> RequestRecord:
     """Return a whole answer: its first token after `ttft`, one more after each of `itls`."""
     times = tuple(accumulate(itls, initial=started + ttft))
     told: dict[str, Any] = {
@@ -31,12 +31,12 @@ def record(
         "finish": "length",
         "status": 200,
     }
-    return Record(**(told | more))
+    return RequestRecord(**(told | more))
 
 
-def failed(index: int = 0, started: float = 0.0, kind: ErrorKind = ErrorKind.CUT) -> Record:
+def failed(index: int = 0, started: float = 0.0, kind: ErrorKind = ErrorKind.CUT) -> RequestRecord:
     """Return a request that failed after a second and one token."""
-    return Record(
+    return RequestRecord(
         index=index,
         asked_tokens=2,
         started=started,
@@ -49,7 +49,7 @@ def failed(index: int = 0, started: float = 0.0, kind: ErrorKind = ErrorKind.CUT
     )
 
 
-def in_row(count: int, gap: float = 0.1, **more: Any) -> tuple[Record, ...]:
+def in_row(count: int, gap: float = 0.1, **more: Any) -> tuple[RequestRecord, ...]:
     """Return whole answers of two tokens, one started after the other."""
     told = {"itls": (0.01,)} | more
     return tuple(record(at, started=at * gap, **told) for at in range(count))
@@ -64,7 +64,7 @@ seconds = moments(0, 100).filter(bool)
 
 
 @st.composite
-def records(draw: st.DrawFn) -> list[Record]:
+def records(draw: st.DrawFn) -> list[RequestRecord]:
     """Draw the records of a run: whole answers of one to five tokens, and failures."""
     made = []
     for index in range(draw(st.integers(0, 30))):

@@ -9,7 +9,7 @@ from typing import Any
 from ci.boards.judge import cases
 from ci.boards.model import Board, Query
 from ci.boards.read import read
-from ci.contract.model import Part
+from ci.contract.model import ContractPart
 from ci.report.model import Case
 
 Json = dict[str, Any]
@@ -21,14 +21,14 @@ def metric(name: str, kind: str = "gauge", labels: tuple[str, ...] = ("model",))
     return {name: {"type": kind, "labels": [*labels], "state": "at once", **other}}
 
 
-BEFORE = Part(
+BEFORE = ContractPart(
     items=metric("sglang:num_running")
     | metric("sglang:ttft_seconds", "histogram")
     | metric("sglang:usage", labels=("model", "rank"))
     | metric("sglang:load", labels=("model", "rank"))
     | metric("sglang:aborted", labels=("model", "cause"))
 )
-AFTER = Part(
+AFTER = ContractPart(
     items=metric("sglang:num_running_reqs")
     | metric("sglang:ttft_seconds", "histogram")
     | metric("sglang:usage")

@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from ci.contract.model import Contract, Part
+from ci.contract.model import Contract, ContractPart
 from ci.report.model import now
 from tests.fakes.serving import JsonHandler, serving
 
@@ -69,7 +69,8 @@ OPENAPI: dict[str, Any] = {
 def contract(**parts: Any) -> Contract:
     """Return a contract of the given items; parts that aren't given are unknown."""
     made = {
-        name: part if isinstance(part, Part) else Part(items=part) for name, part in parts.items()
+        name: part if isinstance(part, ContractPart) else ContractPart(items=part)
+        for name, part in parts.items()
     }
     return Contract(recorded=now(), source="here", sglang="0.5.23", parts=made)
 

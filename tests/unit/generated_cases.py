@@ -11,11 +11,11 @@ import anyio
 
 from ci.cases.language import Tried
 from ci.cases.model import GeneratedCase
-from ci.cases.observed import Observed, Run, Score
+from ci.cases.observed import Observed, ObservedRun, Score
 from ci.cases.program import Gen, Say, Select
 from ci.cases.properties import AnyProperty
 from ci.cases.replay import replay
-from ci.cases.stage import Asked, generate
+from ci.cases.stage import CasesWanted, generate
 from ci.report.model import Check
 from ci.smoke.ask import Ask
 from ci.smoke.transport import open_client
@@ -52,7 +52,7 @@ def generated(
     """Generate cases without SGLang's language; `only` names a topic or a capability."""
     topics = tuple(value for key, value in only.items() if key == "topic")
     capabilities = tuple(value for key, value in only.items() if key == "capability")
-    asked = Asked(out, seed, count, topics, capabilities, record)
+    asked = CasesWanted(out, seed, count, topics, capabilities, record)
     return anyio.run(checked, "generate-cases", partial(generate, OverHttp(url), asked))
 
 
@@ -72,8 +72,8 @@ def case(*properties: AnyProperty, regex: str = "[A-Z]{2}-[0-9]{2}") -> Generate
     )
 
 
-def run(page: int = 1, /, **answers: Observed) -> Run:
+def run(page: int = 1, /, **answers: Observed) -> ObservedRun:
     """Return a good run of `case`, with other answers in place of its own."""
     scores = (Score(" red", -2.0, -2.0, "x: red"), Score(" blue", -1.0, -1.0, "x: blue"))
     good = {"a": GOOD, "s": Observed(" blue", scores=scores), "b": GOOD}
-    return Run(good | answers, page)
+    return ObservedRun(good | answers, page)

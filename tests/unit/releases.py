@@ -14,7 +14,7 @@ from ci.registry.oci import EMPTY, EMPTY_CONTENT, MANIFEST, Descriptor, Manifest
 from ci.release import approval, promotion
 from ci.release.evidence.record import record
 from ci.release.found import Evidence
-from ci.release.history import Line, Reader
+from ci.release.history import HistoryLine, HistoryReader
 from ci.release.judge import Judge
 from ci.release.policy import Policy
 from ci.release.signing import KeySigner, NoSigner, Signer, Trust, new_key
@@ -189,9 +189,9 @@ class Release:
         """Hold the evidence against an environment's policy."""
         return verify(self.evidence(), self.policy(environment), now, been_before=been_before)
 
-    def reader(self, environment: str = "prod") -> Reader:
+    def reader(self, environment: str = "prod") -> HistoryReader:
         """Return the history of an environment."""
-        return Reader(self.registry, self.policy(environment), self.trust)
+        return HistoryReader(self.registry, self.policy(environment), self.trust)
 
     def promote(
         self,
@@ -200,7 +200,7 @@ class Release:
         now: datetime = NOW,
         *,
         rollback: bool = False,
-    ) -> Line:
+    ) -> HistoryLine:
         """Promote the image, whatever the policy says."""
         plan = promotion.plan(self.reader(environment), self.image, rollback=rollback)
         return promotion.carry_out(plan, signer(by), WHERE, now)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ci.image.listing import Installed
-from ci.image.size import Side
+from ci.image.size import MeasuredImage
 from ci.image.weight import ImageSize, Layer
 from ci.registry.oci import MANIFEST, Descriptor, canonical
 from tests.fakes.layout import CONFIG, LAYER, layout
@@ -28,12 +28,12 @@ def side(
     sizes: Mapping[str, int],
     packages: Mapping[str, int] | None = None,
     debian: Mapping[str, int] | None = None,
-) -> Side:
+) -> MeasuredImage:
     """Return an image of these layers, packages and Debian packages, all in MB."""
     image = ImageSize("r.example/x:y", DIGEST, layers(**sizes))
     if packages is None and debian is None:
-        return Side(image)
-    return Side(image, listing(packages or {}, debian or {}))
+        return MeasuredImage(image)
+    return MeasuredImage(image, listing(packages or {}, debian or {}))
 
 
 def listing(packages: Mapping[str, int], debian: Mapping[str, int]) -> Installed:

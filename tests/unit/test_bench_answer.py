@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ci.bench.answer import Answer, message_of
+from ci.bench.answer import ReceivedAnswer, message_of
 from ci.bench.dialects import Api, Chat, Generate, Sampling
 from ci.bench.records import ErrorKind
 from tests.fakes import timed_events
@@ -27,11 +27,11 @@ ARRIVALS = {"generate": ([2, 3], [0.0, 1.0]), "chat": ([1, 3], [1.0, 2.0])}
 """Their tokens so far, and the place of the events that brought them."""
 
 
-def answer(name: str, *pieces: bytes, status: int = 200, end: bool = True) -> Answer:
+def answer(name: str, *pieces: bytes, status: int = 200, end: bool = True) -> ReceivedAnswer:
     """Return what an API's answer has become after pieces that came a second apart."""
     loop = asyncio.new_event_loop()
     try:
-        found = Answer(APIS[name], loop)
+        found = ReceivedAnswer(APIS[name], loop)
         found.head(status)
         for second, piece in enumerate(pieces):
             found.body(float(second), piece)

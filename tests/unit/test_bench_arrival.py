@@ -10,8 +10,8 @@ import pytest
 from ci.bench.arrival import arrival_case
 from ci.bench.lengths import Lengths
 from ci.bench.options import BenchOptions
-from ci.bench.prompts import Synthetic
-from ci.bench.records import Record
+from ci.bench.prompts import SyntheticPrompts
+from ci.bench.records import RequestRecord
 from ci.bench.run import Bench, bench
 from ci.bench.saturation import Effort
 from ci.gate.loaded import loaded
@@ -23,16 +23,18 @@ from tests.unit.test_gate_loaded import LOAD, OPTIONS
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
-LONG = replace(FAST, prompts=Synthetic(output=Lengths("fixed", 12)))
+LONG = replace(FAST, prompts=SyntheticPrompts(output=Lengths("fixed", 12)))
 """Answers that even a busy client can't take for ones that came at once."""
 FRESH = Effort(10.0, 1.0, (0.0,), 0.1)
 NAME = "answers come while they are made"
 
 
-def answer(*gaps: float) -> Record:
+def answer(*gaps: float) -> RequestRecord:
     """Return an answer whose chunks came with these gaps, the first after a second."""
     times = [1.0 + sum(gaps[:at]) for at in range(len(gaps) + 1)]
-    return Record(0, len(times), 0.0, times[-1], times=tuple(times), output_tokens=len(times))
+    return RequestRecord(
+        0, len(times), 0.0, times[-1], times=tuple(times), output_tokens=len(times)
+    )
 
 
 STEADY, HELD = answer(*[0.005] * 15), answer(*[0.00002] * 15)
@@ -60,7 +62,9 @@ BURSTS = answer(*([0.0] * 7 + [0.05] + [0.0] * 7))
         *("no core", "no time", "at once, no core", "nobody knows", "one chunk", "no answer"),
     ],
 )
-def test_what_is_said_of_answers(records: list[Record], effort: Effort, outcome: Outcome) -> None:
+def test_what_is_said_of_answers(
+    records: list[RequestRecord], effort: Effort, outcome: Outcome
+) -> None:
     """A proxy's figures are believed, or a good server's aren't."""
     found = arrival_case(records, effort)
     assert (found.name, found.outcome) == (NAME, outcome)

@@ -11,12 +11,12 @@ from time import monotonic
 
 import pytest
 
-from ci.bench.client import IDLE, Client, Request, Timeouts
+from ci.bench.client import IDLE, Client, LoadRequest, Timeouts
 from ci.bench.dialects import Chat, Generate, Sampling
 from ci.bench.lengths import Lengths
-from ci.bench.prompts import Synthetic
-from ci.bench.records import ErrorKind, Record
-from ci.bench.target import Target, resolve
+from ci.bench.prompts import SyntheticPrompts
+from ci.bench.records import ErrorKind, RequestRecord
+from ci.bench.target import BenchTarget, resolve
 from ci.errors import BadAnswer
 from tests.fakes.timed import Timed, Timing
 
@@ -46,17 +46,17 @@ async def client_of(
             yield client
 
 
-def requests(target: Target, api: str, count: int = 1) -> list[Request]:
+def requests(target: BenchTarget, api: str, count: int = 1) -> list[LoadRequest]:
     """Return requests of `TOKENS` tokens each."""
-    prompts = Synthetic(output=Lengths("fixed", TOKENS), as_text=api == "chat").take("test")
+    prompts = SyntheticPrompts(output=Lengths("fixed", TOKENS), as_text=api == "chat").take("test")
     dialect = Generate(Sampling()) if api == "generate" else Chat(Sampling(), "timed")
     return [
-        Request(index, target.post(dialect.path, dialect.body(prompt)), TOKENS)
+        LoadRequest(index, target.post(dialect.path, dialect.body(prompt)), TOKENS)
         for index, prompt in enumerate(islice(prompts, count))
     ]
 
 
-async def ask(url: str, fault: str = "", api: str = "generate") -> Record:
+async def ask(url: str, fault: str = "", api: str = "generate") -> RequestRecord:
     """Return the record of one request."""
     async with client_of(url, fault, api) as client:
         return await client.ask(requests(client.target, api)[0], monotonic())
@@ -81,7 +81,7 @@ async def test_no_token_is_stamped_before_it_was_written(server: Timed) -> None:
         asked = requests(client.target, "generate", 16)
         found = await asyncio.gather(*(client.ask(one, 0.0) for one in asked))
     truth = {note.prompt: note for note in server.truth()}
-    prompts = Synthetic(output=Lengths("fixed", TOKENS)).take("test")
+    prompts = SyntheticPrompts(output=Lengths("fixed", TOKENS)).take("test")
     for record, prompt in zip(found, prompts, strict=False):
         note = truth[json.dumps(prompt.input_ids[:8])]
         assert record.started < note.received

@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from ci.bench.bench_serving import beside, export, read
-from ci.bench.load import Run
+from ci.bench.load import LoadRun
 from ci.bench.metrics import summarise
-from ci.bench.records import ErrorKind, Record
+from ci.bench.records import ErrorKind, RequestRecord
 from ci.bench.saturation import Effort
 from ci.bench.schedule import Closed, Load, Open
 from ci.bench.session import Measured
@@ -25,10 +25,10 @@ RESULTS = Path(__file__).parent / "streams" / "bench_serving.jsonl"
 """Of four requests each: `sglang.bench_serving` and the Rust client of SGLang 0.5.23."""
 
 
-def measured(records: tuple[Record, ...], load: Load | None = None) -> Measured:
+def measured(records: tuple[RequestRecord, ...], load: Load | None = None) -> Measured:
     """Return a load that brought these records."""
     shape = load or Closed(min(2, len(records)), len(records))
-    run = Run(shape, len(records), records, 1.0, Effort(1.0, 0.1, ()), 0.0)
+    run = LoadRun(shape, len(records), records, 1.0, Effort(1.0, 0.1, ()), 0.0)
     summary = summarise(records, len(records))
     return Measured(run, summary, (), None, (), "0" * 64, lengths_asked=True)
 

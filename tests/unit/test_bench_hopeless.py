@@ -12,7 +12,7 @@ import pytest
 from ci.bench.client import Timeouts
 from ci.bench.hopeless import hopeless, server_fault
 from ci.bench.options import BenchOptions
-from ci.bench.records import ErrorKind, Record
+from ci.bench.records import ErrorKind, RequestRecord
 from ci.bench.run import bench
 from ci.errors import KeyRefused, ServerFault, SglangCiError, Unresponsive
 from ci.verdict import Verdict
@@ -101,9 +101,9 @@ async def test_silence_costs_what_the_settings_say(server: Timed) -> None:
     assert time.monotonic() - begun < HANG / 2
 
 
-def record(error: ErrorKind | None = None, status: int | None = None) -> Record:
+def record(error: ErrorKind | None = None, status: int | None = None) -> RequestRecord:
     """Return what came of a request."""
-    return Record(0, 1, 0.0, 1.0, error=error, status=status, detail="why")
+    return RequestRecord(0, 1, 0.0, 1.0, error=error, status=status, detail="why")
 
 
 CUT, TOO_LONG = record(ErrorKind.CUT, 200), record(ErrorKind.HTTP, 400)
@@ -121,7 +121,7 @@ CUT, TOO_LONG = record(ErrorKind.CUT, 200), record(ErrorKind.HTTP, 400)
         ([CUT, record(ErrorKind.ABANDONED)], ""),
     ],
 )
-def test_who_is_to_blame(records: list[Record], fault: str) -> None:
+def test_who_is_to_blame(records: list[RequestRecord], fault: str) -> None:
     """A load that is too long for a model, or this machine's limit, is a server's fault."""
     assert server_fault(records) == fault
 

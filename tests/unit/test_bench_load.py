@@ -13,16 +13,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.bench.client import Client, Request
-from ci.bench.load import Run, run_load
-from ci.bench.records import ErrorKind, Record
+from ci.bench.client import Client, LoadRequest
+from ci.bench.load import LoadRun, run_load
+from ci.bench.records import ErrorKind, RequestRecord
 from ci.bench.schedule import Closed, Load, Open
 from ci.errors import UsageError
 from tests.unit.bench_samples import record
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
-REQUESTS = [Request(index, b"", 1) for index in range(100)]
+REQUESTS = [LoadRequest(index, b"", 1) for index in range(100)]
 HANG = 60.0
 
 
@@ -39,7 +39,9 @@ class FakeClient:
         """Note how many connections are wanted."""
         self.warmed = count
 
-    async def ask(self, request: Request, origin: float, intended: float | None) -> Record:
+    async def ask(
+        self, request: LoadRequest, origin: float, intended: float | None
+    ) -> RequestRecord:
         """Wait for the time of an answer."""
         started = monotonic() - origin
         self.collecting.append(gc.isenabled())
@@ -63,7 +65,9 @@ class FakeClient:
         self.given_up.set()
 
 
-async def run(client: FakeClient, load: Load, limit: float = HANG, stop_after: int = 1000) -> Run:
+async def run(
+    client: FakeClient, load: Load, limit: float = HANG, stop_after: int = 1000
+) -> LoadRun:
     """Run a load; it is ended after so many records."""
     count = itertools.count(1)
     async with asyncio.timeout(HANG):
@@ -98,7 +102,7 @@ async def test_a_late_request_does_not_delay_the_schedule() -> None:
     """The schedule slips with every delay (coordinated omission)."""
     client, ask = FakeClient(0.0), FakeClient.ask
 
-    async def blocking(self: FakeClient, request: Request, *told: float) -> Record:
+    async def blocking(self: FakeClient, request: LoadRequest, *told: float) -> RequestRecord:
         if request.index == 3:
             until = monotonic() + 0.2
             while monotonic() < until:

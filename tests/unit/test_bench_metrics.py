@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.bench.metrics import Slo, Summary, duration, summarise
-from ci.bench.percentiles import Distribution
-from ci.bench.records import ErrorKind, Record
+from ci.bench.percentiles import SampleDistribution
+from ci.bench.records import ErrorKind, RequestRecord
 from ci.errors import UsageError
 from tests.unit.bench_samples import failed, record, records
 
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.unit
 SLO = Slo(ttft=1.0, tpot=0.5, e2e=5.0)
 
 
-def by_hand(made: list[Record]) -> dict[str, Any]:
+def by_hand(made: list[RequestRecord]) -> dict[str, Any]:
     """Compute the figures a second time, in fractions and from the definitions' words."""
     whole = [one for one in made if one.error is None]
     spent = Fraction(max(one.ended for one in made)) - Fraction(min(one.started for one in made))
@@ -56,7 +56,7 @@ def by_hand(made: list[Record]) -> dict[str, Any]:
 
 
 @given(records())
-def test_figures_are_those_of_a_second_computation(made: list[Record]) -> None:
+def test_figures_are_those_of_a_second_computation(made: list[RequestRecord]) -> None:
     """A figure isn't what its definition says."""
     found = summarise(made, len(made), SLO)
     assert found.sent == len(made)
@@ -78,7 +78,7 @@ def test_figures_are_those_of_a_second_computation(made: list[Record]) -> None:
         assert found.concurrency == pytest.approx(float(sum(truth["e2e"]) / truth["seconds"]))
 
 
-def same(found: Distribution | None, truth: list[Fraction]) -> None:
+def same(found: SampleDistribution | None, truth: list[Fraction]) -> None:
     """Hold a distribution against the samples that it is of."""
     assert (found is None) == (not truth)
     if found is None:
@@ -92,14 +92,16 @@ def same(found: Distribution | None, truth: list[Fraction]) -> None:
 
 
 @given(records(), st.randoms())
-def test_the_order_of_records_does_not_matter(made: list[Record], chance: random.Random) -> None:
+def test_the_order_of_records_does_not_matter(
+    made: list[RequestRecord], chance: random.Random
+) -> None:
     """Two readers of one file get different figures."""
     shuffled = chance.sample(made, len(made))
     assert summarise(shuffled, len(made), SLO) == summarise(made, len(made), SLO)
 
 
 @given(records())
-def test_what_was_not_measured_is_never_a_number(made: list[Record]) -> None:
+def test_what_was_not_measured_is_never_a_number(made: list[RequestRecord]) -> None:
     """A run in which all failed has a TTFT of 0 ms, which is the best of all."""
     lost = [one for one in made if one.error]
     found = summarise(lost, len(made), SLO)
@@ -110,11 +112,11 @@ def test_what_was_not_measured_is_never_a_number(made: list[Record]) -> None:
 
 
 @given(records())
-def test_every_distribution_has_samples(made: list[Record]) -> None:
+def test_every_distribution_has_samples(made: list[RequestRecord]) -> None:
     """A distribution of nothing passes as one of zeros."""
     found = summarise(made, len(made))
     parts = [getattr(found, field.name) for field in fields(Summary)]
-    assert all(part.count > 0 for part in parts if isinstance(part, Distribution))
+    assert all(part.count > 0 for part in parts if isinstance(part, SampleDistribution))
 
 
 def test_a_chunk_of_several_tokens_is_several_gaps() -> None:

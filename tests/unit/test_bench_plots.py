@@ -7,14 +7,14 @@ from hypothesis import given
 
 from ci.bench.metrics import summarise
 from ci.bench.plots import POINTS, curves, load_point, timeline
-from ci.bench.records import Record
+from ci.bench.records import RequestRecord
 from tests.unit.bench_samples import failed, in_row, record, records
 
 pytestmark = pytest.mark.unit
 
 
 @given(records())
-def test_curves_rise_to_one_over_real_samples(made: list[Record]) -> None:
+def test_curves_rise_to_one_over_real_samples(made: list[RequestRecord]) -> None:
     """A distribution is drawn that nobody measured."""
     found = {curve.name: curve for curve in curves(made)}
     whole = [one for one in made if one.complete]
@@ -29,7 +29,7 @@ def test_curves_rise_to_one_over_real_samples(made: list[Record]) -> None:
 
 
 @given(records())
-def test_a_timeline_holds_every_token_and_failure(made: list[Record]) -> None:
+def test_a_timeline_holds_every_token_and_failure(made: list[RequestRecord]) -> None:
     """Tokens at the edge of a stretch are lost, or counted twice."""
     found = timeline(made)
     assert sum(moment.tokens for moment in found) == sum(one.counts[-1] for one in made)

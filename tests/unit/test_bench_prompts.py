@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from ci.bench.lengths import LIMIT, Lengths
 from ci.bench.prompt_files import FromFile
-from ci.bench.prompts import Prefix, Prompt, Prompts, Synthetic, digest, word
+from ci.bench.prompts import Prefix, Prompt, Prompts, SyntheticPrompts, digest, word
 from ci.errors import UsageError
 
 pytestmark = pytest.mark.unit
@@ -65,13 +65,13 @@ def test_a_lognormal_has_its_median() -> None:
 
 def test_the_same_seed_and_stream_give_the_same_prompts() -> None:
     """The two sides of a comparison get different prompts."""
-    assert take(Synthetic(seed=3)) == take(Synthetic(seed=3))
-    assert digest(take(Synthetic(seed=3))) == digest(take(Synthetic(seed=3)))
+    assert take(SyntheticPrompts(seed=3)) == take(SyntheticPrompts(seed=3))
+    assert digest(take(SyntheticPrompts(seed=3))) == digest(take(SyntheticPrompts(seed=3)))
 
 
 def test_no_two_streams_or_seeds_have_a_prompt_in_common() -> None:
     """Later blocks find their prompts in the cache."""
-    made = [take(Synthetic(seed=seed), stream=stream) for seed in (1, 2) for stream in "ab"]
+    made = [take(SyntheticPrompts(seed=seed), stream=stream) for seed in (1, 2) for stream in "ab"]
     heads = [prompt.input_ids[:4] for prompts in made for prompt in prompts]
     assert len(set(heads)) == len(heads)
     assert len({digest(prompts) for prompts in made}) == 4
@@ -79,14 +79,16 @@ def test_no_two_streams_or_seeds_have_a_prompt_in_common() -> None:
 
 def test_prompts_are_the_same_on_every_machine() -> None:
     """A workload can't be repeated elsewhere, or with another version."""
-    assert digest(take(Synthetic(seed=1)))[:12] == "2dbe68bd2149"
+    assert digest(take(SyntheticPrompts(seed=1)))[:12] == "2dbe68bd2149"
 
 
 def test_token_ids_stay_within_the_vocabulary() -> None:
     """An id that the model doesn't have kills SGLang 0.5.23."""
-    ids = [one for prompt in take(Synthetic(vocabulary=(10, 20))) for one in prompt.input_ids]
+    ids = [
+        one for prompt in take(SyntheticPrompts(vocabulary=(10, 20))) for one in prompt.input_ids
+    ]
     assert (min(ids), max(ids)) == (10, 19)
-    ids = [one for prompt in take(Synthetic()) for one in prompt.input_ids]
+    ids = [one for prompt in take(SyntheticPrompts()) for one in prompt.input_ids]
     assert min(ids) >= 3
     assert max(ids) < 512
 
@@ -95,7 +97,9 @@ def test_token_ids_stay_within_the_vocabulary() -> None:
 def test_prefixes_are_shared_at_their_rate(as_text: bool) -> None:  # noqa: FBT001
     """The cache is hit more or less often than was asked for."""
     made = take(
-        Synthetic(input=Lengths("fixed", 30), prefix=Prefix(0.25, 20, groups=2), as_text=as_text),
+        SyntheticPrompts(
+            input=Lengths("fixed", 30), prefix=Prefix(0.25, 20, groups=2), as_text=as_text
+        ),
         2000,
     )
     heads = [prompt.text.split()[:20] if as_text else prompt.input_ids[:20] for prompt in made]
@@ -110,14 +114,14 @@ def test_prefixes_are_shared_at_their_rate(as_text: bool) -> None:  # noqa: FBT0
 
 def test_prefixes_are_the_same_in_every_stream() -> None:
     """A warm-up doesn't warm the prefixes that the load shares."""
-    source = Synthetic(prefix=Prefix(1.0, 64))
+    source = SyntheticPrompts(prefix=Prefix(1.0, 64))
     heads = {one.input_ids[:64] for stream in "ab" for one in take(source, 5, stream)}
     assert len(heads) == 1
 
 
 def test_a_prompt_is_longer_than_its_prefix() -> None:
     """A short prompt is nothing but its prefix, and costs the server nothing."""
-    made = take(Synthetic(input=Lengths("fixed", 5), prefix=Prefix(1.0, 64)))
+    made = take(SyntheticPrompts(input=Lengths("fixed", 5), prefix=Prefix(1.0, 64)))
     assert {len(prompt.input_ids) for prompt in made} == {65}
 
 
@@ -132,8 +136,8 @@ def test_words_stand_for_one_token_id_each() -> None:
         lambda: Prompt(1),
         lambda: Prompt(0, text="hi"),
         lambda: Prompt(1, text="hi", input_ids=(1,)),
-        lambda: Synthetic(vocabulary=(5, 5)),
-        lambda: Synthetic(vocabulary=(-1, 5)),
+        lambda: SyntheticPrompts(vocabulary=(5, 5)),
+        lambda: SyntheticPrompts(vocabulary=(-1, 5)),
         lambda: Prefix(1.5, 10),
         lambda: Prefix(0.5, 0),
     ],

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.bench.metrics import Slo
-from ci.bench.ramp import Found, Ramp, Step, search
+from ci.bench.ramp import Ramp, RampResult, Step, search
 from ci.errors import UsageError
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 SLO = Slo(ttft=1.0)
 
 
-async def find(limit: float, ramp: Ramp, *, broken_from: float = float("inf")) -> Found:
+async def find(limit: float, ramp: Ramp, *, broken_from: float = float("inf")) -> RampResult:
     """Search on a server that meets its SLOs up to a limit, and can't be measured from another."""
 
     async def measure(rate: float) -> Step:

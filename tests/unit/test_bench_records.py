@@ -8,7 +8,7 @@ import pytest
 
 from ci.bench import records
 from ci.bench.metrics import summarise
-from ci.bench.records import Record
+from ci.bench.records import RequestRecord
 from ci.errors import UsageError
 from tests.unit.bench_samples import failed, record
 
@@ -32,7 +32,7 @@ def test_records_come_back_as_they_were(name: str, tmp_path: Path) -> None:
     assert summarise(found, 3) == summarise([rounded(one) for one in MADE], 3)
 
 
-def rounded(one: Record) -> Record:
+def rounded(one: RequestRecord) -> RequestRecord:
     """Return a record with its times in whole microseconds."""
     return records._record(records._line(one), "here")
 

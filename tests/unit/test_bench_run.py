@@ -16,10 +16,10 @@ from ci.bench.live import Snapshot
 from ci.bench.metrics import Slo
 from ci.bench.options import BenchOptions, WarmUp
 from ci.bench.prompt_files import FromFile
-from ci.bench.prompts import Prompt, Synthetic
+from ci.bench.prompts import Prompt, SyntheticPrompts
 from ci.bench.ramp import Ramp
 from ci.bench.run import Bench, bench
-from ci.bench.saturation import Bounds
+from ci.bench.saturation import SaturationBounds
 from ci.bench.schedule import Closed, Open
 from ci.bench.scrape import Metrics, scrape
 from ci.engines.metrics import MetricNames
@@ -32,10 +32,10 @@ from tests.unit.judged import check_of, replay
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 HANG = 120.0
-ANY = Bounds(cpu_share=1e9, lag=1e9, delay=1e9)
+ANY = SaturationBounds(cpu_share=1e9, lag=1e9, delay=1e9)
 """Bounds of a client on a machine that does other things as well."""
 
-PROMPTS = Synthetic(output=Lengths("fixed", 5))
+PROMPTS = SyntheticPrompts(output=Lengths("fixed", 5))
 FAST = BenchOptions(
     prompts=PROMPTS,
     loads=(Closed(4, 24),),
@@ -79,7 +79,7 @@ def outcomes(found: Bench) -> dict[str, Outcome]:
 @pytest.mark.parametrize("api", ["generate", "chat"])
 async def test_a_good_run_passes(server: Timed, api: str) -> None:
     """Nothing is ever believed."""
-    prompts = Synthetic(output=Lengths("fixed", 5), as_text=api == "chat")
+    prompts = SyntheticPrompts(output=Lengths("fixed", 5), as_text=api == "chat")
     found = await run(server, api=api, prompts=prompts)
     assert check(found).verdict is Verdict.PASSED, check(found).cause
     assert outcomes(found) == {
@@ -148,7 +148,7 @@ async def test_a_server_that_counts_late_is_waited_for(
 
 async def test_a_saturated_client_is_inconclusive(server: Timed) -> None:
     """The client's own limit is the server's figure."""
-    found = await run(server, bounds=Bounds(cpu_share=0.0, lag=1e9, delay=1e9))
+    found = await run(server, bounds=SaturationBounds(cpu_share=0.0, lag=1e9, delay=1e9))
     assert check(found).verdict is Verdict.INCONCLUSIVE
     assert check(found).cause.startswith("the client keeps up: ")
 
@@ -209,7 +209,7 @@ async def test_every_load_has_its_own_prompts_and_cases(server: Timed) -> None:
 async def test_the_same_seed_is_the_same_workload(server: Timed) -> None:
     """A run can't be repeated."""
     one, two = await run(server), await run(server)
-    other = await run(server, prompts=Synthetic(seed=1, output=Lengths("fixed", 5)))
+    other = await run(server, prompts=SyntheticPrompts(seed=1, output=Lengths("fixed", 5)))
     assert one.loads[0].workload == two.loads[0].workload != other.loads[0].workload
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from ci.bench.agreement import Tolerance, View, agreement, view
 from ci.bench.metrics import summarise
-from ci.bench.records import Record
+from ci.bench.records import RequestRecord
 from ci.bench.scrape import Metrics, gauges, parse, scrape
 from ci.server.door import MAX_BODY
 from ci.verdict import Outcome
@@ -131,7 +131,7 @@ GOOD = View(
 
 
 def outcomes(
-    seen: View | None, records: tuple[Record, ...] = RECORDS, **tolerance: Any
+    seen: View | None, records: tuple[RequestRecord, ...] = RECORDS, **tolerance: Any
 ) -> dict[str, tuple[Outcome, str]]:
     """Return the cases of a comparison by their names."""
     summary = summarise(records, len(records))

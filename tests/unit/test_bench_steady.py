@@ -7,14 +7,14 @@ import random
 
 import pytest
 
-from ci.bench.records import Record
+from ci.bench.records import RequestRecord
 from ci.bench.steady import LEAST, Drift, drifts, steady, student
 from tests.unit.bench_samples import failed, record
 
 pytestmark = pytest.mark.unit
 
 
-def run(ttfts: list[float], tpot: float = 0.01) -> list[Record]:
+def run(ttfts: list[float], tpot: float = 0.01) -> list[RequestRecord]:
     """Return answers of three tokens, one after the other."""
     return [record(at, at * 1.0, ttft, (tpot, tpot)) for at, ttft in enumerate(ttfts)]
 

@@ -9,7 +9,7 @@ import ssl
 import pytest
 
 from ci.bench import wire
-from ci.bench.page import Page
+from ci.bench.page import ReceivedPage
 from ci.bench.records import ErrorKind
 from ci.bench.wire import Connection, Inbox, blame
 
@@ -36,7 +36,7 @@ class Transport(asyncio.Transport):
         self.aborted = True
 
 
-def connected(inbox: Inbox, page: Page) -> Connection:
+def connected(inbox: Inbox, page: ReceivedPage) -> Connection:
     """Return a connection that waits for an answer."""
     connection = Connection(inbox)
     connection.connection_made(Transport())
@@ -59,7 +59,7 @@ async def test_every_piece_is_stamped_before_any_is_parsed(
     monkeypatch.setattr(wire, "monotonic", lambda: float(next(clock)))
     stamps = []
 
-    class Slow(Page):
+    class Slow(ReceivedPage):
         def body(self, stamp: float, data: bytes) -> None:
             stamps.append(stamp)
             for _ in range(100):
@@ -78,7 +78,7 @@ async def test_every_piece_is_stamped_before_any_is_parsed(
 async def test_bytes_before_the_end_of_a_connection_are_read_before_it() -> None:
     """An answer whose connection closes right after it counts as cut."""
     loop = asyncio.get_running_loop()
-    page = Page(loop)
+    page = ReceivedPage(loop)
     connection = connected(Inbox(loop), page)
     arrive(connection, HEAD)
     arrive(connection, b"abcd")
@@ -99,7 +99,7 @@ async def test_bytes_before_the_end_of_a_connection_are_read_before_it() -> None
 async def test_a_server_says_whether_a_connection_stays(head: bytes, *, usable: bool) -> None:
     """A request is sent on a connection that the server is about to close."""
     loop = asyncio.get_running_loop()
-    page = Page(loop)
+    page = ReceivedPage(loop)
     connection = connected(Inbox(loop), page)
     arrive(connection, head + b"abcd")
     await page.ended
@@ -109,7 +109,7 @@ async def test_a_server_says_whether_a_connection_stays(head: bytes, *, usable: 
 async def test_what_nobody_asked_for_makes_a_connection_useless() -> None:
     """Bytes after an answer are read as the next one's."""
     loop = asyncio.get_running_loop()
-    page = Page(loop)
+    page = ReceivedPage(loop)
     connection = connected(Inbox(loop), page)
     arrive(connection, HEAD + b"abcd")
     await page.ended
@@ -121,7 +121,7 @@ async def test_what_nobody_asked_for_makes_a_connection_useless() -> None:
 async def test_a_page_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     """An endless page fills the memory."""
     monkeypatch.setattr("ci.bench.page.MAX_BODY", 3)
-    page = Page(asyncio.get_running_loop())
+    page = ReceivedPage(asyncio.get_running_loop())
     page.body(0.0, b"abcd")
     await page.ended
     assert "over 3 bytes" in page.problem

@@ -7,7 +7,7 @@ import pytest
 from ci.boards.judge import cases
 from ci.boards.model import Board, Query
 from ci.boards.union import alternatives
-from ci.contract.model import Part
+from ci.contract.model import ContractPart
 from ci.verdict import Outcome
 from tests.unit.board_samples import BEFORE, judged, metric
 
@@ -141,14 +141,21 @@ def test_the_worst_of_a_place_comes_first() -> None:
 @pytest.mark.parametrize(
     ("old", "new", "outcome", "message"),
     [
-        (Part(unknown="not up"), BEFORE, Outcome.INCONCLUSIVE, "not up"),
-        (Part(absent="no /metrics"), BEFORE, Outcome.INCONCLUSIVE, "no /metrics"),
-        (BEFORE, Part(unknown="not up"), Outcome.INCONCLUSIVE, "not up"),
-        (BEFORE, Part(absent="no /metrics"), Outcome.FAILED, "sglang:load is gone: no /metrics"),
+        (ContractPart(unknown="not up"), BEFORE, Outcome.INCONCLUSIVE, "not up"),
+        (ContractPart(absent="no /metrics"), BEFORE, Outcome.INCONCLUSIVE, "no /metrics"),
+        (BEFORE, ContractPart(unknown="not up"), Outcome.INCONCLUSIVE, "not up"),
+        (
+            BEFORE,
+            ContractPart(absent="no /metrics"),
+            Outcome.FAILED,
+            "sglang:load is gone: no /metrics",
+        ),
     ],
     ids=["old unknown", "old without", "new unknown", "new without"],
 )
-def test_versions_without_metrics(old: Part, new: Part, outcome: Outcome, message: str) -> None:
+def test_versions_without_metrics(
+    old: ContractPart, new: ContractPart, outcome: Outcome, message: str
+) -> None:
     """A server that was never scraped keeps every promise."""
     (case,) = cases([Board("b", (Query("line 1", "sglang:load"),))], old, new)
     assert case.outcome is outcome
@@ -157,8 +164,8 @@ def test_versions_without_metrics(old: Part, new: Part, outcome: Outcome, messag
 
 def test_a_summary_has_no_buckets() -> None:
     """A quantile over buckets that are no more counts as whole."""
-    old = Part(items=metric("sglang:ttft", "histogram"))
-    new = Part(items=metric("sglang:ttft", "summary"))
+    old = ContractPart(items=metric("sglang:ttft", "histogram"))
+    new = ContractPart(items=metric("sglang:ttft", "summary"))
     board = Board("b", (Query("line 1", "rate(sglang:ttft_bucket[5m])"),))
     (case,) = cases([board], old, new)
     assert case.outcome is Outcome.FAILED

@@ -10,7 +10,7 @@ import pytest
 
 from ci.cases.language import Language, Tried
 from ci.cases.model import GeneratedCase
-from ci.cases.observed import Observed, Run, Score
+from ci.cases.observed import Observed, ObservedRun, Score
 from ci.cases.properties import Matches
 from ci.errors import CheckBroken, UsageError
 from tests.unit.generated_cases import case
@@ -53,7 +53,7 @@ def test_answers_are_read(tmp_path: Path) -> None:
     score = Score(" red", -1.0, -1.1, ": red")
     answers = {"a": Observed("x", "stop", "", 3, 1, 2), "s": Observed(" red", scores=(score,))}
     assert version == "9.9"
-    assert tried == [Run(answers, 16), "RuntimeError: HTTP 400"]
+    assert tried == [ObservedRun(answers, 16), "RuntimeError: HTTP 400"]
 
 
 def test_interpreter_without_sglang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

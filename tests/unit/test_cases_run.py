@@ -12,7 +12,7 @@ from ci.cases.compose import CAPABILITIES
 from ci.cases.coverage import Coverage
 from ci.cases.folder import source_name
 from ci.cases.model import FILE, read
-from ci.cases.stage import Asked
+from ci.cases.stage import CasesWanted
 from ci.errors import NotSglang, Unreachable, UsageError
 from ci.report.model import Case
 from ci.verdict import Outcome, Verdict
@@ -171,8 +171,8 @@ def test_foreign_folder_is_left_alone(tmp_path: Path) -> None:
     """Somebody's files are overwritten, or mixed with ours."""
     (tmp_path / "theirs.txt").touch()
     with pytest.raises(UsageError, match="holds other files"):
-        Asked(tmp_path, 1, 1)
+        CasesWanted(tmp_path, 1, 1)
     with pytest.raises(UsageError, match="is no folder"):
-        Asked(tmp_path / "theirs.txt", 1, 1)
+        CasesWanted(tmp_path / "theirs.txt", 1, 1)
     with pytest.raises(UsageError, match="--topic cooking: not known; there are support_ticket"):
-        Asked(tmp_path / "new", 1, 1, topics=("cooking",))
+        CasesWanted(tmp_path / "new", 1, 1, topics=("cooking",))

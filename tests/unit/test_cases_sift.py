@@ -10,7 +10,7 @@ import pytest
 
 from ci.cases.language import Tried
 from ci.cases.model import GeneratedCase
-from ci.cases.observed import Observed, Run, Score
+from ci.cases.observed import Observed, ObservedRun, Score
 from ci.cases.properties import (
     Agree,
     AnyProperty,
@@ -35,7 +35,7 @@ CODE = "[A-Z]{2}-[0-9]{2}"
 LONG = replace(GOOD, prompt_tokens=60, cached_tokens=60)
 PASSING = "a server that always says"
 
-VACUOUS: dict[str, tuple[AnyProperty, Run, str]] = {
+VACUOUS: dict[str, tuple[AnyProperty, ObservedRun, str]] = {
     "anything": (Matches(of="a", regex=r"[\s\S]*"), run(), PASSING),
     "any line": (Matches(of="a", regex=".*"), run(), PASSING),
     "any word": (Matches(of="a", regex="[A-Za-z]+"), run(a=replace(GOOD, text="AB")), PASSING),
@@ -64,7 +64,7 @@ VACUOUS: dict[str, tuple[AnyProperty, Run, str]] = {
     ),
 }
 
-USEFUL: dict[str, tuple[AnyProperty, Run]] = {
+USEFUL: dict[str, tuple[AnyProperty, ObservedRun]] = {
     "shape": (Matches(of="a", regex=CODE), run()),
     "options": (OneOf(of="a", options=("AB-12", "CD-34")), run()),
     "selection": (Selected(of="s", options=(" red", " blue")), run()),

@@ -55,7 +55,7 @@ def test_what_is_neither_server_nor_recording(command: Command, sides: tuple[str
     """A typing error is a traceback, or a verdict on nothing."""
     assert command("contract", "record", "http://127.0.0.1:1", "--out", "x.json") == 1
     assert command("contract", "compare", sides[0], "missing.json") == 4
-    asked = stage.Asked(sides[0], "python3")
+    asked = stage.ContractSide(sides[0], "python3")
     with pytest.raises(UsageError, match="recorded already"):
         anyio.run(asked.contract, 1.0)
 

@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 
 from ci.contract.check import Allowance, cases
-from ci.contract.compare import Change, compare
+from ci.contract.compare import ContractChange, compare
 from ci.contract.introspect import flags_part
-from ci.contract.model import Contract, Part
+from ci.contract.model import Contract, ContractPart
 from ci.contract.page import page
 from ci.contract.routes import routes_part
-from ci.contract.rules import Kind, weigh
+from ci.contract.rules import ChangeKind, weigh
 from ci.settings.contract import AcceptedChange
 from ci.verdict import Outcome
 from tests.unit.contract_samples import INTERFACE, OPENAPI, contract
@@ -23,7 +23,7 @@ pytestmark = pytest.mark.unit
 TODAY = date(2026, 11, 23)
 
 
-def changes(old: Contract, new: Contract) -> list[Change]:
+def changes(old: Contract, new: Contract) -> list[ContractChange]:
     """Return all changes of two contracts."""
     return [change for part in compare(old, new) for change in part.changes]
 
@@ -81,33 +81,35 @@ def test_a_renamed_flag_names_its_new_name() -> None:
 @pytest.mark.parametrize(
     ("item", "facet", "before", "after", "expected"),
     [
-        ("POST /x request.a", "required", False, True, Kind.BROKEN),
-        ("POST /x request.a", "required", True, False, Kind.NEW),
-        ("POST /x response 200.a", "required", True, False, Kind.BROKEN),
-        ("POST /x response 200.a", "required", False, True, Kind.NEW),
-        ("POST /x request.a", "types", ["string", "null"], ["string"], Kind.BROKEN),
-        ("POST /x request.a", "types", ["string"], ["string", "null"], Kind.NEW),
-        ("POST /x response 200.a", "types", ["string"], ["string", "null"], Kind.BROKEN),
-        ("POST /x response 200.a", "types", ["string", "null"], ["string"], Kind.NEW),
-        ("POST /x request.a", "types", ["any"], ["string"], Kind.BROKEN),
-        ("POST /x request.a", "types", ["string"], ["any"], Kind.NEW),
+        ("POST /x request.a", "required", False, True, ChangeKind.BROKEN),
+        ("POST /x request.a", "required", True, False, ChangeKind.NEW),
+        ("POST /x response 200.a", "required", True, False, ChangeKind.BROKEN),
+        ("POST /x response 200.a", "required", False, True, ChangeKind.NEW),
+        ("POST /x request.a", "types", ["string", "null"], ["string"], ChangeKind.BROKEN),
+        ("POST /x request.a", "types", ["string"], ["string", "null"], ChangeKind.NEW),
+        ("POST /x response 200.a", "types", ["string"], ["string", "null"], ChangeKind.BROKEN),
+        ("POST /x response 200.a", "types", ["string", "null"], ["string"], ChangeKind.NEW),
+        ("POST /x request.a", "types", ["any"], ["string"], ChangeKind.BROKEN),
+        ("POST /x request.a", "types", ["string"], ["any"], ChangeKind.NEW),
         ("POST /x request.a", "types", ["any"], ["any", "null"], None),
-        ("POST /x request.a", "enum", ["a", "b"], ["a"], Kind.BROKEN),
-        ("POST /x request.a", "enum", ["a"], ["a", "b"], Kind.NEW),
-        ("POST /x request.a", "enum", None, ["a"], Kind.BROKEN),
-        ("POST /x request.a", "enum", ["a"], None, Kind.NEW),
-        ("POST /x request.a", "default", 1, 2, Kind.BROKEN),
-        ("chat", "status", 400, 422, Kind.BROKEN),
-        ("key", "types", ["string"], ["number"], Kind.BROKEN),
+        ("POST /x request.a", "enum", ["a", "b"], ["a"], ChangeKind.BROKEN),
+        ("POST /x request.a", "enum", ["a"], ["a", "b"], ChangeKind.NEW),
+        ("POST /x request.a", "enum", None, ["a"], ChangeKind.BROKEN),
+        ("POST /x request.a", "enum", ["a"], None, ChangeKind.NEW),
+        ("POST /x request.a", "default", 1, 2, ChangeKind.BROKEN),
+        ("chat", "status", 400, 422, ChangeKind.BROKEN),
+        ("key", "types", ["string"], ["number"], ChangeKind.BROKEN),
         ("key", "types", [], ["number"], None),
-        ("sglang:x", "labels", ["a", "b"], ["a"], Kind.BROKEN),
-        ("sglang:x", "labels", ["a"], ["a", "b"], Kind.NEW),
-        ("sglang:x", "type", "gauge", "counter", Kind.BROKEN),
+        ("sglang:x", "labels", ["a", "b"], ["a"], ChangeKind.BROKEN),
+        ("sglang:x", "labels", ["a"], ["a", "b"], ChangeKind.NEW),
+        ("sglang:x", "type", "gauge", "counter", ChangeKind.BROKEN),
         ("sglang:x", "state", "at once", "seen", None),
-        ("sglang:x", "state", "at once", "after an event", Kind.NOTICE),
+        ("sglang:x", "state", "at once", "after an event", ChangeKind.NOTICE),
     ],
 )
-def test_facets(item: str, facet: str, before: Any, after: Any, expected: Kind | None) -> None:
+def test_facets(
+    item: str, facet: str, before: Any, after: Any, expected: ChangeKind | None
+) -> None:
     """A breach passes, or an offer fails."""
     assert weigh(item, facet, before, after) is expected
 
@@ -139,8 +141,8 @@ def test_a_null_hides_what_was_below() -> None:
 def test_parts_that_one_side_lacks() -> None:
     """What nobody looked at counts as kept."""
     known = contract(flags=flags_part(INTERFACE))
-    unknown = contract(flags=Part(unknown="a URL"))
-    absent = contract(flags=Part(absent="none there"))
+    unknown = contract(flags=ContractPart(unknown="a URL"))
+    absent = contract(flags=ContractPart(absent="none there"))
     for old, new, outcome, why in (
         (known, unknown, Outcome.INCONCLUSIVE, "a URL"),
         (unknown, known, Outcome.SKIPPED, "a URL"),

@@ -11,13 +11,13 @@ import pytest
 from ci.contract.check import Allowance
 from ci.contract.compare import compare
 from ci.contract.introspect import flags_part
-from ci.contract.model import Part
+from ci.contract.model import ContractPart
 from ci.errors import SglangCiError, UsageError
 from ci.report.model import Case, Check, Report, now
 from ci.server.exchange import exchanging
 from ci.upgrade import flags, greedy, page
 from ci.upgrade.environments import COMPLETE, Installer, NotInstallable
-from ci.upgrade.side import Side
+from ci.upgrade.side import UpgradeSide
 from ci.verdict import Outcome
 from tests.unit.contract_samples import INTERFACE, Pretender, contract
 
@@ -58,7 +58,7 @@ def test_the_users_flags(words: tuple[str, ...], outcome: Outcome, message: str)
 
 def test_flags_that_nobody_could_list_are_not_kept() -> None:
     """An installation that says nothing passes."""
-    (case,) = flags.cases(("--x",), OLD, Part(unknown="not installed"))
+    (case,) = flags.cases(("--x",), OLD, ContractPart(unknown="not installed"))
     assert case.outcome is Outcome.INCONCLUSIVE
 
 
@@ -136,13 +136,13 @@ def test_what_cannot_be_installed_is_said(tmp_path: Path, monkeypatch: pytest.Mo
 
 def test_the_page_says_what_breaks_first() -> None:
     """A user has to read all changes to find the one that matters."""
-    old, new = Side("1.0", baseline=True), Side("1.1", baseline=False)
+    old, new = UpgradeSide("1.0", baseline=True), UpgradeSide("1.1", baseline=False)
     old.contract, new.contract = contract(flags=OLD), contract(flags=NEW)
     new.warnings = ("--dtype is deprecated",)
     bad = Case(name="flag --x", outcome=Outcome.FAILED, message="the new version doesn't know it")
     check = Check(name="your flags", started=now(), seconds=0, cases=(bad,))
     report = Report(started=now(), finished=now(), checks=(check,))
-    findings = page.Findings(report, old, new, compare(old.contract, new.contract))
+    findings = page.UpgradeFindings(report, old, new, compare(old.contract, new.contract))
     text = page.page(findings, Allowance())
     first, second = text.index("## What breaks for you"), text.index("## What else changed")
     assert text.startswith("# SGLang 1.0 → 1.1: FAILED")

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.bench.answer import Answer
+from ci.bench.answer import ReceivedAnswer
 from ci.bench.dialects import Generate, Sampling
 from ci.contract.shape import body_shape
 from ci.health.streams import End, Stream, read, request
@@ -115,10 +115,10 @@ async def watched(parts: list[bytes]) -> Stream:
     return stream
 
 
-def measured(parts: list[bytes]) -> Answer:
+def measured(parts: list[bytes]) -> ReceivedAnswer:
     """Return what the load client sees of a stream."""
     loop = asyncio.new_event_loop()
-    answer = Answer(Generate(Sampling(keep_outputs=True)), loop)
+    answer = ReceivedAnswer(Generate(Sampling(keep_outputs=True)), loop)
     answer.head(200)
     for part in parts:
         answer.body(0.0, part)

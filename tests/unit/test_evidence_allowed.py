@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 from ci.accepted import Acceptance
-from ci.release.audit import Known
+from ci.release.audit import KnownVulnerability
 from ci.release.evidence.vulnerabilities import findings, names
 from ci.settings.release import AllowedVulnerability
 
 pytestmark = pytest.mark.unit
 
 TODAY = date(2026, 11, 20)
-JINJA = Known("CVE-2024-22195", ("GHSA-h5c8",), "pkg:pypi/jinja2@3.1.2", ("3.1.3",))
+JINJA = KnownVulnerability("CVE-2024-22195", ("GHSA-h5c8",), "pkg:pypi/jinja2@3.1.2", ("3.1.3",))
 
 
 @pytest.mark.parametrize("name", ["CVE-2024-22195", "GHSA-h5c8", "cve-2024-22195"])
@@ -23,7 +23,7 @@ def test_what_is_accepted_by_any_of_its_names_is_accepted(name: str) -> None:
     """Somebody who knows a vulnerability by its other name can't accept it."""
     rule = AllowedVulnerability(id=name, until=TODAY, reason="not reachable")
     assert Acceptance((rule,), names, TODAY).accepts(JINJA)
-    assert not Acceptance((rule,), names, TODAY).accepts(Known("PYSEC-2026-1"))
+    assert not Acceptance((rule,), names, TODAY).accepts(KnownVulnerability("PYSEC-2026-1"))
 
 
 @pytest.mark.parametrize(
@@ -50,4 +50,4 @@ def test_a_malformed_predicate_is_told_and_no_crash(predicate: dict[str, Any]) -
 def test_another_scanners_findings_are_read() -> None:
     """Vulnerabilities that another tool attested count for nothing."""
     predicate = {"scanner": {"result": [{"id": "CVE-1", "severity": []}]}}
-    assert findings(predicate) == (Known("CVE-1"),)
+    assert findings(predicate) == (KnownVulnerability("CVE-1"),)

@@ -15,7 +15,7 @@ import pytest
 
 from ci.image.listing import Distribution, Installed, Package
 from ci.release import audit as audits
-from ci.release.audit import Known
+from ci.release.audit import KnownVulnerability
 from ci.release.evidence.sbom import bill
 from ci.release.evidence.vulnerabilities import KIND, findings, scan, unsure
 from ci.release.statement import make, read
@@ -71,8 +71,8 @@ def scanned(database: FakeOsv) -> dict[str, Any]:
 def test_what_is_known_is_found(scanned: dict[str, Any]) -> None:
     """A known vulnerability isn't seen, or is put to another component."""
     assert findings(scanned) == (
-        Known("PYSEC-2026-1", (), TORCH, ("9.9",)),
-        Known("CVE-2024-22195", ("GHSA-h5c8",), JINJA, ("3.1.3",)),
+        KnownVulnerability("PYSEC-2026-1", (), TORCH, ("9.9",)),
+        KnownVulnerability("CVE-2024-22195", ("GHSA-h5c8",), JINJA, ("3.1.3",)),
     )
     assert unsure(scanned) == ""
 

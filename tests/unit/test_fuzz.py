@@ -19,10 +19,10 @@ import pytest
 from ci.errors import CheckBroken, ServerFault, UsageError
 from ci.extras import install
 from ci.fuzz.answers import Sender, Sent
-from ci.fuzz.asked import Asked
+from ci.fuzz.asked import OperationResult
 from ci.fuzz.bodies import completed, limited, narrowed
-from ci.fuzz.drawn import Drawn, Kind, Stopped
-from ci.fuzz.known import Known, packaged
+from ci.fuzz.drawn import DrawingEnd, DrawnRequest, RequestKind
+from ci.fuzz.known import KnownDefects, packaged
 from ci.fuzz.operations import choose
 from ci.fuzz.stage import ALIVE, NOT_ASKED, SENT, Fuzzing
 from ci.report.model import Case, Check
@@ -112,8 +112,10 @@ def test_a_name_that_the_server_gave_stands_in_the_request_that_is_told() -> Non
     async def told() -> list[Sent]:
         async with exchanging("http://host", transport=httpx.MockTransport(answer)) as exchange:
             sender = Sender(exchange)
-            named = Drawn("GET /v1/models/{model}", Kind.VALID, "GET", "/v1/models/a", {}, "")
-            listed = Drawn("GET /v1/models", Kind.VALID, "GET", "/v1/models", {}, "")
+            named = DrawnRequest(
+                "GET /v1/models/{model}", RequestKind.VALID, "GET", "/v1/models/a", {}, ""
+            )
+            listed = DrawnRequest("GET /v1/models", RequestKind.VALID, "GET", "/v1/models", {}, "")
             return [await sender.send(one) for one in (listed, named, named)]
 
     sent = anyio.run(told)
@@ -210,11 +212,13 @@ def test_a_run_that_ends_early_loses_nothing(
     end: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was found before the budget was spent, or before a bug of ours, is in no report."""
-    large = Drawn("POST /sizes", Kind.VALID, "POST", "/sizes", {}, '{"size": 5}', "size")
+    large = DrawnRequest(
+        "POST /sizes", RequestKind.VALID, "POST", "/sizes", {}, '{"size": 5}', "size"
+    )
 
     @asynccontextmanager
-    async def drawing(*_: object) -> AsyncIterator[AsyncIterator[Drawn]]:
-        async def one() -> AsyncIterator[Drawn]:
+    async def drawing(*_: object) -> AsyncIterator[AsyncIterator[DrawnRequest]]:
+        async def one() -> AsyncIterator[DrawnRequest]:
             yield large
             if end == "broken":
                 raise CheckBroken("drawing requests broke")
@@ -239,7 +243,7 @@ def test_a_kind_that_was_not_drawn_in_time_proves_nothing(tmp_path: Path) -> Non
         check = fuzzed(server, tmp_path, drawing=0.000_001, edges=0)
     case = check.cases[0]
     assert (case.name, case.outcome) == ("POST /sizes", Outcome.INCONCLUSIVE)
-    for kind in Kind:
+    for kind in RequestKind:
         told = f"no {kind} request was drawn: the 1e-06 s for drawing were spent"
         assert told in case.message
 
@@ -258,15 +262,17 @@ def test_a_kind_that_was_not_drawn_proves_nothing(tmp_path: Path) -> None:
 
 def test_a_kind_that_was_drawn_in_part_is_told() -> None:
     """Fewer requests were drawn than wanted, and its case doesn't say so."""
-    asked = Asked("POST /sizes")
-    drawn = Drawn("POST /sizes", Kind.INVALID, "POST", "/sizes", {}, "", "size")
-    known = Known.of((), "0.5.23", date(2026, 11, 23))
+    asked = OperationResult("POST /sizes")
+    drawn = DrawnRequest("POST /sizes", RequestKind.INVALID, "POST", "/sizes", {}, "", "size")
+    known = KnownDefects.of((), "0.5.23", date(2026, 11, 23))
 
     async def told() -> list[Case]:
-        for kind in Kind:
+        for kind in RequestKind:
             assert not asked.withholds(replace(drawn, kind=kind), known)
             asked.take(Sent(drawn, 0.1, 400, ""), known)
-        asked.stop(Stopped("POST /sizes", Kind.INVALID, "the 10 s for drawing were spent"))
+        asked.stop(
+            DrawingEnd("POST /sizes", RequestKind.INVALID, "the 10 s for drawing were spent")
+        )
         return list(asked.cases("http://host", ()))
 
     (case,) = anyio.run(told)
@@ -354,7 +360,9 @@ def test_each_field_stands_alone_in_turn() -> None:
 @pytest.mark.parametrize("body", [b'{"a": "\'"}', b"\x00\x01\xff'\\", "ä€".encode(), b"a\nb"])
 def test_a_command_sends_the_very_bytes(body: bytes) -> None:
     """A command that is copied shows nothing, because a shell changed what it sends."""
-    drawn = Drawn("POST /x", Kind.VALID, "POST", "/x?a=%27", {}, body.decode("latin-1"))
+    drawn = DrawnRequest(
+        "POST /x", RequestKind.VALID, "POST", "/x?a=%27", {}, body.decode("latin-1")
+    )
     shell = "curl() { printf '%s' \"${@: -1}\"; }; " + drawn.curl("http://host")
     ran = subprocess.run(["bash", "-c", shell], capture_output=True, check=True)
     assert ran.stdout == body.partition(b"\x00")[0]
@@ -365,10 +373,10 @@ def test_the_packaged_list_is_in_force() -> None:
     entries = packaged()
     assert len({one.id for one in entries}) == len(entries)
     assert all((one.answer or one.withheld) and one.versions for one in entries)
-    known = Known.of(entries, "0.5.23", date(2026, 11, 23))
+    known = KnownDefects.of(entries, "0.5.23", date(2026, 11, 23))
     assert known.valid
     assert not known.expired
-    assert not Known.of(entries, "0.6.0", date(2026, 11, 23)).valid
+    assert not KnownDefects.of(entries, "0.6.0", date(2026, 11, 23)).valid
 
 
 @pytest.mark.parametrize(
@@ -409,8 +417,8 @@ def test_only_requests_that_bring_a_defect_about_are_excused(
     operation: str, asked: str, body: str, *, accepted: bool
 ) -> None:
     """A server's every unexplained error is taken for the one that is known."""
-    known = Known.of(packaged(), "0.5.23", date(2026, 11, 23))
-    drawn = Drawn(operation, Kind.VALID, operation.partition(" ")[0], asked, {}, body)
+    known = KnownDefects.of(packaged(), "0.5.23", date(2026, 11, 23))
+    drawn = DrawnRequest(operation, RequestKind.VALID, operation.partition(" ")[0], asked, {}, body)
     assert bool(known.accepted(drawn, "HTTP 500: Internal Server Error")) is accepted
 
 
@@ -437,8 +445,10 @@ def test_only_requests_that_bring_a_defect_about_are_excused(
 )
 def test_only_deadly_requests_are_kept_back(operation: str, body: str, *, withheld: bool) -> None:
     """A known way to kill the server is sent, or a harmless request never is."""
-    known = Known.of(packaged(), "0.5.23", date(2026, 11, 23))
-    drawn = Drawn(operation, Kind.VALID, "POST", operation.partition(" ")[2], {}, body)
+    known = KnownDefects.of(packaged(), "0.5.23", date(2026, 11, 23))
+    drawn = DrawnRequest(
+        operation, RequestKind.VALID, "POST", operation.partition(" ")[2], {}, body
+    )
     assert bool(known.withheld(drawn)) is withheld
 
 

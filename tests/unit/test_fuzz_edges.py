@@ -8,9 +8,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from ci.fuzz.drawn import Drawn, Kind, Wanted
+from ci.fuzz.drawn import DrawnRequest, RequestKind, Wanted
 from ci.fuzz.edges import Edges
-from ci.fuzz.fields import Described
+from ci.fuzz.fields import DescribedApi
 
 pytestmark = pytest.mark.unit
 
@@ -79,46 +79,51 @@ CHAT_LABEL = "POST /v1/chat/completions"
 USUAL = {"messages": [{"role": "user", "content": "Hello"}], "max_tokens": 8}
 
 
-def drawn(label: str, kind: Kind, *, edges: int = 10_000, seed: int = 1) -> list[Drawn]:
+def drawn(
+    label: str, kind: RequestKind, *, edges: int = 10_000, seed: int = 1
+) -> list[DrawnRequest]:
     """Return the requests of an operation and kind."""
     wanted = Wanted((label,), 5, edges, seed, 10.0, 8)
     return Edges(DOCUMENT, label, wanted).of(kind)
 
 
-def texts(label: str, kind: Kind, field: str) -> set[str]:
+def texts(label: str, kind: RequestKind, field: str) -> set[str]:
     """Return the bodies in which a field isn't as usual."""
     return {one.text for one in drawn(label, kind) if one.field == field}
 
 
 def test_a_number_is_drawn_at_its_edges() -> None:
     """A number without a bound kills the server, and no request had it."""
-    found = texts(CHAT_LABEL, Kind.VALID, "top_logprobs")
+    found = texts(CHAT_LABEL, RequestKind.VALID, "top_logprobs")
     for edge in ("0", "1", "-1", "100000", "2147483648", "9223372036854775808", "null"):
         assert any(text.endswith(f'"top_logprobs": {edge}}}') for text in found), edge
-    heights = texts(CHAT_LABEL, Kind.INVALID, "temperature")
+    heights = texts(CHAT_LABEL, RequestKind.INVALID, "temperature")
     for beyond in ("-1", "3", "1e+308", "1e999", "NaN", '"NaN"', "null", "[]"):
         assert any(text.endswith(f'"temperature": {beyond}}}') for text in heights), beyond
 
 
 def test_a_text_is_drawn_as_what_no_regex_grammar_or_template_is() -> None:
     """A malformed regex is a 500, and no request had one."""
-    found = [json.loads(text)["stop_regex"] for text in texts(CHAT_LABEL, Kind.VALID, "stop_regex")]
+    found = [
+        json.loads(text)["stop_regex"]
+        for text in texts(CHAT_LABEL, RequestKind.VALID, "stop_regex")
+    ]
     for malformed in ("", "(", "root ::= (", '{"type": "?"}', "{{", "\0", "\ud800"):
         assert malformed in found
-    listed = texts(CHAT_LABEL, Kind.VALID, "stop_regex[]")
+    listed = texts(CHAT_LABEL, RequestKind.VALID, "stop_regex[]")
     assert ["("] in [json.loads(text)["stop_regex"] for text in listed]
 
 
 def test_what_a_switch_turns_on_is_drawn_with_it() -> None:
     """`top_logprobs` of 100000 does nothing without `logprobs`, and is taken for harmless."""
-    found = texts(CHAT_LABEL, Kind.VALID, "top_logprobs with logprobs")
+    found = texts(CHAT_LABEL, RequestKind.VALID, "top_logprobs with logprobs")
     assert json.dumps(USUAL | {"logprobs": True, "top_logprobs": 100000}) in found
-    assert not texts(CHAT_LABEL, Kind.VALID, "temperature with logprobs")
+    assert not texts(CHAT_LABEL, RequestKind.VALID, "temperature with logprobs")
 
 
 def test_an_invalid_request_is_wrong_in_one_field_only() -> None:
     """A server that checks one field of seventy is never asked about the others."""
-    wrong = drawn(CHAT_LABEL, Kind.INVALID)
+    wrong = drawn(CHAT_LABEL, RequestKind.INVALID)
     assert {"messages", "messages[]", "messages[].role", "stop_regex", "effort"} <= {
         one.field for one in wrong
     }
@@ -126,17 +131,17 @@ def test_an_invalid_request_is_wrong_in_one_field_only() -> None:
         body, name = json.loads(one.text), one.field.partition("[")[0].partition(" ")[0]
         others = {key: value for key, value in body.items() if key not in {name, "logprobs"}}
         assert others == {key: value for key, value in USUAL.items() if key != name}
-    assert json.dumps({"max_tokens": 8}) in texts(CHAT_LABEL, Kind.INVALID, "messages")
+    assert json.dumps({"max_tokens": 8}) in texts(CHAT_LABEL, RequestKind.INVALID, "messages")
 
 
 def test_fields_that_the_schema_is_silent_of_are_drawn_too() -> None:
     """The schema says of `sampling_params` that it is an object, and nothing in it is drawn."""
-    found = texts("POST /generate", Kind.VALID, "sampling_params.stop_regex")
+    found = texts("POST /generate", RequestKind.VALID, "sampling_params.stop_regex")
     sampled = [json.loads(text)["sampling_params"] for text in found]
     assert {"stop_regex": "(", "max_new_tokens": 8} in sampled
-    most = [one.text for one in drawn("POST /generate", Kind.VALID)]
+    most = [one.text for one in drawn("POST /generate", RequestKind.VALID)]
     assert not [text for text in most if '"max_new_tokens": 1000' in text or '"n": 1000' in text]
-    tokens = texts("POST /generate", Kind.VALID, "input_ids")
+    tokens = texts("POST /generate", RequestKind.VALID, "input_ids")
     assert tokens
     assert not [text for text in tokens if '"text"' in text]
 
@@ -144,7 +149,7 @@ def test_fields_that_the_schema_is_silent_of_are_drawn_too() -> None:
 def test_parameters_of_path_and_query_are_drawn() -> None:
     """Only bodies are tried."""
     label = "GET /loads/{name}"
-    valid, wrong = (drawn(label, kind) for kind in (Kind.VALID, Kind.INVALID))
+    valid, wrong = (drawn(label, kind) for kind in (RequestKind.VALID, RequestKind.INVALID))
     asked = [parse_qs(urlsplit(one.target).query) for one in valid]
     assert {"rank": ["9223372036854775808"], "level": ["1"]} in asked
     assert "/loads/%28?level=1" in [one.target for one in valid]
@@ -156,25 +161,25 @@ def test_parameters_of_path_and_query_are_drawn() -> None:
 
 def test_a_form_is_drawn_and_the_same_each_time() -> None:
     """A form can't be repeated by its seed, or isn't tried."""
-    first, second = (drawn("POST /audio", Kind.VALID) for _ in range(2))
+    first, second = (drawn("POST /audio", RequestKind.VALID) for _ in range(2))
     assert first == second
     assert any('name="temperature"\r\n\r\n1e999' in one.text for one in first)
     assert first[0].headers["Content-Type"].startswith("multipart/form-data; boundary=")
-    assert any(one.field == "file" for one in drawn("POST /audio", Kind.INVALID))
+    assert any(one.field == "file" for one in drawn("POST /audio", RequestKind.INVALID))
 
 
 def test_an_operation_without_fields_has_nothing_invalid() -> None:
     """What forbids nothing is blamed for that."""
-    assert [one.target for one in drawn("GET /ready", Kind.VALID)] == ["/ready"]
-    assert drawn("GET /ready", Kind.INVALID) == []
+    assert [one.target for one in drawn("GET /ready", RequestKind.VALID)] == ["/ready"]
+    assert drawn("GET /ready", RequestKind.INVALID) == []
 
 
 def test_a_seed_chooses_where_there_are_too_many() -> None:
     """A run can't be repeated, or always leaves out the same fields."""
-    chosen = [drawn(CHAT_LABEL, Kind.VALID, edges=5, seed=seed) for seed in (1, 1, 2)]
+    chosen = [drawn(CHAT_LABEL, RequestKind.VALID, edges=5, seed=seed) for seed in (1, 1, 2)]
     assert len(chosen[0]) == 5
     assert chosen[0] == chosen[1] != chosen[2]
-    ordered = [one.field for one in drawn(CHAT_LABEL, Kind.INVALID)]
+    ordered = [one.field for one in drawn(CHAT_LABEL, RequestKind.INVALID)]
     deep = [index for index, name in enumerate(ordered) if name.startswith("messages[].")]
     assert min(deep) > max(ordered.index(name) for name in ("effort", "stop_regex[]"))
 
@@ -183,9 +188,9 @@ def test_an_operation_like_one_before_it_is_asked_less() -> None:
     """PUT and POST of one path take twice as long, and find the same."""
     twins = DOCUMENT | {"paths": {"/a": DOCUMENT["paths"]["/generate"] | {"put": _GENERATING}}}
     both = ("PUT /a", "POST /a")
-    assert len(Edges(twins, "POST /a", Wanted(both, 5, 1, 1, 10.0, 8)).of(Kind.INVALID)) == 1
+    assert len(Edges(twins, "POST /a", Wanted(both, 5, 1, 1, 10.0, 8)).of(RequestKind.INVALID)) == 1
     first, second, alone = (
-        Edges(twins, label, Wanted(asked, 5, 50, 1, 10.0, 8)).of(Kind.VALID)
+        Edges(twins, label, Wanted(asked, 5, 50, 1, 10.0, 8)).of(RequestKind.VALID)
         for label, asked in (("PUT /a", both), ("POST /a", both), ("POST /a", ("POST /a",)))
     )
     assert (len(first), len(second), len(alone)) == (50, 5, 50)
@@ -200,7 +205,7 @@ def test_a_schema_that_refers_to_itself_has_an_end() -> None:
             "left": {"anyOf": [{"$ref": "#/components/schemas/Tree"}, {"type": "null"}]}
         },
     }
-    described = Described({"components": {"schemas": {"Tree": tree}}})
+    described = DescribedApi({"components": {"schemas": {"Tree": tree}}})
     names = [field.name for field in described.fields("/x", tree, {})]
     assert names[:2] == ["left", "left.left"]
     assert len(names) < 10

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ci.gate.decide import Decision, Finding, decide, holm, verdict
+from ci.gate.decide import Decision, MetricFinding, decide, holm, verdict
 from ci.gate.rule import Rule
 from ci.gate.sequential import Look
 from ci.verdict import Verdict
@@ -32,7 +32,7 @@ def around(centre: float, spread: float, pairs: int = 24) -> list[float]:
     return [math.log1p(centre) + step for step in steps]
 
 
-def of(differences: list[float], look: Look = LOOK, **rule: float) -> Finding:
+def of(differences: list[float], look: Look = LOOK, **rule: float) -> MetricFinding:
     """Return what is found where all metrics have the same differences."""
     asked = Rule(**rule)  # type: ignore[arg-type]
     found = decide(dict.fromkeys(asked.metrics, differences), asked, look)

@@ -11,8 +11,8 @@ import pytest
 from ci.bench.dialects import Sampling
 from ci.bench.lengths import Lengths
 from ci.bench.options import BenchOptions, WarmUp
-from ci.bench.prompts import Synthetic
-from ci.bench.saturation import Bounds
+from ci.bench.prompts import SyntheticPrompts
+from ci.bench.saturation import SaturationBounds
 from ci.bench.schedule import Closed
 from ci.errors import ServerFault
 from ci.gate.compare import compare
@@ -27,10 +27,10 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 HANG = 180.0
 LOAD = Closed(concurrency=2, requests=4)
 OPTIONS = BenchOptions(
-    prompts=Synthetic(output=Lengths.parse("4")),
+    prompts=SyntheticPrompts(output=Lengths.parse("4")),
     sampling=Sampling(keep_outputs=True),
     warm_up=WarmUp(requests=4, seconds=5),
-    bounds=Bounds(cpu_share=9, lag=9, delay=9),
+    bounds=SaturationBounds(cpu_share=9, lag=9, delay=9),
     poll=0,
 )
 

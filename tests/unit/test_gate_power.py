@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from ci.gate.noise import Noise, Synthetic, recorded, residual
+from ci.gate.noise import Noise, SyntheticNoise, recorded, residual
 from ci.gate.power import SIZES, interval, need, rates, slowed
 from ci.gate.rule import METRICS, Rule
 from ci.gate.sequential import Schedule
@@ -31,11 +31,11 @@ STRICT_LOOKS = Schedule().looks(STRICT)
 LENIENT = Rule(least=0.0999)
 """A least effect so large that the test alone keeps a slow candidate from passing."""
 NOISES = {
-    "plain": Synthetic(tails=100, drift=0, spikes=0),
-    "heavy tails": Synthetic(tails=2.2),
-    "drifting": Synthetic(drift=0.5, memory=0.98),
-    "stalling": Synthetic(spikes=0.2, spike=2.0),
-    "wild": Synthetic(spread=dict.fromkeys(METRICS, 0.5)),
+    "plain": SyntheticNoise(tails=100, drift=0, spikes=0),
+    "heavy tails": SyntheticNoise(tails=2.2),
+    "drifting": SyntheticNoise(drift=0.5, memory=0.98),
+    "stalling": SyntheticNoise(spikes=0.2, spike=2.0),
+    "wild": SyntheticNoise(spread=dict.fromkeys(METRICS, 0.5)),
 }
 
 
@@ -70,8 +70,8 @@ def test_the_tests_above_can_fail() -> None:
 
 def test_power_and_length_on_typical_noise() -> None:
     """The gate finds too little, or takes all its pairs for what half of them show."""
-    equal = rates(Synthetic(), RULE, LOOKS, runs=RUNS)
-    slow = rates(Synthetic(), RULE, LOOKS, slower=RULE.slowdown, runs=RUNS)
+    equal = rates(SyntheticNoise(), RULE, LOOKS, runs=RUNS)
+    slow = rates(SyntheticNoise(), RULE, LOOKS, slower=RULE.slowdown, runs=RUNS)
     assert equal.passed > 0.95 * RUNS
     assert slow.failed > 0.95 * RUNS
     assert equal.pairs < 18
@@ -81,7 +81,7 @@ def test_power_and_length_on_typical_noise() -> None:
 def test_a_larger_slow_down_is_found_more_often() -> None:
     """Power falls where it must grow."""
     found = [
-        rates(Synthetic(), RULE, LOOKS, slower=slower, runs=RUNS // 2).failed
+        rates(SyntheticNoise(), RULE, LOOKS, slower=slower, runs=RUNS // 2).failed
         for slower in (0.0, 0.05, 0.1, 0.2)
     ]
     assert found == sorted(found)
@@ -98,14 +98,16 @@ def test_a_slow_down_is_a_factor_on_the_named_metrics() -> None:
 
 def test_equal_seeds_give_equal_rates() -> None:
     """A figure can't be repeated."""
-    one, same, other = (rates(Synthetic(), RULE, LOOKS, runs=50, seed=seed) for seed in (1, 1, 2))
+    one, same, other = (
+        rates(SyntheticNoise(), RULE, LOOKS, runs=50, seed=seed) for seed in (1, 1, 2)
+    )
     assert one == same
     assert one != other
 
 
 def differences(pairs: int, **noise: Any) -> dict[str, list[float]]:
     """Return one run of invented noise."""
-    return Synthetic(**noise)(random.Random(7), pairs)  # noqa: S311
+    return SyntheticNoise(**noise)(random.Random(7), pairs)  # noqa: S311
 
 
 @pytest.mark.parametrize("slower", [0.0, 0.07, 0.5])
@@ -169,7 +171,7 @@ def test_a_record_is_drawn_in_its_own_order() -> None:
 
 def test_two_starts_of_one_image_may_differ_for_good() -> None:
     """The simulation can't show what the gate doesn't promise."""
-    noise = Synthetic(spread={"ttft": 0.01}, instance=0.2, spikes=0, drift=0)
+    noise = SyntheticNoise(spread={"ttft": 0.01}, instance=0.2, spikes=0, drift=0)
     dice = random.Random(2)  # noqa: S311
     runs = [noise(dice, 24)["ttft"] for _ in range(20)]
     assert statistics.stdev(statistics.mean(run) for run in runs) > 0.1

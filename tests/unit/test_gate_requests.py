@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from ci.bench.records import ErrorKind, Record
+from ci.bench.records import ErrorKind, RequestRecord
 from ci.errors import BadAnswer
 from ci.gate.requests import block_of
 
@@ -15,9 +15,9 @@ pytestmark = pytest.mark.unit
 URL = "http://127.0.0.1:1"
 
 
-def record(index: int) -> Record:
+def record(index: int) -> RequestRecord:
     """Return a whole answer of three tokens: TTFT 1 s, TPOT 2 s, e2e 5 s."""
-    return Record(
+    return RequestRecord(
         index=index,
         asked_tokens=3,
         started=index,
@@ -28,7 +28,7 @@ def record(index: int) -> Record:
     )
 
 
-def failed(index: int, kind: ErrorKind) -> Record:
+def failed(index: int, kind: ErrorKind) -> RequestRecord:
     """Return a request that went wrong."""
     return replace(record(index), error=kind, detail="at once")
 

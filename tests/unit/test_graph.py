@@ -18,7 +18,7 @@ import pytest
 from ci.errors import ServerExited, SglangCiError
 from ci.graph.prove import prove
 from ci.graph.questions import QUESTIONS, Question
-from ci.graph.seen import Asked, Seen
+from ci.graph.seen import RunOptions, Seen
 from ci.graph.subject import commit_of
 from ci.image import installed
 from ci.platform import TINY_MODEL
@@ -58,7 +58,7 @@ def asked(*questions: Question, seen: Seen | None = None) -> tuple[Report, bool]
     stages, good = Stages(Quiet()), list[bool]()
 
     async def work() -> None:
-        at = seen or Seen("http://127.0.0.1:1", Asked(Settings()))
+        at = seen or Seen("http://127.0.0.1:1", RunOptions(Settings()))
         good.append(await prove(at, stages, questions))
 
     return anyio.run(stages.report, work), good[0]
@@ -128,7 +128,7 @@ class Dead(Seen):
 
 def test_a_server_that_ended_after_its_last_answer_is_no_good_one() -> None:
     """A server that dies between two questions, or after the last, PASSES."""
-    dead = Dead("http://127.0.0.1:1", Asked(Settings()))
+    dead = Dead("http://127.0.0.1:1", RunOptions(Settings()))
     report, good = asked(question("last", ends=False, first=True), seen=dead)
     assert (report.verdict, good) == (Verdict.FAILED, False)
     assert report.cause.startswith("server: runs to its end: server exited with -9")

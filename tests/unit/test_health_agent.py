@@ -20,7 +20,7 @@ import pytest
 from ci.boot.launch import launch_script
 from ci.errors import ServerExited
 from ci.health import agent as agents
-from ci.health.stage import Given, drain
+from ci.health.stage import GivenServer, drain
 from ci.health.targets import AgentTarget
 from ci.report.model import Check
 from ci.report.progress import progress_for
@@ -46,7 +46,7 @@ QUICK = DrainSettings(
 
 
 @pytest.fixture
-def agent(tmp_path: Path) -> Iterator[tuple[Given, subprocess.Popen[bytes]]]:
+def agent(tmp_path: Path) -> Iterator[tuple[GivenServer, subprocess.Popen[bytes]]]:
     """A fake server under a fault agent, with a child that doesn't end by itself."""
     model, server, asked = tmp_path / "model", free_port(), free_port()
     model.mkdir()
@@ -58,14 +58,14 @@ def agent(tmp_path: Path) -> Iterator[tuple[Given, subprocess.Popen[bytes]]]:
     urls = (f"http://127.0.0.1:{port}" for port in (server, asked))
     with subprocess.Popen(argv, env=environment | {"DEVICE": "cpu"}) as process:
         try:
-            yield Given(next(urls), agent=next(urls)), process
+            yield GivenServer(next(urls), agent=next(urls)), process
             process.terminate()
             process.wait(HANG)
         finally:
             process.kill()
 
 
-async def up(given: Given) -> AgentTarget:
+async def up(given: GivenServer) -> AgentTarget:
     """Wait until the server gives a token."""
     async with httpx.AsyncClient(trust_env=False) as client:
         with anyio.fail_after(HANG):
@@ -77,7 +77,7 @@ async def up(given: Given) -> AgentTarget:
                     await anyio.sleep(0.05)
 
 
-async def drained(given: Given, folder: Path) -> Check:
+async def drained(given: GivenServer, folder: Path) -> Check:
     """Return what the check `drain` finds."""
     with anyio.fail_after(HANG):
         stages = Stages(progress_for(io.StringIO(), {}), folder)
@@ -95,7 +95,7 @@ def stubborn(folder: Path) -> int:
 
 
 async def test_each_scenario_has_a_fresh_server(
-    agent: tuple[Given, subprocess.Popen[bytes]], tmp_path: Path
+    agent: tuple[GivenServer, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     """In a container all but the first scenario is left out, or hurts a server that is dead."""
     given, _ = agent
@@ -110,7 +110,7 @@ async def test_each_scenario_has_a_fresh_server(
 
 
 async def test_a_server_that_does_not_start_anew_is_told_at_once(
-    agent: tuple[Given, subprocess.Popen[bytes]], tmp_path: Path
+    agent: tuple[GivenServer, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:
     """The check waits out the whole budget of a start that has failed already."""
     given, _ = agent
@@ -121,7 +121,7 @@ async def test_a_server_that_does_not_start_anew_is_told_at_once(
 
 
 async def test_a_container_that_is_told_to_end_ends(
-    agent: tuple[Given, subprocess.Popen[bytes]],
+    agent: tuple[GivenServer, subprocess.Popen[bytes]],
 ) -> None:
     """An engine waits for its grace and kills what had nothing to do, at the end of each check."""
     given, process = agent

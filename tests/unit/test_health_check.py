@@ -11,12 +11,12 @@ import anyio
 import httpx
 import pytest
 
-from ci.health.check import Findings, check_health
+from ci.health.check import FaultFindings, check_health
 from ci.health.drain import Drains, check_drain
 from ci.health.experiments import HUNG
-from ci.health.probes import KINDS, Answer, ask
+from ci.health.probes import KINDS, ProbeAnswer, ask
 from ci.health.servers import Servers
-from ci.health.targets import State, Target
+from ci.health.targets import FaultTarget, ProcessState
 from ci.report.model import Case, Check
 from ci.settings.health import DrainSettings, HealthSettings
 from ci.verdict import Outcome, Verdict
@@ -63,18 +63,18 @@ class FakeTarget:
         elif not self._immune:
             self._server.faults.add("unavailable" if number == signal.SIGSTOP else "reset")
 
-    async def state(self) -> State:
+    async def state(self) -> ProcessState:
         """Return that it is gone once it was killed or asked to end."""
         gone = {signal.SIGKILL, signal.SIGTERM} & {number for _, number in self.sent}
-        return State(not gone, -9 if gone else None, ())
+        return ProcessState(not gone, -9 if gone else None, ())
 
 
 async def judged(
-    url: str, target: Target | None, folder: Path, settings: HealthSettings = FAST
+    url: str, target: FaultTarget | None, folder: Path, settings: HealthSettings = FAST
 ) -> tuple[Check, list[Case]]:
     """Return the check of a server, and the cases that were told meanwhile."""
     told: list[Case] = []
-    found = Findings(url, settings, told.append, lambda _: None)
+    found = FaultFindings(url, settings, told.append, lambda _: None)
     with anyio.fail_after(60):
         async with Servers(None, target) as servers:
             result = await check_health(found, servers, folder)
@@ -129,7 +129,7 @@ async def test_fresh_servers_for_deadly_faults(server: FakeSglang, tmp_path: Pat
     opened: list[str] = []
 
     @asynccontextmanager
-    async def fresh(purpose: str) -> AsyncIterator[Target]:
+    async def fresh(purpose: str) -> AsyncIterator[FaultTarget]:
         opened.append(purpose)
         server.faults.clear()
         yield FakeTarget(server)
@@ -138,7 +138,7 @@ async def test_fresh_servers_for_deadly_faults(server: FakeSglang, tmp_path: Pat
     kills = ("scheduler killed", "detokenizer killed")
     settings = FAST.model_copy(update={"faults": kills})
     told: list[Case] = []
-    found = Findings("", settings, told.append, lambda _: None)
+    found = FaultFindings("", settings, told.append, lambda _: None)
     with anyio.fail_after(60):
         async with Servers(fresh) as servers:
             result = await check_health(found, servers, tmp_path)
@@ -169,7 +169,7 @@ async def test_answer_without_a_token_is_no_good_one(server: FakeSglang, fault: 
     """A 200 without a token reads as a healthy server."""
     server.faults.add(fault)
     async with httpx.AsyncClient(base_url=server.url, trust_env=False) as client:
-        answer: Answer = await ask(client, "request", 10)
+        answer: ProbeAnswer = await ask(client, "request", 10)
     assert not answer.good
 
 
@@ -179,8 +179,8 @@ async def test_drain_of_a_server_that_accepts_on(server: FakeSglang) -> None:
     only = settings.model_copy(update={"scenarios": ("streams",)})
     target = FakeTarget(server, immune=True)
 
-    async def runs_on() -> State:
-        return State(running=True, exit_code=None, processes=())
+    async def runs_on() -> ProcessState:
+        return ProcessState(running=True, exit_code=None, processes=())
 
     target.state = runs_on  # type: ignore[method-assign]
     told: list[Case] = []

@@ -14,7 +14,7 @@ from ci.health import table
 from ci.health.advice import advise, compose, kubernetes
 from ci.health.experiments import Exit, Observation
 from ci.health.judge import judge
-from ci.health.probes import KINDS, PATHS, REQUEST, Answer, Answers
+from ci.health.probes import KINDS, PATHS, REQUEST, Answers, ProbeAnswer
 from ci.settings import ReadinessSettings
 from ci.settings.health import HealthSettings
 from ci.verdict import Outcome
@@ -30,7 +30,7 @@ def seen(
     fault: str, answers: list[tuple[float, float, int]] | None = None, **more: Any
 ) -> Observation:
     """Return what the one-token request answered: (start, seconds, status) of each."""
-    told = [Answer("request", *one) for one in [(1.0, 0.1, 200), *(answers or [])]]
+    told = [ProbeAnswer("request", *one) for one in [(1.0, 0.1, 200), *(answers or [])]]
     known = {"begun": 0.0, "hurt": HURT, "healed": HEALED, "ended": 60.0}
     return Observation(fault, Answers(told), **(known | more))
 
@@ -84,19 +84,19 @@ def test_verdict_follows_what_was_seen(one: Observation, case: str, outcome: Out
 
 def test_only_the_named_probe_is_judged() -> None:
     """A server fails for an endpoint that nobody relies on."""
-    lying = Answers([Answer("health", 1, 1, 200), Answer("health", 11, 1, 200)])
+    lying = Answers([ProbeAnswer("health", 1, 1, 200), ProbeAnswer("health", 11, 1, 200)])
     one = Observation(STOPPED, lying, hurt=HURT, healed=HEALED, ended=60)
     health = SETTINGS.model_copy(update={"probe": "health"})
     outcomes = {case.name: case.outcome for case in judge(one, health)}
     assert outcomes[f"{STOPPED}: shown in time"] is Outcome.FAILED
-    one.answers.all += [Answer("request", 1, 1, 200), Answer("request", 11, 6, 0, "none")]
+    one.answers.all += [ProbeAnswer("request", 1, 1, 200), ProbeAnswer("request", 11, 6, 0, "none")]
     outcomes = {case.name: case.outcome for case in judge(one, SETTINGS)}
     assert outcomes[f"{STOPPED}: shown in time"] is Outcome.PASSED
 
 
 def test_unfinished_answer_is_no_alarm_before_its_time() -> None:
     """The end of the watching reads as an alarm."""
-    waiting = Answer("request", 11, 3, 0, "not yet", pending=True)
+    waiting = ProbeAnswer("request", 11, 3, 0, "not yet", pending=True)
     assert waiting.alarm(5) is None
     assert waiting.alarm(2) == 13
 
@@ -118,7 +118,7 @@ def test_table() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_advice_is_the_probe_that_hides_least(kind: str) -> None:
     """Users are told to rely on a probe that was seen to lie."""
-    told = [Answer(each, 11, 1, 503 if each == kind else 200) for each in KINDS]
+    told = [ProbeAnswer(each, 11, 1, 503 if each == kind else 200) for each in KINDS]
     stopped = Observation(STOPPED, Answers(told), hurt=HURT, healed=HEALED, ended=60)
     busy = seen("saturation", [(11.0, 4.0, 200)], done=1)
     advice = advise([stopped, busy], SETTINGS, ReadinessSettings())

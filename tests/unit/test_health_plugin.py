@@ -13,7 +13,7 @@ import pytest
 from ci.platform import drain as plugin
 from ci.platform import promise
 from ci.platform.drain import drain
-from ci.platform.gate import PROMISE_PATH, Exchange, Exchanges, Gate, Message, is_work
+from ci.platform.gate import PROMISE_PATH, DrainGate, Exchanges, GatedExchange, Message, is_work
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -74,7 +74,7 @@ async def ask(
 ) -> Client:
     """Send one request through a gate."""
     client = Client()
-    gate = Gate(app, lambda: draining, exchanges, 20.0)
+    gate = DrainGate(app, lambda: draining, exchanges, 20.0)
     await gate({"type": "http", "method": method, "path": path}, nothing, client.send)
     return client
 
@@ -162,7 +162,7 @@ async def test_what_hangs_is_ended(
     hung = app_of(*((START,) if begins else ()), WHOLE[1], then=anyio.Event())
     scope: Message = {"type": "http", "method": "POST", "path": "/generate"}
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(Gate(hung, bool, exchanges, 20.0), scope, nothing, client.send)
+        tasks.start_soon(DrainGate(hung, bool, exchanges, 20.0), scope, nothing, client.send)
         await anyio.lowlevel.checkpoint()
         await anyio.wait_all_tasks_blocked()
         assert not await drain(exchanges, lambda: aborted.append(1), 0.01)
@@ -174,7 +174,7 @@ async def test_what_hangs_is_ended(
 async def test_nothing_follows_the_last_event() -> None:
     """What a hung stream still says comes after its end, and breaks the connection."""
     client = Client()
-    exchange = Exchange(client.send, lambda _: None)
+    exchange = GatedExchange(client.send, lambda _: None)
     await exchange.send(START)
     await exchange.close()
     await exchange.send(WHOLE[1])
@@ -191,7 +191,7 @@ async def test_aborted_requests_are_a_good_end() -> None:
     """A scheduler that works is taken for one that hangs, and killed."""
     exchanges, leave = Exchanges(), anyio.Event()
     client = Client()
-    gate = Gate(app_of(*WHOLE, then=leave), bool, exchanges, 20.0)
+    gate = DrainGate(app_of(*WHOLE, then=leave), bool, exchanges, 20.0)
     scope: Message = {"type": "http", "method": "POST", "path": "/generate"}
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(gate, scope, nothing, client.send)

@@ -19,7 +19,7 @@ import pytest
 
 from ci.errors import CheckBroken, UsageError
 from ci.health import agent as agents
-from ci.health.targets import AgentTarget, HostTarget, State, Target, role_of
+from ci.health.targets import AgentTarget, FaultTarget, HostTarget, ProcessState, role_of
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -108,7 +108,7 @@ def answers(url: str) -> bool:
     return len(state["processes"]) >= 4
 
 
-async def until(target: Target, done: Callable[[State], bool]) -> State:
+async def until(target: FaultTarget, done: Callable[[ProcessState], bool]) -> ProcessState:
     """Return the first state in which something is so."""
     with anyio.fail_after(HANG):
         while not done(state := await target.state()):
@@ -116,19 +116,19 @@ async def until(target: Target, done: Callable[[State], bool]) -> State:
     return state
 
 
-def roles(state: State) -> set[str]:
+def roles(state: ProcessState) -> set[str]:
     """Return the roles of the living processes."""
     return {role for role, _ in state.processes}
 
 
 @pytest.fixture(params=["host", "contained"])
-def target(request: pytest.FixtureRequest) -> Target:
+def target(request: pytest.FixtureRequest) -> FaultTarget:
     """One contract for both ways in which a server's processes are reached."""
-    found: Target = request.getfixturevalue(request.param)
+    found: FaultTarget = request.getfixturevalue(request.param)
     return found
 
 
-async def test_server_is_hurt_and_its_end_is_told(target: Target) -> None:
+async def test_server_is_hurt_and_its_end_is_told(target: FaultTarget) -> None:
     """A fault isn't brought about, or a server's exit code or orphans are not seen."""
     state = await until(target, lambda seen: {"scheduler", "detokenizer"} <= roles(seen))
     assert (state.running, state.exit_code) == (True, None)

@@ -10,7 +10,7 @@ import pytest
 
 from ci.errors import UsageError
 from ci.image.installed import installed
-from ci.image.listing import Installed, Sglang
+from ci.image.listing import Installed, SglangEntry
 
 pytestmark = pytest.mark.unit
 
@@ -87,7 +87,7 @@ def test_sglang_says_what_it_is(tmp_path: Path) -> None:
     put(site, sglang__x=code)
     (site / "sglang/x").rename(site / "sglang/_version.py")
     put(tmp_path, bin__other="")
-    assert listed(tmp_path).sglang == Sglang(
+    assert listed(tmp_path).sglang == SglangEntry(
         code_version="0.5.22",
         commits={"_version.py": "g1234567", "direct_url.json": "ab12345"},
         requires=("torch==2.14.1", 'pytest; extra == "test"'),

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.gate.stage import Side
+from ci.gate.stage import GateSide
 from ci.preflight import image, server
 from ci.secrets.veil import veiled
 from ci.settings import Settings
@@ -229,10 +229,10 @@ def test_a_base_image_that_isnt_there(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_baseline_is_asked_for_too() -> None:
     """A candidate is built and proven before it is seen that there is no baseline."""
     gone = f"http://127.0.0.1:{closed_port()}"
-    told = wrong(asked(baseline=Side("baseline", gone)))
+    told = wrong(asked(baseline=GateSide("baseline", gone)))
     assert "accepts no connection: Connection refused" in told["baseline"]
     settings = Settings.model_validate({"model": {"path": "/absent"}})
-    told = wrong(asked(baseline=Side("baseline", settings=settings)))
+    told = wrong(asked(baseline=GateSide("baseline", settings=settings)))
     assert told["baseline's model.path"].startswith("/absent isn't there")
 
 

@@ -8,7 +8,7 @@ from datetime import timedelta
 import pytest
 
 from ci.errors import BrokenArtifact, ConflictingWrite, RegistryFault, UsageError
-from ci.release.promotion import State, plan
+from ci.release.promotion import PromotionState, plan
 from tests.fakes.registry import failing
 from tests.unit.releases import NOW, Release, digests, released, settings, there
 
@@ -55,7 +55,7 @@ def test_a_promotion_that_was_cut_off_is_finished_by_repeating_it(release: Relea
     with pytest.raises(RegistryFault):
         release.promote()
     assert "prod" not in release.fake.tags
-    assert plan(release.reader(), release.image).state is State.UNFINISHED
+    assert plan(release.reader(), release.image).state is PromotionState.UNFINISHED
     assert release.promote(now=LATER).created == NOW
     assert there(release) == release.image.descriptor.digest
     assert len(digests(release)) == 1

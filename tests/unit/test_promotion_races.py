@@ -10,8 +10,8 @@ from datetime import timedelta
 import pytest
 
 from ci.errors import BrokenArtifact, ConflictingWrite, RegistryFault
-from ci.release.history import Line
-from ci.release.promotion import State, carry_out, plan
+from ci.release.history import HistoryLine
+from ci.release.promotion import PromotionState, carry_out, plan
 from tests.fakes.registry import meanwhile
 from tests.unit.releases import NOW, WHERE, Release, digests, released, signer, there
 
@@ -72,11 +72,11 @@ def test_without_compare_and_swap_whoever_is_overwritten_is_found(release: Relea
     assert release.reader().current().digest == second.image.descriptor.digest
 
 
-def at_once(work: list[Callable[[], Line]]) -> list[Line | Exception]:
+def at_once(work: list[Callable[[], HistoryLine]]) -> list[HistoryLine | Exception]:
     """Do it all at the same time, and return what came of each."""
     barrier = threading.Barrier(len(work))
 
-    def one(each: Callable[[], Line]) -> Line | Exception:
+    def one(each: Callable[[], HistoryLine]) -> HistoryLine | Exception:
         barrier.wait(30)
         try:
             return each()
@@ -93,8 +93,8 @@ def test_many_at_once_leave_one_line_each_or_one_conflict(release: Release, roun
     release.promote()
     others = [release.other(f"{round_}-{number}") for number in range(4)]
     outcomes = at_once([other.promote for other in others])
-    won = [line for line in outcomes if isinstance(line, Line)]
-    lost = [error for error in outcomes if not isinstance(error, Line)]
+    won = [line for line in outcomes if isinstance(line, HistoryLine)]
+    lost = [error for error in outcomes if not isinstance(error, HistoryLine)]
     assert {type(error) for error in lost} <= {ConflictingWrite}
     history = digests(release)
     assert len(history) == 1 + len(won)
@@ -107,7 +107,7 @@ def test_many_at_once_leave_one_line_each_or_one_conflict(release: Release, roun
 def test_the_same_digest_twice_at_once_is_one_line(release: Release) -> None:
     """A pipeline that was started twice writes two lines."""
     outcomes = at_once([release.promote, release.promote])
-    assert any(isinstance(line, Line) for line in outcomes)
+    assert any(isinstance(line, HistoryLine) for line in outcomes)
     assert digests(release) == [release.image.descriptor.digest]
     assert there(release) == release.image.descriptor.digest
 
@@ -121,4 +121,4 @@ def test_the_plan_is_what_was_read(release: Release) -> None:
     with pytest.raises(ConflictingWrite):
         carry_out(read, signer("ci"), WHERE, LATER)
     assert there(release) == third.image.descriptor.digest
-    assert plan(third.reader(), third.image).state is State.THERE
+    assert plan(third.reader(), third.image).state is PromotionState.THERE

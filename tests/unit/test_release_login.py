@@ -16,7 +16,7 @@ import pytest
 from ci.errors import BrokenArtifact, RegistryBusy, RegistryRefused, UsageError
 from ci.registry.access import Access
 from ci.registry.client import Registry
-from ci.registry.exchange import Ask
+from ci.registry.exchange import RegistryRequest
 from ci.registry.login import Login
 from ci.registry.manifests import UNCHECKED
 from ci.registry.oci import MANIFEST, Descriptor
@@ -231,7 +231,7 @@ def test_a_password_does_not_leave_tls() -> None:
     """A registry has us send the password in the clear."""
     reference = Reference("registry.example.com", "image")
     login = Login(reference, Access(USER, PASSWORD), "https://registry.example.com/v2/")
-    ask = Ask(reference, "list tags", "GET", "tags/list")
+    ask = RegistryRequest(reference, "list tags", "GET", "tags/list")
     with pytest.raises(RegistryRefused, match="names no server for it that may be asked"):
         login.token_request(ask, 'Bearer realm="http://registry.example.com/token"')
     request = login.token_request(ask, 'Bearer realm="https://a.b/token?x=y",service="s"')

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 from sigstore.sign import SigningContext
 from sigstore.verify import Verifier
 
-from ci.release.signing import Identity, IdentitySigner, KeySigner, Trust, new_key
+from ci.release.signing import CertificateIdentity, IdentitySigner, KeySigner, Trust, new_key
 from ci.release.statement import read
 from tests.fakes.sigstore import ISSUER, SUBJECT, FakeSigstore, fake_sigstore, token
 from tests.unit.statements import approval
 
 pytestmark = pytest.mark.unit
 
-CI = Identity(SUBJECT, ISSUER)
+CI = CertificateIdentity(SUBJECT, ISSUER)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +45,7 @@ def signer(sigstore: FakeSigstore, subject: str = SUBJECT) -> IdentitySigner:
     return IdentitySigner(token(subject), lambda: context(sigstore.trust_config()))
 
 
-def trust(sigstore: FakeSigstore, **more: Identity) -> Trust:
+def trust(sigstore: FakeSigstore, **more: CertificateIdentity) -> Trust:
     """Return the trust in the CI's identity, and in more."""
     root = sigstore.trust_config().trusted_root
     return Trust({}, {"ci": CI} | more, lambda: Verifier(trusted_root=root))
@@ -53,7 +53,7 @@ def trust(sigstore: FakeSigstore, **more: Identity) -> Trust:
 
 def test_an_identity_signs_and_is_recognised(sigstore: FakeSigstore, signed: bytes) -> None:
     """Evidence of a CI without a key can't be signed, or is never trusted."""
-    person = Identity("dev@example.com", ISSUER)
+    person = CertificateIdentity("dev@example.com", ISSUER)
     opened = trust(sigstore, dev=person).open(signed)
     assert (opened.signer, opened.problem) == ("ci", "")
     assert opened.statement == read(approval())
@@ -80,14 +80,14 @@ def test_verifying_needs_no_service() -> None:
 @pytest.mark.parametrize(
     "demanded",
     [
-        Identity(f"{SUBJECT}x", ISSUER),
-        Identity("https://ci.example/team/project", ISSUER),
-        Identity(SUBJECT, "https://other.example"),
-        Identity(ISSUER, SUBJECT),
+        CertificateIdentity(f"{SUBJECT}x", ISSUER),
+        CertificateIdentity("https://ci.example/team/project", ISSUER),
+        CertificateIdentity(SUBJECT, "https://other.example"),
+        CertificateIdentity(ISSUER, SUBJECT),
     ],
 )
 def test_another_identity_is_nobody(
-    sigstore: FakeSigstore, signed: bytes, demanded: Identity
+    sigstore: FakeSigstore, signed: bytes, demanded: CertificateIdentity
 ) -> None:
     """Another branch's workflow, or another issuer's user of that name, is trusted."""
     root = sigstore.trust_config().trusted_root

@@ -14,14 +14,14 @@ from sigstore.verify import Verifier
 
 from ci.errors import SigningFault
 from ci.release import identity as identities
-from ci.release.signing import Identity, IdentitySigner
+from ci.release.signing import CertificateIdentity, IdentitySigner
 from tests.fakes.faulty import BEHAVIOURS, closed_port, listening
 from tests.fakes.sigstore import ISSUER, SECRET, SUBJECT, FakeSigstore, fake_sigstore, token
 from tests.unit.statements import approval
 
 pytestmark = pytest.mark.unit
 
-CI = {"ci": Identity(SUBJECT, ISSUER)}
+CI = {"ci": CertificateIdentity(SUBJECT, ISSUER)}
 HANG = 60
 
 
@@ -43,7 +43,7 @@ def signer(sigstore: FakeSigstore, bearer: str = "", patience: float = HANG) -> 
 @pytest.mark.parametrize(
     ("bearer", "problem"),
     [
-        (token(seconds=-100), "Identity token is malformed or missing claims"),
+        (token(seconds=-100), "CertificateIdentity token is malformed or missing claims"),
         (token(secret=SECRET[::-1]), "401 Client Error: Unauthorized for url"),
     ],
     ids=["ended", "of another issuer"],
@@ -64,7 +64,7 @@ def test_a_token_that_is_none_is_not_shown(sigstore: FakeSigstore, bearer: str) 
     with pytest.raises(SigningFault) as caught:
         signer(sigstore, bearer).sign(approval())
     assert str(caught.value) == (
-        "Sigstore did not sign: Identity token is malformed or missing claims"
+        "Sigstore did not sign: CertificateIdentity token is malformed or missing claims"
     )
 
 

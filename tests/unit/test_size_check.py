@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 from ci.image.growth import layers as matched
-from ci.image.size import Side, weigh
+from ci.image.size import MeasuredImage, weigh
 from ci.image.weight import Layer
 from ci.report.model import Case, Check
 from ci.settings.budgets import BudgetSettings
@@ -20,7 +20,9 @@ pytestmark = pytest.mark.unit
 BASE = {"base": 100, "torch": 2000, "app": 50}
 
 
-def held(candidate: Side, baseline: Side | None = None, **budgets: float) -> Check:
+def held(
+    candidate: MeasuredImage, baseline: MeasuredImage | None = None, **budgets: float
+) -> Check:
     """Return the check of an image beside another one."""
     settings = BudgetSettings.model_validate(budgets)
     return check_of("size", partial(weigh, candidate, baseline, settings))
@@ -134,7 +136,7 @@ def test_a_layer_of_the_same_digest_is_the_same_under_any_name() -> None:
 def test_an_empty_image_or_listing_never_passes() -> None:
     """A check that saw nothing is PASSED."""
     assert held(side({})).verdict is Verdict.INCONCLUSIVE
-    known, unknown = side(BASE, {"torch": 9}), Side(side(BASE).image, listing({}, {}))
+    known, unknown = side(BASE, {"torch": 9}), MeasuredImage(side(BASE).image, listing({}, {}))
     for new, old in ((unknown, known), (known, unknown)):
         check = held(new, old)
         assert check.verdict is Verdict.INCONCLUSIVE

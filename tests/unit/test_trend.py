@@ -13,7 +13,7 @@ from ci.extras import install
 from ci.report.model import Case, Check, Figure, Report
 from ci.report.write import ReportFolder
 from ci.trend import changes, page
-from ci.trend.history import Line, Point, read
+from ci.trend.history import Point, TrendLine, read
 from ci.verdict import Outcome
 from tests.readme import readme
 from tests.unit.commands import Command
@@ -56,12 +56,12 @@ def keep(folder: Path, *reports: Report) -> Path:
     return folder
 
 
-def line(values: list[float]) -> Line:
+def line(values: list[float]) -> TrendLine:
     """Return a series of one value a night."""
     points = (
         Point(START + timedelta(days=at), value, believed=True) for at, value in enumerate(values)
     )
-    return Line("bench", "TTFT", "s", "lower", tuple(points))
+    return TrendLine("bench", "TTFT", "s", "lower", tuple(points))
 
 
 def noise(seed: int, count: int) -> list[float]:
@@ -123,7 +123,7 @@ def test_a_name_that_comes_twice_is_two_series(tmp_path: Path) -> None:
 def test_bytes_are_drawn_in_megabytes() -> None:
     """The labels of an image's size are wider than the margin that holds them."""
     points = tuple(Point(START + timedelta(days=at), 9.6e9, believed=True) for at in range(3))
-    plot = page.told(Line("size", "image", "bytes", "lower", points), ()).plot
+    plot = page.told(TrendLine("size", "image", "bytes", "lower", points), ()).plot
     assert plot.plot.y == "MB"
     assert max(len(label) for _, label in plot.y_ticks) <= 8
 
@@ -132,7 +132,7 @@ def test_nights_that_dont_count_are_single_points() -> None:
     """A line joins doubtful nights over those that passed, whatever the figure's name."""
     points = tuple(Point(START + timedelta(days=at), at, believed=at % 2 == 0) for at in range(6))
     for name in ("TTFT", "not believed"):
-        lines = page.told(Line("bench", name, "s", "lower", points), ()).plot.lines
+        lines = page.told(TrendLine("bench", name, "s", "lower", points), ()).plot.lines
         assert len(lines) == 2
         assert (lines[1].path, len(lines[1].points)) == ("", 3)
 

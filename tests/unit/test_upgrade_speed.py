@@ -12,16 +12,16 @@ import pytest
 
 from ci.contract.check import Allowance
 from ci.errors import ServerFault, UsageError
-from ci.gate.stage import Contest, Gate, Side
+from ci.gate.stage import Contest, Gate, GateSide
 from ci.report.model import Case, Check, NotRun, Report, now
 from ci.report.progress import progress_for
 from ci.settings import Settings
 from ci.stages import StageResult, Stages, Tell, checked
 from ci.upgrade import speed
 from ci.upgrade.environments import Installer
-from ci.upgrade.page import PAGE, Findings, page
+from ci.upgrade.page import PAGE, UpgradeFindings, page
 from ci.upgrade.run import Upgrade
-from ci.upgrade.side import Side as Version
+from ci.upgrade.side import UpgradeSide as Version
 from ci.verdict import Outcome, Verdict
 from tests.readme import readme
 from tests.unit.commands import Command
@@ -47,11 +47,11 @@ def race(contest: Contest | None = None, **gate: object) -> speed.Race:
     return speed.Race(("1.0", "1.1"), (at, settings(pairs=1)), found)
 
 
-def seen(monkeypatch: pytest.MonkeyPatch, found: Check | Exception) -> list[Side]:
+def seen(monkeypatch: pytest.MonkeyPatch, found: Check | Exception) -> list[GateSide]:
     """Let the gate find something; return the sides that it is asked of."""
-    asked: list[Side] = []
+    asked: list[GateSide] = []
 
-    async def run(gate: Gate, candidate: Side, _: Stages, tell: Tell) -> StageResult:
+    async def run(gate: Gate, candidate: GateSide, _: Stages, tell: Tell) -> StageResult:
         asked.extend((gate.baseline, candidate))
         if isinstance(found, Exception):
             raise found
@@ -123,7 +123,7 @@ def test_a_speed_that_cannot_be_told_breaks_nothing(outcome: Outcome, listed: in
     case = TTFT.model_copy(update={"outcome": outcome})
     found = report(SLOWER.model_copy(update={"name": speed.NAME, "cases": (case,)}))
     sides = (Version("1.0", baseline=True), Version("1.1", baseline=False))
-    text = page(Findings(found, *sides, []), Allowance())
+    text = page(UpgradeFindings(found, *sides, []), Allowance())
     first, second = text.index("## What breaks for you"), text.index("## Performance")
     assert text[first:second].count("ttft") == listed
     assert text.count(f"| ttft | {outcome} |") == 1

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from ci.release.kind import Kind
+from ci.release.kind import EvidenceKind
 from ci.release.material import Material
 from ci.release.where import Where
 
@@ -17,7 +17,7 @@ BUILD_TYPE = "urn:sglang-ci:build:1"
 """What the parameters mean: the Dockerfile's build by `dagger call image`."""
 
 
-class ProvenanceKind(Kind):
+class ProvenanceKind(EvidenceKind):
     """What an image was built of."""
 
     name = "provenance"

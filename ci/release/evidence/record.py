@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError, computed_field
 
 from ci.registry.reference import DIGEST, Reference
-from ci.release.kind import Judging, Kind, first, judged
+from ci.release.kind import EvidenceKind, Judging, first, judged
 from ci.release.where import Where
 from ci.report.model import Case, Check, Report
 from ci.verdict import Outcome, Verdict, judge
 
 if TYPE_CHECKING:
-    from ci.release.found import Found
+    from ci.release.found import FoundPiece
     from ci.release.publication import Making
 
 SCHEMA_VERSION = "1.0"
@@ -150,7 +150,7 @@ def schema() -> str:
     return json.dumps(dialect | Record.model_json_schema(mode="serialization"), indent=2) + "\n"
 
 
-class RecordKind(Kind):
+class RecordKind(EvidenceKind):
     """One release, and all other evidence on it by name."""
 
     name = "record"
@@ -171,12 +171,12 @@ class RecordKind(Kind):
             evidence=making.made,
         ).predicate()
 
-    def stays(self, piece: Found, making: Making) -> bool:
+    def stays(self, piece: FoundPiece, making: Making) -> bool:
         """Return whether it names the very pieces and the tag of this publication."""
         told = {"evidence": dict(making.made), "reference": str(_reference(making))}
         return all(piece.predicate.get(key) == value for key, value in told.items())
 
-    def judge(self, piece: Found, judging: Judging) -> Iterator[Case]:
+    def judge(self, piece: FoundPiece, judging: Judging) -> Iterator[Case]:
         """Yield whether the record is about this digest, and each piece that it names."""
         try:
             told = Record.model_validate(piece.predicate)
@@ -194,7 +194,7 @@ class RecordKind(Kind):
         named = bundles.get(told.evidence.get("report", ""))
         yield judged("record agrees with its report", _disagreement(told, named))
 
-    def facts(self, piece: Found | None) -> dict[str, str]:
+    def facts(self, piece: FoundPiece | None) -> dict[str, str]:
         """Return who published what, when and from where."""
         if piece is None:
             return {"record": "there is none that can be believed"}
@@ -219,7 +219,7 @@ def _reference(making: Making) -> Reference:
     return replace(making.publication.subject, tag=making.publication.reference.tag)
 
 
-def _misnamed(kind: str, found: Found | None, doubt: Callable[[Found], str]) -> str:
+def _misnamed(kind: str, found: FoundPiece | None, doubt: Callable[[FoundPiece], str]) -> str:
     """Return why a piece isn't the one that a record names; empty where it is."""
     if found is None:
         return "tampered with: the piece that the record names is gone or replaced"
@@ -229,7 +229,7 @@ def _misnamed(kind: str, found: Found | None, doubt: Callable[[Found], str]) -> 
     return f"not as the record names it: {problem}" if problem else ""
 
 
-def _disagreement(told: Record, named: Found | None) -> str:
+def _disagreement(told: Record, named: FoundPiece | None) -> str:
     """Return where a record's checks aren't those of the report that it names."""
     if named is None or named.statement is None:
         return "" if not told.checks else "it tells of checks, and there is no report of them"

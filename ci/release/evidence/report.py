@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from ci.release.kind import Judging, Kind, Table, first, judged
+from ci.release.kind import EvidenceKind, Judging, Table, first, judged
 from ci.report.model import Case, Check, Report
 from ci.verdict import Verdict
 
 if TYPE_CHECKING:
-    from ci.release.found import Found
+    from ci.release.found import FoundPiece
     from ci.release.publication import Making
 
 
-class ReportKind(Kind):
+class ReportKind(EvidenceKind):
     """What the checks found."""
 
     name = "report"
@@ -29,11 +29,11 @@ class ReportKind(Kind):
         report = making.publication.report
         return report.model_dump(mode="json") if report else None
 
-    def stays(self, piece: Found, making: Making) -> bool:
+    def stays(self, piece: FoundPiece, making: Making) -> bool:
         """Return whether it is the very report that is published."""
         return _read(piece) == making.publication.report
 
-    def judge(self, piece: Found, judging: Judging) -> Iterator[Case]:
+    def judge(self, piece: FoundPiece, judging: Judging) -> Iterator[Case]:
         """Yield whether the report PASSED, and each check that it must hold."""
         try:
             told = Report.model_validate(piece.predicate)
@@ -46,7 +46,7 @@ class ReportKind(Kind):
         for name in judging.environment.checks:
             yield judged(f"check {name} passed", _problem(checks.get(name)))
 
-    def tables(self, piece: Found) -> Iterator[Table]:
+    def tables(self, piece: FoundPiece) -> Iterator[Table]:
         """Yield each check and what it came to."""
         report = _read(piece)
         checks = report.checks if report else ()
@@ -54,7 +54,7 @@ class ReportKind(Kind):
         yield Table("Checks", ("check", "verdict", "cause"), rows)
 
 
-def _read(piece: Found) -> Report | None:
+def _read(piece: FoundPiece) -> Report | None:
     try:
         return Report.model_validate(piece.predicate)
     except ValidationError:

@@ -17,7 +17,7 @@ from packaging.utils import canonicalize_name
 
 from ci.image.listing import Distribution, Installed, Package, System
 from ci.registry.reference import Reference
-from ci.release.kind import Judging, Kind, judged
+from ci.release.kind import EvidenceKind, Judging, judged
 from ci.report.model import Case
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from cyclonedx.model.license import License
     from packageurl import PackageURL
 
-    from ci.release.found import Found
+    from ci.release.found import FoundPiece
     from ci.release.publication import Making
 
 UNINDEXED = "sglang-ci:unindexed"
@@ -34,7 +34,7 @@ SERIALS = uuid.UUID("6b8b4567-327b-43c6-a643-3c9869c5d4f1")
 """Namespace of the bills' serial numbers, each of which follows from a digest."""
 
 
-class SbomKind(Kind):
+class SbomKind(EvidenceKind):
     """What an image has installed."""
 
     name = "sbom"
@@ -48,7 +48,7 @@ class SbomKind(Kind):
             return None
         return bill(publication.subject, publication.installed, making.now)
 
-    def judge(self, piece: Found, judging: Judging) -> Iterator[Case]:  # noqa: ARG002 - of all
+    def judge(self, piece: FoundPiece, judging: Judging) -> Iterator[Case]:  # noqa: ARG002 - of all
         """Yield whether it names anything."""
         components = piece.predicate.get("components")
         yield judged("sbom names components", "" if components else "it names none")

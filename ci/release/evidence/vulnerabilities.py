@@ -17,15 +17,15 @@ from packaging.utils import InvalidName, canonicalize_name
 from packaging.version import InvalidVersion, Version
 
 from ci.accepted import Acceptance
-from ci.release.audit import OSV, AuditError, Known, Pin, audit
+from ci.release.audit import OSV, AuditError, KnownVulnerability, Pin, audit
 from ci.release.evidence.sbom import UNINDEXED, bill
-from ci.release.kind import Judging, Kind, Table, judged
+from ci.release.kind import EvidenceKind, Judging, Table, judged
 from ci.report.model import Case, now
 from ci.settings import AllowedVulnerability
 from ci.verdict import Outcome
 
 if TYPE_CHECKING:
-    from ci.release.found import Found
+    from ci.release.found import FoundPiece
     from ci.release.publication import Making
 
 BUDGET = 600.0
@@ -34,7 +34,7 @@ _NAMED = 20
 """Most packages that one case names."""
 
 
-class VulnerabilitiesKind(Kind):
+class VulnerabilitiesKind(EvidenceKind):
     """Known vulnerabilities of what an image has installed."""
 
     name = "vulnerabilities"
@@ -49,11 +49,11 @@ class VulnerabilitiesKind(Kind):
         listed = bill(publication.subject, publication.installed, making.now)
         return scan(listed, making.settings.vulnerabilities.database)
 
-    def stays(self, piece: Found, making: Making) -> bool:  # noqa: ARG002 - of all
+    def stays(self, piece: FoundPiece, making: Making) -> bool:  # noqa: ARG002 - of all
         """Return whether it tells anything: what could not be looked up is looked up again."""
         return not unsure(piece.predicate)
 
-    def judge(self, piece: Found, judging: Judging) -> Iterator[Case]:
+    def judge(self, piece: FoundPiece, judging: Judging) -> Iterator[Case]:
         """Yield whether vulnerabilities were looked up, and each that was found."""
         looked_up, unknown = "vulnerabilities looked up", unsure(piece.predicate)
         if unknown:
@@ -69,7 +69,7 @@ class VulnerabilitiesKind(Kind):
         yield from (_case(known, allowed) for known in found)
         yield from _unread(piece.predicate.get("skipped"))
 
-    def tables(self, piece: Found) -> Iterator[Table]:
+    def tables(self, piece: FoundPiece) -> Iterator[Table]:
         """Yield each that was found, or why nothing is known of any."""
         unknown = unsure(piece.predicate)
         try:
@@ -81,13 +81,15 @@ class VulnerabilitiesKind(Kind):
         yield Table("Vulnerabilities", ("id", "package", "fixed in"), tuple(rows))
 
 
-def names(rule: AllowedVulnerability, known: Known) -> bool:
+def names(rule: AllowedVulnerability, known: KnownVulnerability) -> bool:
     """Return whether a rule is about a vulnerability: an alias is as good as an identifier."""
     identifiers = {identifier.upper() for identifier in (known.id, *known.aliases)}
     return rule.id.upper() in identifiers
 
 
-def _case(known: Known, allowed: Acceptance[AllowedVulnerability, Known]) -> Case:
+def _case(
+    known: KnownVulnerability, allowed: Acceptance[AllowedVulnerability, KnownVulnerability]
+) -> Case:
     name, told = f"{known.id} in {known.purl}", allowed.told(known)
     if allowed.accepts(known):
         return Case(name=name, outcome=Outcome.PASSED, message=told)
@@ -144,7 +146,7 @@ def scan(
 
 def _looked_up(
     pins: Sequence[Pin], database: str, budget: float
-) -> tuple[tuple[Known, ...], dict[str, str], str]:
+) -> tuple[tuple[KnownVulnerability, ...], dict[str, str], str]:
     """Return what is known of the pins, what was not looked up, and why nothing was."""
     if not pins:
         return (), {}, "nothing is installed that could be looked up"
@@ -185,7 +187,7 @@ def _pin(component: Mapping[str, Any]) -> tuple[Pin | None, str]:
     return Pin(name, told.public, component["purl"], shortened=told.local is not None), ""
 
 
-def _entry(known: Known) -> dict[str, Any]:
+def _entry(known: KnownVulnerability) -> dict[str, Any]:
     told = {"package": known.purl, "aliases": known.aliases, "fixed_in": known.fixed_in}
     return {"id": known.id, "severity": [], "annotations": [told]}
 
@@ -197,7 +199,7 @@ def unsure(predicate: Mapping[str, Any]) -> str:
     return f"not looked up: {predicate.get('reason') or 'it does not say that it was'}"
 
 
-def findings(predicate: Mapping[str, Any]) -> tuple[Known, ...]:
+def findings(predicate: Mapping[str, Any]) -> tuple[KnownVulnerability, ...]:
     """Return the vulnerabilities that a predicate names.
 
     Raises:
@@ -209,12 +211,12 @@ def findings(predicate: Mapping[str, Any]) -> tuple[Known, ...]:
         raise ValueError("the vulnerability report is malformed") from error
 
 
-def _finding(entry: Mapping[str, Any]) -> Known:
+def _finding(entry: Mapping[str, Any]) -> KnownVulnerability:
     told = (entry.get("annotations") or [{}])[0]
     aliases, fixed_in = tuple(told.get("aliases", ())), tuple(told.get("fixed_in", ()))
     if not all(isinstance(text, str) for text in (entry["id"], *aliases, *fixed_in)):
         raise TypeError("an identifier is no text")
-    return Known(entry["id"], aliases, str(told.get("package", "")), fixed_in)
+    return KnownVulnerability(entry["id"], aliases, str(told.get("package", "")), fixed_in)
 
 
 KIND = VulnerabilitiesKind()
