@@ -23,6 +23,14 @@ from tests.unit.release_commands import Workplace, in_process
 from tests.unit.shells import STUBBORN, Fake
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_plugin_of_the_development_environment() -> Iterator[None]:
+    """Spare each folder of cases a second: that is how long schemathesis' plugin takes to load."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _no_secret_of_another_test() -> Iterator[None]:
     """Forget secrets that a test made known to this process."""

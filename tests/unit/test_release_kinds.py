@@ -14,10 +14,10 @@ pytestmark = pytest.mark.unit
 
 ROOT = Path(__file__).parents[2]
 TOY = """
-from ci.release.kind import Kind, Table, judged
+from ci.release.kind import EvidenceKind, Table, judged
 
 
-class Toy(Kind):
+class Toy(EvidenceKind):
     name = "toy"
     predicate_type = "urn:example:toy:1"
 

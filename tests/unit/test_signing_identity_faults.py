@@ -43,7 +43,7 @@ def signer(sigstore: FakeSigstore, bearer: str = "", patience: float = HANG) -> 
 @pytest.mark.parametrize(
     ("bearer", "problem"),
     [
-        (token(seconds=-100), "CertificateIdentity token is malformed or missing claims"),
+        (token(seconds=-100), "Identity token is malformed or missing claims"),
         (token(secret=SECRET[::-1]), "401 Client Error: Unauthorized for url"),
     ],
     ids=["ended", "of another issuer"],
@@ -64,7 +64,7 @@ def test_a_token_that_is_none_is_not_shown(sigstore: FakeSigstore, bearer: str) 
     with pytest.raises(SigningFault) as caught:
         signer(sigstore, bearer).sign(approval())
     assert str(caught.value) == (
-        "Sigstore did not sign: CertificateIdentity token is malformed or missing claims"
+        "Sigstore did not sign: Identity token is malformed or missing claims"
     )
 
 
