@@ -21,7 +21,7 @@ from tests.registries import PASSWORD, USER, Running, docker_registry
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
-STAGES = ["readiness", "versions", "smoke", "bench", "publish"]
+STAGES = ["preflight", "readiness", "versions", "smoke", "bench", "publish"]
 CONFIG = """
 [registry]
 plain_http = true
@@ -180,6 +180,30 @@ def test_from_image_to_production(project: Project, tmp_path: Path) -> None:
         assert part in page.stdout, part
     check_storage(project)
     held_against(project, reference, tmp_path / "compared")
+
+
+def test_a_failing_case_of_the_user_stops_publishing(project: Project, tmp_path: Path) -> None:
+    """An image is pushed though a user's own case failed on it."""
+    cases, kept = tmp_path / "cases", tmp_path / "report"
+    cases.mkdir()
+    (cases / "test_mine.py").write_text("def test_mine(model):\n    assert model == 'other'\n")
+    to = f"--publish-to={project.registry.address}/team/refused"
+    ran = project.call(
+        *(f"--smoke-cases={cases}", "--revision=abc123", "ci", to),
+        *("directory", "export", f"--path={kept}"),
+    )
+    assert ran.returncode == 0, said(ran)
+    report = load(kept)
+    assert report.verdict is Verdict.FAILED
+    assert [check.name for check in report.checks] == [
+        "preflight",
+        "readiness",
+        "versions",
+        "smoke",
+    ]
+    assert "publish" in {one.stage for one in report.not_run}
+    assert not report.published
+    assert not list((project.folder / "storage").rglob("refused"))
 
 
 def held_against(project: Project, reference: str, folder: Path) -> None:
