@@ -24,9 +24,10 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.gate_rivals import RIVALS
+from benchmarks.noise import SyntheticNoise
 from ci.gate.blocks import columns, read_pairs
 from ci.gate.decide import Columns
-from ci.gate.noise import Noise, SyntheticNoise, recorded
+from ci.gate.noise import Noise, recorded
 from ci.gate.power import Rates, interval, rates, slowed
 from ci.gate.rule import METRICS, Rule
 from ci.gate.sequential import Schedule

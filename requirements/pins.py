@@ -13,15 +13,27 @@ was made otherwise has other digests, which no one else could resolve.
 from __future__ import annotations
 
 import argparse
+import re
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from ci.errors import MissingArtifact, SglangCiError, UsageError
-from ci.image.bases import bases, pinned, qualified
+from ci.image.bases import BASE, bases, qualified
 from ci.registry.client import Access, Registry
 
 DOCKERFILE = Path(__file__).parents[1] / "Dockerfile"
 LOOPBACK = ("localhost", "127.0.0.1")
+
+
+def pinned(dockerfile: str, digests: Mapping[str, str]) -> str:
+    """Return `dockerfile` with the digests of `digests`, by argument; the others stay."""
+
+    def line(base: re.Match[str]) -> str:
+        digest = digests.get(base["name"])
+        return f"ARG {base['name']}={base['image']}@{digest}" if digest else base[0]
+
+    return BASE.sub(line, dockerfile)
 
 
 def digest(image: str, access: Access) -> str:

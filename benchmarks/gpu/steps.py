@@ -11,9 +11,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from benchmarks.bench_serving import Foreign, read
 from benchmarks.gpu.plan import LIMITS, Plan
 from benchmarks.gpu.processes import CI, Deadline, Done, StepFailed, call, servers, stop, tail
-from ci.bench.bench_serving import Foreign, read
 from ci.bench.files import FOREIGN
 from ci.gate import slow_proxy
 from ci.report.model import Check

@@ -7,14 +7,14 @@ and Renovate included.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 from packaging.version import Version
 
 from ci.errors import UsageError
 from ci.registry.reference import Reference
 
-_BASE = re.compile(
+BASE = re.compile(
     r"^ARG (?P<name>\w+_IMAGE)=(?P<image>[^\s@]+)(?:@(?P<digest>sha256:[0-9a-f]{64}))?$",
     re.MULTILINE,
 )
@@ -35,21 +35,11 @@ def bases(dockerfile: str, version: str = "") -> dict[str, str]:
     own = _VERSION.search(dockerfile)
     locked = own["version"] if own else ""
     found = {}
-    for base in _BASE.finditer(dockerfile):
+    for base in BASE.finditer(dockerfile):
         image = base["image"].replace(_PLACE, version or locked)
         stays = base["digest"] and (version in {"", locked} or _PLACE not in base["image"])
         found[base["name"]] = f"{image}@{base['digest']}" if stays else image
     return found
-
-
-def pinned(dockerfile: str, digests: Mapping[str, str]) -> str:
-    """Return `dockerfile` with the digests of `digests`, by argument; the others stay."""
-
-    def line(base: re.Match[str]) -> str:
-        digest = digests.get(base["name"])
-        return f"ARG {base['name']}={base['image']}@{digest}" if digest else base[0]
-
-    return _BASE.sub(line, dockerfile)
 
 
 def spelt(version: str) -> str:

@@ -24,8 +24,6 @@ BUNDLE = "application/vnd.dev.sigstore.bundle.v0.3+json"
 """A signed statement: the artifact type of all evidence."""
 CREATED = "org.opencontainers.image.created"
 """Annotation: when an artifact was made, RFC 3339."""
-REFERENCE_NAME = "org.opencontainers.image.ref.name"
-"""Annotation: the tag of a manifest in a layout's index."""
 
 
 def digest_of(content: bytes) -> str:

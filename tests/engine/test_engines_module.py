@@ -39,7 +39,7 @@ def image() -> str:
 def model(tmp_path: Path) -> Path:
     """A folder with a tiny model in one file."""
     pytest.importorskip("gguf")
-    from ci.engines.make_tiny_gguf import make
+    from tests.tiny_gguf import make
 
     folder = tmp_path / "model"
     folder.mkdir()

@@ -8,10 +8,12 @@ import tarfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ci.registry.oci import INDEX, MANIFEST, REFERENCE_NAME, Descriptor, canonical
+from ci.registry.oci import INDEX, MANIFEST, Descriptor, canonical
 
 CONFIG = "application/vnd.oci.image.config.v1+json"
 LAYER = "application/vnd.oci.image.layer.v1.tar+zstd"
+
+REFERENCE_NAME = "org.opencontainers.image.ref.name"
 
 
 def image(

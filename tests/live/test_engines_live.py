@@ -41,7 +41,7 @@ def engine(request: pytest.FixtureRequest) -> str:
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model."""
     pytest.importorskip("gguf")
-    from ci.engines.make_tiny_gguf import make
+    from tests.tiny_gguf import make
 
     path = tmp_path_factory.mktemp("gguf") / "tiny.gguf"
     make(path)

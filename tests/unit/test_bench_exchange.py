@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from ci.bench.bench_serving import beside, export, read
+from benchmarks.bench_serving import beside, read
+from ci.bench.bench_serving import export
 from ci.bench.load import LoadRun
 from ci.bench.metrics import summarise
 from ci.bench.records import ErrorKind, RequestRecord

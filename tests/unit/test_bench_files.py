@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks.bench_serving import read as read_foreign
 from ci.bench import files
-from ci.bench.bench_serving import read as read_foreign
 from ci.bench.metrics import summarise
 from ci.bench.records import read
 from ci.bench.run import bench

@@ -14,7 +14,8 @@ from typing import Any
 
 import pytest
 
-from ci.gate.noise import Noise, SyntheticNoise, recorded, residual
+from benchmarks.noise import SyntheticNoise
+from ci.gate.noise import Noise, recorded, residual
 from ci.gate.power import SIZES, interval, need, rates, slowed
 from ci.gate.rule import METRICS, Rule
 from ci.gate.sequential import Schedule

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from ci.errors import UsageError
-from ci.image.bases import bases, pinned, qualified
+from ci.image.bases import bases, qualified
 from ci.registry.oci import INDEX
 from ci.settings import Settings
 from requirements import pins
@@ -80,7 +80,7 @@ def test_the_dockerfiles_version_is_the_locked_one() -> None:
 
 def test_digests_belong_to_one_version() -> None:
     """Another SGLang version is built on the image of the locked one."""
-    text = pinned(EXAMPLE, {"PYTHON_IMAGE": ONE, "SGLANG_IMAGE": TWO})
+    text = pins.pinned(EXAMPLE, {"PYTHON_IMAGE": ONE, "SGLANG_IMAGE": TWO})
     assert bases(text) == bases(text, "0.5.1")
     assert bases(text) == {
         "PYTHON_IMAGE": f"python:3.11-slim@{ONE}",
@@ -94,9 +94,9 @@ def test_digests_belong_to_one_version() -> None:
 
 def test_a_pin_replaces_a_pin() -> None:
     """Digests pile up, or other lines change."""
-    once = pinned(EXAMPLE, {"SGLANG_IMAGE": ONE})
+    once = pins.pinned(EXAMPLE, {"SGLANG_IMAGE": ONE})
     assert once == EXAMPLE.replace("${SGLANG_VERSION}\n", f"${{SGLANG_VERSION}}@{ONE}\n")
-    assert pinned(pinned(EXAMPLE, {"SGLANG_IMAGE": TWO}), {"SGLANG_IMAGE": ONE}) == once
+    assert pins.pinned(pins.pinned(EXAMPLE, {"SGLANG_IMAGE": TWO}), {"SGLANG_IMAGE": ONE}) == once
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 Its tokenizer and chat template are those of the packaged tiny model. Run it where `gguf` and
 `numpy` are installed (any SGLang environment is one):
 
-    python -m ci.engines.make_tiny_gguf tiny.gguf [SEED]
+    python -m tests.tiny_gguf tiny.gguf [SEED]
 
 Another seed gives other weights, thus another model of the same shape. Whatever it is asked,
 a greedy answer is ASCII and doesn't end by itself, so that no text depends on where a stream is
@@ -115,4 +115,4 @@ def _weights(draw: np.random.Generator, vocabulary: int) -> Iterator[tuple[str, 
 
 
 if __name__ == "__main__":
-    make(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)  # noqa: PLR2004
+    make(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 0)
