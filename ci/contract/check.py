@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from datetime import date
 from fnmatch import fnmatchcase
 from typing import Any
 
+from ci.accepted import Acceptance
 from ci.contract.compare import Compared, ContractChange
 from ci.contract.rules import SETS, ChangeKind
 from ci.report.model import Case
@@ -20,38 +20,17 @@ MOST_CASES = 50
 SHORT = 80
 
 
-@dataclass(frozen=True)
-class Allowance:
-    """What is accepted, on a given day.
+Allowance = Acceptance[AcceptedChange, ContractChange]
 
-    Args:
-        rules: The accepted changes, each until its last day.
-        today: The day, UTC.
-    """
 
-    rules: tuple[AcceptedChange, ...] = ()
-    today: date = date.min
+def accepting(rules: tuple[AcceptedChange, ...] = (), today: date = date.min) -> Allowance:
+    """Return what `rules` accept on a day, UTC."""
+    return Acceptance(rules, _speaks, today)
 
-    def of(self, change: ContractChange) -> AcceptedChange | None:
-        """Return the rule that speaks of a change: of several the one that ends last."""
-        found = [rule for rule in self.rules if _speaks(rule, change)]
-        return max(found, key=lambda rule: rule.until, default=None)
 
-    def accepts(self, change: ContractChange) -> bool:
-        """Return whether a change is accepted today."""
-        rule = self.of(change)
-        return rule is not None and self.today <= rule.until
-
-    def words(self, change: ContractChange) -> str:
-        """Return until when and why a change is, or was, accepted; empty where no rule names it."""
-        rule = self.of(change)
-        only = "" if self.accepts(change) else "only "
-        return f"accepted {only}until {rule.until} ({rule.reason})" if rule else ""
-
-    def unused(self, compared: Iterable[Compared]) -> list[AcceptedChange]:
-        """Return the rules that no breach needed."""
-        broken = [change for part in compared for change in part.of(ChangeKind.BROKEN)]
-        return [rule for rule in self.rules if not any(_speaks(rule, one) for one in broken)]
+def broken(compared: Iterable[Compared]) -> Iterator[ContractChange]:
+    """Yield the breaches of all parts."""
+    return (change for part in compared for change in part.of(ChangeKind.BROKEN))
 
 
 def _speaks(rule: AcceptedChange, change: ContractChange) -> bool:
@@ -72,10 +51,10 @@ def cases(compared: Iterable[Compared], allowance: Allowance) -> Iterator[Case]:
 
 
 def _of_part(part: Compared, allowance: Allowance) -> Iterator[Case]:
-    broken = part.of(ChangeKind.BROKEN)
-    for change in broken[:MOST_CASES]:
+    breaches = part.of(ChangeKind.BROKEN)
+    for change in breaches[:MOST_CASES]:
         yield _case(change, allowance)
-    judged = [_case(change, allowance) for change in broken[MOST_CASES:]]
+    judged = [_case(change, allowance) for change in breaches[MOST_CASES:]]
     worst = [case for case in judged if case.outcome is Outcome.FAILED]
     if worst:
         yield Case(
@@ -86,7 +65,7 @@ def _of_part(part: Compared, allowance: Allowance) -> Iterator[Case]:
         )
     for change in part.of(ChangeKind.UNSURE):
         yield Case(name=change.id, outcome=Outcome.INCONCLUSIVE, message=told(change))
-    kept = part.items - len({change.item for change in broken})
+    kept = part.items - len({change.item for change in breaches})
     if kept > 0:
         yield Case(
             name=part.name,
@@ -100,7 +79,7 @@ def _case(change: ContractChange, allowance: Allowance) -> Case:
     return Case(
         name=change.id,
         outcome=Outcome.PASSED if allowance.accepts(change) else Outcome.FAILED,
-        message=": ".join(filter(None, (allowance.words(change), told(change)))),
+        message=": ".join(filter(None, (allowance.told(change), told(change)))),
         details=f"baseline: {_text(change.before)}\ncandidate: {_text(change.after)}",
     )
 

@@ -83,7 +83,7 @@ def section(part: Compared, allowance: Allowance) -> Iterator[str]:
 
 
 def _broken(change: ContractChange, allowance: Allowance) -> str:
-    words = (allowance.words(change), told(change) if change.facet in SETS else "", change.hint)
+    words = (allowance.told(change), told(change) if change.facet in SETS else "", change.hint)
     name = f"`{change.item}` {change.facet}".strip()
     missing = "null" if change.facet else "none"
     sides = (change.before, change.after)

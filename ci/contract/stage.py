@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ci.contract.check import Allowance, cases
+from ci.contract.check import Allowance, accepting, broken, cases
 from ci.contract.compare import Compared, compare
 from ci.contract.introspect import Interface, introspect, read_interface
 from ci.contract.model import Contract, load, save
@@ -90,7 +90,7 @@ async def check_contract(
 
 def allowance_of(settings: ContractSettings) -> Allowance:
     """Return what the settings accept today, UTC."""
-    return Allowance(settings.allow, datetime.now(UTC).date())
+    return accepting(settings.allow, datetime.now(UTC).date())
 
 
 def facts(compared: list[Compared], allowance: Allowance) -> dict[str, str]:
@@ -101,6 +101,6 @@ def facts(compared: list[Compared], allowance: Allowance) -> dict[str, str]:
             counts = {kind: len(part.of(kind)) for kind in ChangeKind if part.of(kind)}
             told = ", ".join(f"{count} {kind}" for kind, count in counts.items())
             found[part.name] = f"{part.items} items: {told or 'as before'}"
-    if unused := allowance.unused(compared):
+    if unused := allowance.unused(broken(compared)):
         found["allowed in vain"] = ", ".join(rule.item for rule in unused)
     return found

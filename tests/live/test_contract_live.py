@@ -14,7 +14,7 @@ from ci.boards.model import Board, Query
 from ci.boot.process import ServerProcess
 from ci.boot.readiness import Readiness
 from ci.boot.serving import served
-from ci.contract.check import Allowance, cases
+from ci.contract.check import accepting, cases
 from ci.contract.compare import compare
 from ci.contract.introspect import Interface, introspect
 from ci.contract.model import Contract, ContractPart
@@ -45,7 +45,7 @@ def first(live_server: ServerProcess, interface: Interface) -> Contract:
 
 def failed(old: Contract, new: Contract) -> list[Case]:
     """Return the breaches of two contracts."""
-    found = cases(compare(old, new), Allowance())
+    found = cases(compare(old, new), accepting())
     return [case for case in found if case.outcome is not Outcome.PASSED]
 
 

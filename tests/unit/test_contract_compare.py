@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ci.contract.check import Allowance, cases
+from ci.contract.check import accepting, broken, cases
 from ci.contract.compare import ContractChange, compare
 from ci.contract.introspect import flags_part
 from ci.contract.model import Contract, ContractPart
@@ -37,7 +37,7 @@ def test_a_contract_equals_itself() -> None:
     """Something differs where nothing does, and every upgrade fails."""
     same = contract(flags=flags_part(INTERFACE), routes=routes_part(OPENAPI))
     assert not changes(same, same)
-    outcomes = [case.outcome for case in cases(compare(same, same), Allowance())]
+    outcomes = [case.outcome for case in cases(compare(same, same), accepting())]
     assert outcomes.count(Outcome.PASSED) == 2
     assert Outcome.FAILED not in outcomes
 
@@ -148,7 +148,7 @@ def test_parts_that_one_side_lacks() -> None:
         (unknown, known, Outcome.SKIPPED, "a URL"),
         (known, absent, Outcome.FAILED, "gone"),
     ):
-        case = next(iter(cases(compare(old, new), Allowance())))
+        case = next(iter(cases(compare(old, new), accepting())))
         assert case.outcome is outcome
         assert why in case.message or why in case.details
 
@@ -175,11 +175,11 @@ def test_accepted_changes(name: str) -> None:
     """An accepted change blocks, or one that nobody accepts passes, or one for ever."""
     item, until, outcome = RULES[name]
     rule = AcceptedChange(item=item, until=until, reason="we know")
-    allowance, found = Allowance((rule,), TODAY), compare(flags(), flags(default=2))
+    allowance, found = accepting((rule,), TODAY), compare(flags(), flags(default=2))
     case = next(iter(cases(found, allowance)))
     assert case.outcome is outcome
     assert ("we know" in case.message) == (name != "another")
-    assert bool(allowance.unused(found)) == (name == "another")
+    assert bool(allowance.unused(broken(found))) == (name == "another")
     text = page(flags(), flags(default=2), found, allowance)
     assert "| `--tensor-parallel-size` default | 1 | 2 |" in text
     assert ("accepted until 2026-" in text, "accepted only until 2026-" in text) == (
@@ -192,6 +192,6 @@ def test_no_breach_is_lost_in_a_long_list() -> None:
     """Breaches beyond the first ones pass."""
     items = {f"--flag-{number:03}x{number}": {"takes": "nothing"} for number in range(120)}
     found = compare(contract(flags=items), contract(flags={"-z": {"takes": "a value"}}))
-    failed = [case for case in cases(found, Allowance()) if case.outcome is Outcome.FAILED]
+    failed = [case for case in cases(found, accepting()) if case.outcome is Outcome.FAILED]
     assert len(failed) == 51
     assert len(failed[-1].details.splitlines()) == 70

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from ci.contract import answers, metrics
-from ci.contract.check import Allowance, cases
+from ci.contract.check import accepting, cases
 from ci.contract.compare import compare
 from ci.contract.exposition import families
 from ci.contract.introspect import read_interface
@@ -70,7 +70,7 @@ def test_a_server_without_metrics_fails() -> None:
     good, bad = Pretender(), Pretender()
     bad.metrics = False
     found = compare(recorded(good), recorded(bad))
-    failed = [case for case in cases(found, Allowance()) if case.outcome is Outcome.FAILED]
+    failed = [case for case in cases(found, accepting()) if case.outcome is Outcome.FAILED]
     assert [case.name for case in failed] == ["metrics all"]
     assert "--enable-metrics" in failed[0].message
 
@@ -80,7 +80,7 @@ def test_what_a_url_does_not_show_is_said() -> None:
     found = recorded(Pretender())
     assert "launch flags" in found.parts["flags"].unknown
     both = compare(recorded(Pretender(), INTERFACE), found)
-    told = {case.name: case.outcome for case in cases(both, Allowance())}
+    told = {case.name: case.outcome for case in cases(both, accepting())}
     assert told["flags"] is Outcome.INCONCLUSIVE
     assert told["sampling engine temperature"] is Outcome.INCONCLUSIVE
 

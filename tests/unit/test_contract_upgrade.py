@@ -8,7 +8,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ci.contract.check import Allowance
+from ci.contract.check import accepting
 from ci.contract.compare import compare
 from ci.contract.introspect import flags_part
 from ci.contract.model import ContractPart
@@ -143,7 +143,7 @@ def test_the_page_says_what_breaks_first() -> None:
     check = Check(name="your flags", started=now(), seconds=0, cases=(bad,))
     report = Report(started=now(), finished=now(), checks=(check,))
     findings = page.UpgradeFindings(report, old, new, compare(old.contract, new.contract))
-    text = page.page(findings, Allowance())
+    text = page.page(findings, accepting())
     first, second = text.index("## What breaks for you"), text.index("## What else changed")
     assert text.startswith("# SGLang 1.0 → 1.1: FAILED")
     assert "**FAILED** flag --x: the new version doesn't know it" in text[first:second]

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from ci.contract.check import Allowance
+from ci.contract.check import accepting
 from ci.errors import ServerFault, UsageError
 from ci.gate.stage import Contest, Gate, GateSide
 from ci.report.model import Case, Check, NotRun, Report, now
@@ -123,7 +123,7 @@ def test_a_speed_that_cannot_be_told_breaks_nothing(outcome: Outcome, listed: in
     case = TTFT.model_copy(update={"outcome": outcome})
     found = report(SLOWER.model_copy(update={"name": speed.NAME, "cases": (case,)}))
     sides = (Version("1.0", baseline=True), Version("1.1", baseline=False))
-    text = page(UpgradeFindings(found, *sides, []), Allowance())
+    text = page(UpgradeFindings(found, *sides, []), accepting())
     first, second = text.index("## What breaks for you"), text.index("## Performance")
     assert text[first:second].count("ttft") == listed
     assert text.count(f"| ttft | {outcome} |") == 1
