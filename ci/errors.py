@@ -21,6 +21,8 @@
         ├── ReportUnwritable        the report's folder can't be written
         ├── CheckBroken             the check itself broke
         ├── SigningFault            a key or token can't sign or be read
+        ├── TargetFault             what runs a deployment's servers did not do what was asked
+        ├── RouterFault             what moves a deployment's traffic did not do what was asked
         └── RegistryFault           a registry did not do what was asked
             ├── RegistryUnreachable     no answer, or the connection was cut
             ├── RegistryRefused         not allowed: 401 or 403
@@ -192,6 +194,14 @@ class CheckBroken(InfrastructureFault):
 
 class SigningFault(InfrastructureFault):
     """A key or token can't be read, or can't sign."""
+
+
+class TargetFault(InfrastructureFault):
+    """What runs a deployment's servers doesn't answer, or did not do what was asked."""
+
+
+class RouterFault(InfrastructureFault):
+    """What moves a deployment's traffic doesn't answer, or did not do what was asked."""
 
 
 class RegistryFault(InfrastructureFault):

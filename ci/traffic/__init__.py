@@ -1,0 +1,1 @@
+"""Real streams to a URL, paced and judged one by one."""
