@@ -77,11 +77,11 @@ class _Asked:
         self._cases.append(case)
         self._tell(case)
 
-    def ended_by(self, error: SglangCiError) -> Check:
-        """Return the check of a stage that did not come to its end."""
+    def ended_by(self, error: SglangCiError, found: StageResult) -> Check:
+        """Return the check of a stage that did not come to its end, with what it found by then."""
         end = _end(error)
         self._tell(end)
-        return self._made(StageResult(), (end, *self._cases))
+        return self._made(found, (end, *self._cases))
 
     def _made(self, found: StageResult, cases: tuple[Case, ...]) -> Check:
         return Check(
@@ -104,13 +104,15 @@ class Stages:
         progress: Who is told.
         folder: Where a stage may leave files of its own, beside the report.
 
-    A stage that publishes sets `published` to the reference by digest, for the report.
+    A stage that publishes sets `published` to the reference by digest, for the report. One that
+    is worth something when it is cut short sets `so_far`, which returns what it found by then.
     """
 
     def __init__(self, progress: Progress, folder: Path = Path()) -> None:
         self.progress, self.folder = progress, folder
         self.facts: dict[str, str] = {}
         self.published = ""
+        self.so_far: Callable[[], StageResult] = StageResult
         self._checks: list[Check] = []
         self._left_out: list[NotRun] = []
         self._interrupted = ""
@@ -167,16 +169,18 @@ class Stages:
             death: Returns an error as soon as the server is dead, which ends the stage.
         """
         self.progress.check_started(name, budget)
-        asked = _Asked(name, self.progress.case)
+        asked, self.so_far = _Asked(name, self.progress.case), StageResult
         try:
             check = await self._asked(asked, work, death)
         except SglangCiError as error:
-            check = asked.ended_by(error)
+            check = asked.ended_by(error, self.so_far())
         except Exception as error:  # noqa: BLE001 - a bug here must not read as a bad server
             text = f"the check itself broke: {type(error).__name__}: {error}"
-            check = asked.ended_by(CheckBroken(text, details=traceback.format_exc()))
+            broken = CheckBroken(text, details=traceback.format_exc())
+            check = asked.ended_by(broken, self.so_far())
         except anyio.get_cancelled_exc_class():
-            self._checks.append(asked.ended_by(CheckBroken(f"interrupted by {self._interrupted}")))
+            end = CheckBroken(f"interrupted by {self._interrupted}")
+            self._checks.append(asked.ended_by(end, self.so_far()))
             raise
         self._checks.append(check)
         self.progress.check_ended(check)

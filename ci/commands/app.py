@@ -23,6 +23,7 @@ from ci.commands.preflight import preflight
 from ci.commands.size import size
 from ci.commands.startup import startup
 from ci.commands.streams import OutputLost, guarded_output
+from ci.commands.traffic import traffic
 from ci.commands.trend import trend
 from ci.errors import SettingsError, SglangCiError, UsageError
 from ci.secrets.veil import learn_environment, veiled
@@ -40,7 +41,7 @@ for command in (
     *(preflight, server.ci, server.prove, server.serve, server.wait, server.versions),
     server.smoke,
     *(measure.bench, measure.compare, startup, size, trend, health.health, health.drain, fuzz),
-    *(exposure, generate_cases, contract.upgrade, server.fetch, server.report),
+    *(exposure, traffic, generate_cases, contract.upgrade, server.fetch, server.report),
 ):
     app.command()(command)
 app.add_typer(contract.app, name="contract")

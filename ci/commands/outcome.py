@@ -12,7 +12,7 @@ from pathlib import Path
 import anyio
 import typer
 
-from ci import bench, contract, fuzz, gate, graph, health, startup, upgrade
+from ci import bench, contract, fuzz, gate, graph, health, startup, traffic, upgrade
 from ci.errors import SglangCiError
 from ci.report.model import Report, merge
 from ci.report.progress import Progress, progress_for
@@ -35,7 +35,7 @@ EXIT = {Verdict.PASSED: 0, Verdict.FAILED: 1, Verdict.INCONCLUSIVE: 3, Verdict.E
 USAGE = 2
 LEAVES = tuple(
     pattern
-    for room in (bench, contract, fuzz, gate, graph, health, startup, upgrade)
+    for room in (bench, contract, fuzz, gate, graph, health, startup, traffic, upgrade)
     for pattern in room.LEAVES
 )
 """Patterns of the files that stages leave beside the report."""

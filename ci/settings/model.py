@@ -29,6 +29,7 @@ from ci.settings.release import (
     VulnerabilitySettings,
     check_names,
 )
+from ci.settings.traffic import TrafficSettings
 
 SGLANG_VERSION = "0.5.23"
 """The SGLang that is built and expected unless the settings name another."""
@@ -166,6 +167,7 @@ class Settings(Section):
     drain: DrainSettings = DrainSettings()
     fuzz: FuzzSettings = FuzzSettings()
     exposure: ExposureSettings = ExposureSettings()
+    traffic: TrafficSettings = TrafficSettings()
     contract: ContractSettings = ContractSettings()
     upgrade: UpgradeSettings = UpgradeSettings()
     report: ReportSettings = ReportSettings()

@@ -26,7 +26,11 @@ def after(count: int) -> Choose:
 
 @contextmanager
 def relaying(
-    urls: Sequence[str], choose: Choose = lambda _: 0, *, hold: bool = False
+    urls: Sequence[str],
+    choose: Choose = lambda _: 0,
+    *,
+    hold: bool = False,
+    headers: Sequence[str] = (),
 ) -> Iterator[str]:
     """Yield the URL of a proxy in front of the servers at `urls`.
 
@@ -34,6 +38,7 @@ def relaying(
         urls: The servers.
         choose: Which of them gets which request.
         hold: Whether an answer is passed on only when it is whole.
+        headers: A header line for the answers of each server; none where empty.
     """
     numbers, lock = iter(range(10**9)), threading.Lock()
 
@@ -42,10 +47,11 @@ def relaying(
         if not request:
             return
         with lock:
-            at = urlsplit(urls[choose(next(numbers))])
+            chosen = choose(next(numbers))
+        at, more = urlsplit(urls[chosen]), headers[chosen] if headers else ""
         with socket.create_connection((at.hostname or "", at.port or 80)) as server:
             server.sendall(_closing(request))
-            _pass_on(server, connection, hold=hold)
+            _pass_on(server, connection, more, hold=hold)
 
     with listening(behave) as url:
         yield url
@@ -58,12 +64,12 @@ def _closing(request: bytes) -> bytes:
     return b"\r\n".join([*lines, b"connection: close"]) + end + body
 
 
-def _pass_on(server: socket.socket, connection: Connection, *, hold: bool) -> None:
-    came = bytearray()
+def _pass_on(server: socket.socket, connection: Connection, more: str, *, hold: bool) -> None:
+    came, lines = bytearray(), "\r\n".join(["", "connection: close", *filter(None, [more]), ""])
     with suppress(ConnectionResetError):
         while not _whole(came) and (piece := server.recv(65536)):
             if not came:
-                piece = piece.replace(b"\r\n", b"\r\nconnection: close\r\n", 1)
+                piece = piece.replace(b"\r\n", lines.encode(), 1)
             came += piece
             if not hold:
                 connection.send(piece)

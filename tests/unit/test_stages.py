@@ -42,6 +42,23 @@ async def one_stage(stages: Stages, error: BaseException) -> Report:
         return await stages.report(run)
 
 
+async def test_what_a_stage_found_before_its_fault_is_kept() -> None:
+    """A stage that ends early loses its figures, or the next one shows them as its own."""
+    stages = Stages(Quiet())
+
+    async def broken(_: Tell) -> StageResult:
+        stages.so_far = lambda: StageResult(facts={"seen": "so far"})
+        raise BadAnswer("http://h", "HTTP 500")
+
+    async def run() -> None:
+        await stages.run("first", broken)
+        await stages.fail("second", BadAnswer("http://h", "HTTP 500"))
+
+    first, second = (await stages.report(run)).checks
+    assert first.facts == {"seen": "so far"}
+    assert second.facts == {}
+
+
 @pytest.mark.parametrize(
     ("error", "verdict", "words"),
     [
