@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Collection
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
 
 from ci.boot import gpus
-from ci.errors import TargetFault
+from ci.errors import RegistryFault, TargetFault, UsageError
+from ci.image.weight import measure
+from ci.registry.access import Access
+from ci.registry.reference import Reference
 
+UNPACKED = 3.5
+"""Bytes on disk while an image is pulled, for each byte of it that is transferred."""
 LEAST_FREE = 200_000_000
 """Bytes of disk without which no server can be started: its log, caches, and a record."""
 
@@ -30,6 +36,17 @@ def disk(place: Path, need: float = LEAST_FREE) -> None:
         raise TargetFault(
             f"{there} has {free / 1e9:.1f} GB free, and {need / 1e9:.1f} GB are needed: make room"
         )
+
+
+def image(place: Path, reference: Reference, access: Access) -> None:
+    """See that an image fits where images are kept, as far as both can be known from here.
+
+    Raises:
+        TargetFault: It doesn't.
+    """
+    if place.is_dir():
+        with suppress(RegistryFault, UsageError):
+            disk(place, measure(reference, access).total * UNPACKED)
 
 
 def family(pid: int) -> list[psutil.Process]:
