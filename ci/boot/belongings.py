@@ -81,17 +81,19 @@ class Belongings:
                 group, parent = os.getpgid(process.pid), process.ppid()
             except (ProcessLookupError, psutil.Error):
                 continue
-            if group == self.group or parent in known or self._is_marked(process.pid):
+            if group == self.group or parent in known or marked(process.pid, self.mark):
                 known.add(process.pid)
                 if lives(process):
                     yield process
 
-    def _is_marked(self, pid: int) -> bool:
-        try:
-            words = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
-        except OSError:
-            return False
-        return f"{MARK}={self.mark}".encode() in words
+
+def marked(pid: int, mark: str) -> bool:
+    """Return whether a process was given `mark` in its environment."""
+    try:
+        words = (PROC / str(pid) / "environ").read_bytes().split(b"\0")
+    except OSError:
+        return False
+    return f"{MARK}={mark}".encode() in words
 
 
 def lives(process: psutil.Process) -> bool:

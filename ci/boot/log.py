@@ -19,6 +19,7 @@ from ci.report.model import Phase
 KEPT_LINES = 4000
 LONGEST_LINE = 10_000
 """Most characters that are kept of a line."""
+LAST_BYTES = 1_000_000
 _LISTED = 4
 BEGAN, ENDED = "launch.sh began on ", "launch.sh: server output ended"
 """What `launch.sh` writes to LOG_FILE: with the lock, and after the server's last process."""
@@ -177,6 +178,26 @@ class _Tail:
         *lines, rest = (self._rest + chunk).split(b"\n")
         self._rest = rest[:LONGEST_LINE]
         return [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
+
+
+def last(path: Path, most: int = LAST_BYTES) -> ServerLog:
+    """Return the log that the last `most` bytes of a file are; empty where there is no file.
+
+    Raises:
+        UsageError: It is there and can't be read.
+    """
+    log = ServerLog(0.0)
+    try:
+        with path.open("rb") as file:
+            file.seek(max(0, path.stat().st_size - most))
+            content = file.read()
+    except FileNotFoundError:
+        content = b""
+    except OSError as error:
+        raise UsageError(f"{path}: the log can't be read: {error.strerror}") from error
+    for line in content.decode("utf-8", "replace").splitlines():
+        log.add(line, 0.0)
+    return log
 
 
 async def follow(path: Path, log: ServerLog, interval: float = 0.05) -> None:

@@ -34,8 +34,21 @@ def reserved(host: str, port: int) -> Iterator[int]:
     Raises:
         LaunchBlocked: No port of the range is free.
     """
+    with locked(host, port) as (chosen, _):
+        yield chosen
+
+
+@contextmanager
+def locked(host: str, port: int) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Yield a port as `reserved` does, and the descriptor of its lock where it has one.
+
+    A server that inherits the descriptor keeps the port locked for as long as it lives.
+
+    Raises:
+        LaunchBlocked: No port of the range is free.
+    """
     if port:
-        yield port
+        yield port, ()
         return
     some = candidates()
     for candidate in some:
@@ -44,7 +57,7 @@ def reserved(host: str, port: int) -> Iterator[int]:
             continue
         try:
             if _is_free(host, candidate):
-                yield candidate
+                yield candidate, (lock,)
                 return
         finally:
             os.close(lock)

@@ -40,7 +40,7 @@ async def served(settings: Settings, output: Path | None) -> AsyncIterator[Serve
         InfrastructureFault: There is no model to serve, or no port to serve it on.
     """
     at = settings.server
-    model = await _model(settings)
+    model = await model_of(settings)
     with reserved(at.host, at.port) as port:
         launch = launch_of(settings, model, port)
         key = api_key((*launch.argv, *launch.flags), launch.environment)
@@ -49,7 +49,7 @@ async def served(settings: Settings, output: Path | None) -> AsyncIterator[Serve
                 yield server
 
 
-async def _model(settings: Settings) -> Model:
+async def model_of(settings: Settings) -> Model:
     """Return the model to serve; the packaged one is SGLang's alone.
 
     Raises:
@@ -135,7 +135,7 @@ def launch_of(settings: Settings, model: Model, port: int) -> Launch:
 async def serve(settings: Settings) -> None:
     """Replace this process by a server as the settings say; returns only by an error."""
     at = settings.server
-    model = await _model(settings)
+    model = await model_of(settings)
     with reserved(at.host, at.port) as port:
         launch = launch_of(settings, model, port)
         argv = command(launch)

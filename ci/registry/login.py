@@ -18,7 +18,7 @@ from ci.registry.access import Access
 from ci.registry.exchange import RegistryRequest
 from ci.registry.reference import Reference
 
-_DOCKERS_NAMES = {"docker.io": "https://index.docker.io/v1/"}
+DOCKERS_NAMES = {"docker.io": "https://index.docker.io/v1/"}
 """Registries that Docker's configuration knows by another name."""
 
 
@@ -89,7 +89,7 @@ def _credentials(reference: Reference, access: Access) -> str:
         backend.set_basic_auth(access.username, access.password)
     else:
         container = oras.container.Container(reference.name)
-        container.registry = _DOCKERS_NAMES.get(reference.registry, reference.registry)
+        container.registry = DOCKERS_NAMES.get(reference.registry, reference.registry)
         try:
             backend.load_configs(container)
         except (OSError, ValueError, KeyError, AttributeError) as error:

@@ -1,0 +1,1 @@
+"""What runs a digest: each module is one adapter of `Target`, and all pass one contract."""

@@ -1,0 +1,98 @@
+"""The folder of a target: what it keeps of its slots, and who may change one at the moment."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from ci.boot.log import LAST_BYTES
+from ci.errors import TargetFault
+from ci.secrets import files
+
+SHOWN_LINES = 200
+"""Most lines of a log that are returned."""
+
+
+@dataclass(frozen=True)
+class Kept:
+    """The folder of a target, which only its owner may read.
+
+    Args:
+        folder: The folder; made where it is missing.
+    """
+
+    folder: Path
+
+    def slot(self, name: str) -> Path:
+        """Return the folder of a slot."""
+        return self.folder / name
+
+    @contextmanager
+    def changing(self, slot: str) -> Iterator[None]:
+        """Let nobody else change a slot while the context lasts; the system ends a dead one's.
+
+        Raises:
+            TargetFault: Somebody else changes it now, or the folder can't be written.
+        """
+        with self.written():
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
+            lock = os.open(self.folder / f"{slot}.lock", flags, 0o600)
+        try:
+            self._lock(lock, slot)
+            with self.written():
+                yield
+        finally:
+            os.close(lock)
+
+    @staticmethod
+    def _lock(descriptor: int, slot: str) -> None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            problem = f"slot {slot} is being changed by another process: wait for it to end"
+            raise TargetFault(problem) from None
+
+    @contextmanager
+    def written(self) -> Iterator[None]:
+        """Tell what the folder's file system refuses.
+
+        Raises:
+            TargetFault: Something can't be written there.
+        """
+        try:
+            yield
+        except OSError as error:
+            place = error.filename or self.folder
+            cure = "make room there, or let this user write it"
+            raise TargetFault(f"{place}: {error.strerror or error}: {cure}") from error
+
+    def keep_log(self, slot: str, text: str) -> None:
+        """Keep the last log of a slot whose server is taken away, and the one before it."""
+        place = self._last(slot)
+        with suppress(FileNotFoundError):
+            place.replace(place.with_suffix(".log.1"))
+        files.write(place, text[-LAST_BYTES:])
+
+    def last_log(self, slot: str) -> str:
+        """Return the last lines of the server that was taken away last; empty where none was."""
+        with suppress(FileNotFoundError):
+            return shown(self._last(slot).read_text("utf-8", "replace"))
+        return ""
+
+    def _last(self, slot: str) -> Path:
+        return self.folder / f"{slot}.last.log"
+
+    def remove(self, slot: str) -> None:
+        """Remove the folder of a slot."""
+        shutil.rmtree(self.slot(slot), ignore_errors=True)
+
+
+def shown(text: str) -> str:
+    """Return the last lines of a log."""
+    return "\n".join(text.splitlines()[-SHOWN_LINES:])
