@@ -14,6 +14,7 @@ from ci.report.write import load
 from ci.verdict import Verdict
 from tests.engine.conftest import ROOT, copy_project, run_dagger, said
 from tests.readme import readme
+from tests.reports import check_of
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -48,4 +49,4 @@ def test_example_installs_and_proves(tmp_path: Path) -> None:
     assert (report / "starter.txt").read_text().strip() in {"soup", "salad"}
     found = load(report)
     assert found.verdict is Verdict.PASSED
-    assert sum("dish" in case.name for case in found.checks[2].cases) == 2
+    assert sum("dish" in case.name for case in check_of(found, "smoke").cases) == 2

@@ -11,6 +11,7 @@ from ci.report.write import load
 from ci.verdict import Verdict
 from tests.engine.conftest import Dagger, said
 from tests.readme import readme
+from tests.reports import check_of
 
 pytestmark = pytest.mark.engine
 
@@ -71,7 +72,7 @@ def test_failing_case_of_the_user_fails(dagger: Dagger, tmp_path: Path) -> None:
         "versions": Verdict.FAILED,
         "smoke": Verdict.FAILED,
     }
-    assert "expected 1.0, installed 2." in report.checks[2].cause
+    assert "expected 1.0, installed 2." in check_of(report, "versions").cause
     kept = dagger("call", "verdict", f"--report={tmp_path / 'report'}")
     assert kept.returncode != 0
     assert "expected 1.0" in said(kept)

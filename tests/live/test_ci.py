@@ -12,6 +12,7 @@ from ci.boot.process import ServerProcess
 from ci.platform import TINY_MODEL
 from ci.verdict import Verdict
 from tests.live.conftest import Command
+from tests.reports import check_of
 
 pytestmark = pytest.mark.live
 
@@ -21,7 +22,7 @@ def test_quiet_log_level_loses_only_the_inner_phases(command: Command) -> None:
     """A user who silences the server still gets the outer phases and a verdict."""
     run = command("ci", "--set", "server.log_level=warning", "--set", "smoke.select=greedy")
     assert run.wait() == 0, run.output()
-    names = [phase.name for phase in run.report().checks[0].phases]
+    names = [phase.name for phase in check_of(run.report(), "readiness").phases]
     assert names[:4] == ["process started", "port open", "serving", "first token"]
     assert "weights" not in names
 

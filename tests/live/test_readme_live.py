@@ -12,6 +12,7 @@ from ci.platform import TINY_MODEL
 from ci.report.write import load
 from ci.verdict import Outcome, Verdict
 from tests.readme import ROOT, readme, run
+from tests.reports import check_of
 
 pytestmark = pytest.mark.live
 
@@ -36,7 +37,7 @@ def test_make_ci_proves_a_real_server(tmp_path: Path) -> None:
     assert [stage.stage for stage in report.not_run] == ["image", "publish", "compare"]
     written = {path.name for path in folder.iterdir()}
     assert {"report.json", "junit.xml", "summary.md", "index.html", "server.log"} <= written
-    phases = {phase.name: phase for phase in report.checks[1].phases}
+    phases = {phase.name: phase for phase in check_of(report, "readiness").phases}
     assert {"process started", "port open", "serving", "first token"} <= set(phases)
     assert {"arguments", "scheduler", "weights", "KV cache", "warm-up"} <= set(phases)
     assert phases["weights"].within == "port open"
@@ -91,7 +92,7 @@ def test_example_proves_a_running_server(live_server: ServerProcess, tmp_path: P
     report = load(folder / "report")
     assert report.verdict is Verdict.PASSED
     assert [check.name for check in report.checks] == ["readiness", "versions", "smoke"]
-    mine = [case for case in report.checks[2].cases if "dish" in case.name]
+    mine = [case for case in check_of(report, "smoke").cases if "dish" in case.name]
     assert [case.outcome for case in mine] == [Outcome.PASSED]
 
 
