@@ -117,6 +117,11 @@ class Stages:
         self._left_out: list[NotRun] = []
         self._interrupted = ""
 
+    @property
+    def checks(self) -> tuple[Check, ...]:
+        """What was found so far."""
+        return tuple(self._checks)
+
     def left_out(self, stage: str, needs: str) -> None:
         """Say that a stage isn't run, and what it would need."""
         self.progress.note(f"{stage}: not run, needs {needs}")

@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import typer
 
-from ci.commands import config, contract, health, measure, release, server
+from ci.commands import config, contract, deploy, health, measure, release, server
 from ci.commands.cases import generate_cases
 from ci.commands.exposure import exposure
 from ci.commands.fuzz import fuzz
@@ -42,10 +42,12 @@ for command in (
     server.smoke,
     *(measure.bench, measure.compare, startup, size, trend, health.health, health.drain, fuzz),
     *(exposure, traffic, generate_cases, contract.upgrade, server.fetch, server.report),
+    deploy.rollback,
 ):
     app.command()(command)
 app.add_typer(contract.app, name="contract")
 app.add_typer(release.app, name="release")
+app.add_typer(deploy.app, name="deploy")
 app.add_typer(config.app, name="config")
 
 

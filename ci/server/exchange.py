@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,19 +29,22 @@ class Reply:
         kind: Its media type, without parameters.
         body: The whole body as text.
         target: Where it redirects to; empty where it doesn't.
+        headers: Its headers, by their names in lower case.
     """
 
     status: int
     kind: str
     body: str
     target: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, response: httpx.Response, body: bytes) -> Self:
         """Return a response as the answer that it is."""
         kind = response.headers.get("content-type", "").partition(";")[0].strip()
         target = response.headers.get("location", "")
-        return cls(response.status_code, kind, body.decode("utf-8", "replace"), target)
+        text, headers = body.decode("utf-8", "replace"), dict(response.headers)
+        return cls(response.status_code, kind, text, target, headers)
 
 
 class Exchange:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, model_validator
 
+from ci.settings.deploy import DeploySettings
 from ci.settings.fields import (
     Accepted,
     Budget,
@@ -54,6 +55,11 @@ PublicKey = Annotated[
 class RegistrySettings(Section):
     """[registry]: where releases are kept."""
 
+    repository: str = Field(
+        "",
+        pattern=r"^$|^[^@\s]+$",
+        description="The repository of this project's releases, registry included.",
+    )
     tag: str = Field(
         "{version}-{revision}",
         pattern=r"^[A-Za-z0-9_.{}-]+$",
@@ -144,6 +150,7 @@ class EnvironmentSettings(Section):
         0.0, description="How old evidence and approvals may be, in days; 0: any age."
     )
     after: str = Field("", description="The environment in which the digest must have been before.")
+    deploy: DeploySettings = DeploySettings()
 
     @model_validator(mode="after")
     def _approvable(self) -> Self:

@@ -1,0 +1,194 @@
+"""Subcommands that bring a released digest to where it runs, and back.
+
+Who asks the registry and who signs stands in variables alone, as for `sglang-ci release`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import anyio
+import typer
+from anyio import to_thread
+
+from ci.commands.options import ConfigFile, ReportDir, Set, effective
+from ci.commands.outcome import reported
+from ci.commands.registry import session as begin
+from ci.report.model import Report
+from ci.report.progress import Progress
+from ci.stages import StageResult, Stages, Tell
+from ci.verdict import Verdict
+
+if TYPE_CHECKING:
+    from ci.deploy.deployment import Deployment
+    from ci.deploy.released import Released
+    from ci.deploy.wanted import Wanted
+    from ci.settings import Settings
+
+app = typer.Typer(
+    help="Deploy what an environment's tag names: start, prove, shift, watch, drain, stop.",
+    invoke_without_command=True,
+)
+Environment = Annotated[
+    str, typer.Option("--environment", "-e", help="An environment of the settings.")
+]
+Repository = Annotated[
+    str, typer.Option(help="The repository of releases. [default: registry.repository]")
+]
+Wait = Annotated[
+    float, typer.Option(help="Most seconds to wait for another deployment's end.", min=0)
+]
+Approved = Annotated[
+    int, typer.Option(help="Open a canary's manual gates up to this share.", min=0, max=100)
+]
+
+
+@app.callback()
+def deploy(
+    context: typer.Context,
+    environment: Annotated[
+        str, typer.Option("--environment", "-e", help="An environment of the settings.")
+    ] = "",
+    repository: Repository = "",
+    wait: Wait = 0,
+    approved: Approved = 0,
+    config: ConfigFile = None,
+    settings: Set = None,
+    report_dir: ReportDir = None,
+) -> None:
+    """Deploy what an environment's tag names; repeat it to resume one that was cut off."""
+    if context.invoked_subcommand is not None:
+        return
+    if not environment:
+        raise typer.BadParameter("missing; name one of the settings", param_hint="--environment")
+    at = _settings(config, settings, repository)
+    _deployed(at, environment, report_dir, wait, approved, _current)
+
+
+def rollback(
+    environment: Environment,
+    repository: Repository = "",
+    wait: Wait = 0,
+    config: ConfigFile = None,
+    settings: Set = None,
+    report_dir: ReportDir = None,
+) -> None:
+    """Promote what was in an environment before, and deploy it, all traffic at once."""
+    from ci.deploy.released import promoted_back
+    from ci.errors import UsageError
+
+    at = _settings(config, settings, repository)
+    if not at.registry.repository:
+        raise UsageError("a roll-back reads the history in a registry: set registry.repository")
+    _deployed(at, environment, report_dir, wait, 0, promoted_back, back=True)
+
+
+@app.command()
+def abort(
+    environment: Environment,
+    wait: Wait = 0,
+    config: ConfigFile = None,
+    settings: Set = None,
+    report_dir: ReportDir = None,
+) -> None:
+    """Keep what is proven and has most traffic, give it all, and take the other away."""
+    from ci.deploy.deployment import Deployment
+    from ci.deploy.grounds import Grounds
+
+    at = effective(config, settings, {}).settings
+    deployment = Deployment(Grounds.of(at, environment), wait)
+    _run(at, report_dir, deployment, deployment.wanted(None))
+
+
+@app.command()
+def status(environment: Environment, config: ConfigFile = None, settings: Set = None) -> None:
+    """Print each slot: what runs there, whether it is proven, its share and open requests."""
+    from ci.deploy.grounds import Grounds
+    from ci.deploy.places import places
+
+    grounds = Grounds.of(effective(config, settings, {}).settings, environment)
+    world = anyio.run(grounds.look)
+    typer.echo(f"{environment} at {grounds.router.url}")
+    for place in places(world):
+        slot, route = place.slot, place.route
+        since = f" since {slot.started:%Y-%m-%d %H:%M:%S}Z" if slot.started else ""
+        what = slot.release.reference or slot.release.digest if slot.release else ""
+        proven = ("proven" if slot.proven else "not proven") if slot.release else ""
+        told = (slot.life.value + since, proven, slot.ended, what)
+        typer.echo(f"{place.name}: {', '.join(filter(None, told))}")
+        lost = route.traffic.failed + route.traffic.cut
+        typer.echo(
+            f"  share {route.share} of 100, {route.open} open, {route.traffic.requests} requests, "
+            f"{lost} lost"
+        )
+
+
+def _settings(config: Path | None, assignments: list[str] | None, repository: str) -> Settings:
+    given = {"registry.repository": repository} if repository else {}
+    return effective(config, assignments, given).settings
+
+
+def _current(session: object, environment: str) -> Released:
+    from ci.deploy.released import current
+    from ci.release.session import RepositorySession
+
+    assert isinstance(session, RepositorySession)  # noqa: S101 - by `_deployed`
+    return current(session, environment)
+
+
+def _deployed(
+    at: Settings,
+    environment: str,
+    report_dir: Path | None,
+    wait: float,
+    approved: int,
+    asked: Callable[..., Released],
+    *,
+    back: bool = False,
+) -> None:
+    """Find out what is to run, hold its evidence against the policy, and deploy it."""
+    from ci.deploy.deployment import Deployment
+    from ci.deploy.grounds import Grounds, deploy_settings
+    from ci.deploy.released import of_this_host, refused
+    from ci.release.session import access_of
+
+    target = deploy_settings(at, environment).target
+    if not at.registry.repository:
+        if problem := refused(at, environment, target):
+            raise problem
+        deployment = Deployment(Grounds.of(at, environment), wait, approved)
+        _run(at, report_dir, deployment, deployment.wanted(of_this_host(at), back=back))
+    with begin(at.registry.repository, at) as session:
+        grounds = Grounds.of(at, environment, access_of(at, os.environ))
+        deployment = Deployment(grounds, wait, approved)
+
+        async def prove(progress: Progress, folder: Path) -> Report:
+            stages = Stages(progress, folder)
+
+            async def work() -> None:
+                found = await to_thread.run_sync(partial(asked, session, environment))
+                policy = await stages.run(found.policy.name, partial(_told, found))
+                if policy.verdict is Verdict.PASSED:
+                    await deployment.run(deployment.wanted(found.release, back=back), stages)
+
+            return await stages.report(work)
+
+        reported(at, report_dir, prove)
+
+
+async def _told(found: Released, tell: Tell) -> StageResult:
+    for case in found.policy.cases:
+        tell(case)
+    return StageResult(facts=found.policy.facts)
+
+
+def _run(at: Settings, report_dir: Path | None, deployment: Deployment, wanted: Wanted) -> None:
+    async def prove(progress: Progress, folder: Path) -> Report:
+        stages = Stages(progress, folder)
+        return await stages.report(partial(deployment.run, wanted, stages))
+
+    reported(at, report_dir, prove)

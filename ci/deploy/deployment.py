@@ -1,0 +1,144 @@
+"""A deployment as a run: the runner's steps, what each found, and who answers in the end."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+from ci.deploy.grounds import Grounds
+from ci.deploy.identity import through
+from ci.deploy.judged import Ask, nobody
+from ci.deploy.outcome import DeployOutcome, described
+from ci.deploy.places import best, places
+from ci.deploy.proof import proof_of
+from ci.deploy.runner import Runner
+from ci.deploy.sequential import LossRule
+from ci.deploy.taking import Budgets, Taking
+from ci.deploy.wanted import StrategyName, Wanted
+from ci.deploy.watching import losses_of
+from ci.deploy.world import Release
+from ci.report.model import Case, Phase
+from ci.stages import StageResult, Stages, Tell
+from ci.verdict import Outcome, Verdict
+
+NAME = "deploy"
+RESTED = "what was wanted has all traffic and runs alone"
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """One environment, and how a command has it deployed to.
+
+    Args:
+        grounds: Its target and router.
+        wait: Most seconds to wait for another deployment's end.
+        approved: A manual gate at this share or a lower one is open.
+        ask: Puts a question to a person.
+    """
+
+    grounds: Grounds
+    wait: float = 0
+    approved: int = 0
+    ask: Ask = nobody
+
+    def wanted(self, release: Release | None, *, back: bool = False) -> Wanted:
+        """Return what is wanted of a release; None is an abort."""
+        at = self.grounds.at
+        return Wanted(
+            release=release,
+            strategy=StrategyName(at.strategy),
+            stages=self.grounds.stages,
+            back=back,
+            approved=self.approved,
+            grace=at.grace,
+            stop_grace=self.grounds.settings.server.stop_grace,
+        )
+
+    async def run(self, wanted: Wanted, stages: Stages, previous: Release | None = None) -> None:
+        """Bring about what is wanted; each proof, and the deployment itself, is a check."""
+        await stages.run(NAME, partial(self._held, wanted, previous, stages))
+
+    async def _held(
+        self, wanted: Wanted, previous: Release | None, stages: Stages, tell: Tell
+    ) -> StageResult:
+        async with self.grounds.held(self.wait):
+            outcome = await self._runner(stages, tell).run(wanted, previous)
+            tell(_rested(outcome))
+            if outcome.rested and (case := await self._answers(outcome)):
+                tell(case)
+        return _result(outcome, self.grounds)
+
+    def _runner(self, stages: Stages, tell: Tell) -> Runner:
+        at, router = self.grounds.at, self.grounds.router
+        settings = self.grounds.settings
+        rule = LossRule(allowed=at.allowed_loss, bad=at.bad_loss)
+        taking = Taking(
+            target=self.grounds.target,
+            router=router,
+            prove=proof_of(settings, stages),
+            watch=losses_of(router, rule, _numbered(tell)),
+            budgets=Budgets(
+                prove=settings.readiness.whole() + settings.smoke.budget, watch=at.budget
+            ),
+        )
+        asks = at.little_traffic == "ask"
+        return Runner(taking, stages.progress.note, ask=self.ask, asks_when_unsure=asks)
+
+    async def _answers(self, outcome: DeployOutcome) -> Case | None:
+        """Return who answers through the router, where anybody has all traffic."""
+        if outcome.world is None:
+            return None
+        kept = best(place for place in places(outcome.world) if place.good)
+        if kept is None or kept.slot.release is None:
+            return None
+        return await through(self.grounds.router.url, kept.slot, kept.slot.release)
+
+
+def _numbered(tell: Tell) -> Tell:
+    """Return what tells each watch under a name of its own."""
+    count = 0
+
+    def numbered(case: Case) -> None:
+        nonlocal count
+        count += 1
+        tell(replace_name(case, f"watch {count}: {case.name}"))
+
+    return numbered
+
+
+def replace_name(case: Case, name: str) -> Case:
+    """Return a case under another name."""
+    return case.model_copy(update={"name": name})
+
+
+def _rested(outcome: DeployOutcome) -> Case:
+    back = "; traffic is back where it was" if outcome.went_back and outcome.rested else ""
+    return Case(
+        name=RESTED,
+        outcome=Outcome(outcome.verdict.value),
+        message=f"{outcome.cause}{back}",
+        details=outcome.log,
+    )
+
+
+def _result(outcome: DeployOutcome, grounds: Grounds) -> StageResult:
+    begin = outcome.steps[0].begun if outcome.steps else None
+    phases = [
+        Phase(
+            name=f"{number}. {one.step.line}",
+            start=max(0.0, (one.begun - begin).total_seconds()) if begin else 0.0,
+            seconds=one.seconds,
+        )
+        for number, one in enumerate(outcome.steps, 1)
+    ]
+    lines = [
+        f"{one.begun:%H:%M:%S}Z {one.step.line}{f': {one.said}' if one.said else ''}"
+        for one in outcome.steps
+    ]
+    facts = {
+        "environment": grounds.environment,
+        "router": grounds.router.url,
+        "at the end": described(outcome.world),
+    }
+    return StageResult(phases=tuple(phases), facts=facts, log="\n".join(lines))

@@ -1,0 +1,157 @@
+"""What an environment stands on: who runs its digests, and who moves its traffic."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import anyio
+
+from ci.deploy.routers.haproxy import HaproxyRouter
+from ci.deploy.routers.haproxy_config import HaproxyOptions
+from ci.deploy.routers.haproxy_process import router_of, start
+from ci.deploy.seams import Target
+from ci.deploy.targets.container import ContainerTarget
+from ci.deploy.targets.process import ProcessTarget
+from ci.deploy.targets.program import Program
+from ci.deploy.wanted import Stage, StrategyName
+from ci.deploy.world import WHOLE, World
+from ci.errors import TargetFault, UsageError
+from ci.registry.access import Access
+from ci.settings import Settings
+from ci.settings.deploy import DeploySettings
+
+_AGAIN = 0.5
+"""Seconds between two attempts at a lock that somebody else has."""
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """An environment's target and router, as the settings have them.
+
+    Args:
+        environment: Its name.
+        settings: The settings in force.
+        target: Runs digests.
+        router: Moves traffic; it may not have been started yet.
+    """
+
+    environment: str
+    settings: Settings
+    target: Target
+    router: HaproxyRouter
+
+    @classmethod
+    def of(cls, settings: Settings, environment: str, access: Access | None = None) -> Self:
+        """Return those of an environment.
+
+        Args:
+            settings: The settings in force.
+            environment: Its name.
+            access: How containers' images are had from their registry.
+
+        Raises:
+            UsageError: There is no such environment, or its folder can't be used.
+        """
+        at = deploy_settings(settings, environment)
+        folder = at.folder.absolute() / environment
+        router = router_of(folder / "router", _options(at))
+        if at.target == "container":
+            program = Program(at.program)
+            target: Target = ContainerTarget(
+                program, environment, folder / "slots", settings, access or Access()
+            )
+        else:
+            beside = at.strategy != StrategyName.REPLACE
+            target = ProcessTarget(folder / "slots", settings, beside=beside)
+        return cls(environment, settings, target, router)
+
+    @property
+    def at(self) -> DeploySettings:
+        """How the environment is deployed to."""
+        return deploy_settings(self.settings, self.environment)
+
+    @property
+    def folder(self) -> Path:
+        """What it keeps on this host."""
+        return self.at.folder.absolute() / self.environment
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages of a shift of traffic, as the settings want them."""
+        last = Stage(WHOLE, self.at.watch)
+        if self.at.strategy != StrategyName.CANARY:
+            return (last,)
+        return (*(Stage(share, self.at.hold) for share in self.at.shares), last)
+
+    async def look(self) -> World:
+        """Return what is there; the router has to run.
+
+        Raises:
+            TargetFault: The target doesn't answer.
+            RouterFault: The router doesn't answer.
+        """
+        return World(await self.target.seen(), await self.router.seen())
+
+    @asynccontextmanager
+    async def held(self, wait: float) -> AsyncIterator[None]:
+        """Let nobody else deploy here while the context lasts, and have the router run.
+
+        The system gives back the lock of a deployment that died.
+
+        Args:
+            wait: Most seconds to wait for another deployment's end.
+
+        Raises:
+            TargetFault: Another deployment goes on, or the folder can't be written.
+            RouterFault: The router can't be started.
+        """
+        try:
+            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
+            lock = os.open(self.folder / "deploy.lock", flags, 0o600)
+        except OSError as error:
+            raise TargetFault(f"{self.folder}: {error.strerror}: see deploy.folder") from error
+        try:
+            await self._locked(lock, wait)
+            await start(self.folder / "router", _options(self.at))
+            yield
+        finally:
+            os.close(lock)
+
+    async def _locked(self, lock: int, wait: float) -> None:
+        end = anyio.current_time() + wait
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if anyio.current_time() >= end:
+                    raise TargetFault(
+                        f"another deployment to {self.environment} goes on: wait for its end by "
+                        "--wait SECONDS, or look at sglang-ci deploy status"
+                    ) from None
+                await anyio.sleep(_AGAIN)
+            else:
+                return
+
+
+def deploy_settings(settings: Settings, environment: str) -> DeploySettings:
+    """Return how an environment is deployed to.
+
+    Raises:
+        UsageError: There is no such environment.
+    """
+    found = settings.environments.get(environment)
+    if found is None:
+        names = ", ".join(settings.environments) or "none"
+        raise UsageError(f"no environment {environment} in the settings; there are: {names}")
+    return found.deploy
+
+
+def _options(at: DeploySettings) -> HaproxyOptions:
+    return HaproxyOptions(bind=f"127.0.0.1:{at.port}")

@@ -1,0 +1,61 @@
+"""Who answers through the router: the released server, and nobody else."""
+
+from __future__ import annotations
+
+from ci.deploy.world import Release, SlotSeen
+from ci.errors import SglangCiError
+from ci.report.model import Case
+from ci.server.exchange import Exchange, exchanging
+from ci.server.identity import PATH, Identity, info
+from ci.verdict import Outcome
+
+NAME = "the release answers through the router"
+SLOT_HEADER = "x-sglang-slot"
+ASKED = 8
+"""How often it is asked, each time on its own."""
+
+
+async def through(url: str, slot: SlotSeen, release: Release) -> Case:
+    """Return whether what answers at the router is the very server that runs in a slot.
+
+    Version, model, flags of its start and the slot's header are held against what the slot's
+    own address says.
+
+    Args:
+        url: The router's.
+        slot: The slot that has all traffic.
+        release: What is to run there.
+    """
+    try:
+        problem = await _problem(url, slot, release)
+    except SglangCiError as error:
+        return Case(name=NAME, outcome=Outcome(error.verdict.value), message=str(error))
+    told = f"{slot.name}, {release.digest[:19]}, asked {ASKED} times"
+    return Case(
+        name=NAME,
+        outcome=Outcome.FAILED if problem else Outcome.PASSED,
+        message=problem or told,
+    )
+
+
+async def _problem(url: str, slot: SlotSeen, release: Release) -> str:
+    if slot.release is None or slot.release.digest != release.digest:
+        there = slot.release.digest if slot.release else "nothing"
+        return f"{slot.name} runs {there}, not {release.digest}"
+    async with exchanging(f"http://{slot.address}") as direct, exchanging(url) as routed:
+        own, _ = await _who(direct)
+        if release.version and own.version and own.version != release.version:
+            return f"{slot.name} says that it is {own.version}, not {release.version}"
+        for _ in range(ASKED):
+            seen, header = await _who(routed)
+            if header != slot.name:
+                return f"{url} answers from {header or 'a slot that it does not name'}"
+            if change := own.change(seen):
+                return f"{url}: {change}"
+    return ""
+
+
+async def _who(exchange: Exchange) -> tuple[Identity, str]:
+    answer = exchange.permitted(PATH, await exchange.ask("GET", PATH))
+    found = Identity.of(info(f"{exchange.url}{PATH}", answer.body.encode()))
+    return found, answer.headers.get(SLOT_HEADER, "")

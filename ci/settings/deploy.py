@@ -1,0 +1,65 @@
+"""How a digest goes out to an environment, and how it is watched on its way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ci.settings.fields import Budget, HostPath, NoBool, Section
+
+Share = Annotated[int, Field(ge=1, le=99), NoBool]
+Rate = Annotated[float, Field(gt=0, lt=1), NoBool]
+Seconds = Annotated[float, Field(ge=0, le=86_400), NoBool]
+
+
+class DeploySettings(Section):
+    """[environments.NAME.deploy]: what runs the digest, what moves traffic, and how."""
+
+    target: Literal["process", "container"] = Field(
+        "process", description="What runs a digest: processes or containers of this host."
+    )
+    program: Literal["podman", "docker"] = Field(
+        "podman", description="The program that runs containers."
+    )
+    router: Literal["haproxy"] = Field("haproxy", description="What moves traffic.")
+    strategy: Literal["replace", "blue-green", "canary"] = Field(
+        "blue-green",
+        description="One copy at a time; all traffic at once; or by shares, each one watched.",
+    )
+    folder: Annotated[Path, HostPath("folder", "host")] = Field(
+        Path(".sglang-ci"),
+        description="Folder of this host that keeps slots and router; relative to this file.",
+    )
+    port: Annotated[int, Field(ge=1, le=65_535), NoBool] = Field(
+        30000, description="Port of the router, which is all that clients know."
+    )
+    shares: tuple[Share, ...] = Field(
+        (10, 50), description="A canary's shares of new requests before it gets all, of 100."
+    )
+    hold: Budget = Field(60.0, description="Seconds for which each of these shares is watched.")
+    watch: Seconds = Field(
+        0.0, description="Seconds for which a release is watched when it has all traffic; 0: none."
+    )
+    allowed_loss: Rate = Field(
+        0.005, description="Share of requests that may fail or be cut without a doubt."
+    )
+    bad_loss: Rate = Field(0.03, description="Share of requests that may not: it goes back.")
+    little_traffic: Literal["go back", "ask"] = Field(
+        "go back", description="What a watch does that saw too few requests in its budget."
+    )
+    budget: Seconds = Field(
+        1800.0, description="Most seconds for which a watch waits for enough requests."
+    )
+    grace: Budget = Field(
+        600.0, description="Most seconds for which open requests of a drained slot are waited for."
+    )
+
+    @model_validator(mode="after")
+    def _sensible(self) -> Self:
+        if list(self.shares) != sorted(set(self.shares)):
+            raise ValueError(f"shares = {list(self.shares)} have to rise")
+        if self.allowed_loss >= self.bad_loss:
+            raise ValueError("allowed_loss has to be below bad_loss")
+        return self
