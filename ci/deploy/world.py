@@ -66,7 +66,10 @@ class SlotSeen:
 
 @dataclass(frozen=True)
 class Traffic:
-    """What a router has given a slot since the slot was last pointed somewhere.
+    """What a router has given a slot since the router started, whatever the slot pointed at.
+
+    A watch takes the difference between two looks. A router that was restarted or reloaded in
+    between counts from 0 again: then a later look has less than an earlier one.
 
     Args:
         requests: Requests that it sent there.

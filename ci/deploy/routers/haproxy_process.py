@@ -1,0 +1,245 @@
+"""Our own HAProxy on this host: started detached, found again by its socket, ended by its pid.
+
+It is the leader of a session of its own, and has neither pipes nor variables of whoever started
+it, so it outlives a CI job and isn't taken for one of its belongings.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+
+import anyio
+import psutil
+
+from ci.deploy.routers.haproxy import HaproxyRouter
+from ci.deploy.routers.haproxy_check import program, syntax
+from ci.deploy.routers.haproxy_config import Files, HaproxyOptions, rendered
+from ci.deploy.routers.haproxy_socket import RuntimeSocket
+from ci.errors import RouterFault
+from ci.secrets import files
+
+SECONDS = 15.0
+"""Most seconds until a start, a reload or another job's start has come to its end."""
+TERM_SECONDS = 5.0
+"""Seconds from SIGTERM to SIGKILL."""
+_LOOK = 0.05
+
+
+def router_of(folder: Path, options: HaproxyOptions) -> HaproxyRouter:
+    """Return the adapter of the HAProxy in a folder, whether it runs or not."""
+    at = _files(folder)
+    return HaproxyRouter(
+        options.url,
+        at.socket,
+        options.backend,
+        slots=options.slots,
+        state_file=at.state,
+        master_path=at.master,
+    )
+
+
+async def start(folder: Path, options: HaproxyOptions) -> HaproxyRouter:
+    """Start HAProxy in a folder, unless it runs there; reload it where its options changed.
+
+    Raises:
+        UsageError: The folder or an option can't be used.
+        RouterFault: HAProxy isn't installed, refuses its configuration, or doesn't start.
+    """
+    at = _files(folder)
+    text, router = rendered(options, at), router_of(folder, options)
+    at.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    async with _alone(at.folder):
+        running = await _answers(at)
+        changed = not at.config.exists() or at.config.read_text("utf-8") != text
+        if changed or not running:
+            await _accepted(text)
+            _write(at.config, text)
+        if running and changed:
+            await _reload(at)
+        elif not running:
+            await _start(at)
+        await router.seen()
+    return router
+
+
+async def stop(folder: Path, grace: float = 30.0) -> str:
+    """End the HAProxy of a folder: no new requests, `grace` seconds for open ones, then SIGTERM.
+
+    Its configuration and state stay, so a later start has the same addresses and shares.
+
+    Returns:
+        How it ended, in one line; empty where none ran.
+    """
+    at = _files(folder)
+    if (process := _process(at)) is None:
+        return ""
+    steps = (
+        (signal.SIGUSR1, grace, "ended after its last request"),
+        (
+            signal.SIGTERM,
+            TERM_SECONDS,
+            f"ended by SIGTERM: requests open after {grace:g} s are cut",
+        ),
+        (signal.SIGKILL, TERM_SECONDS, "ended by SIGKILL: it ignored SIGTERM"),
+    )
+    for number, seconds, how in steps:
+        _signal(process, number)
+        with anyio.move_on_after(seconds):
+            while _runs(process):
+                await anyio.sleep(_LOOK)
+            for path in (at.socket, at.master, at.pid):
+                path.unlink(missing_ok=True)
+            return f"HAProxy {process.pid} {how}"
+    raise RouterFault(f"HAProxy {process.pid} can't be ended; end it by hand")
+
+
+def _files(folder: Path) -> Files:
+    return Files(folder.absolute())
+
+
+@asynccontextmanager
+async def _alone(folder: Path) -> AsyncIterator[None]:
+    """Keep other jobs from starting in a folder at the same time."""
+    lock = os.open(folder, os.O_RDONLY)
+    try:
+        with anyio.move_on_after(SECONDS) as waiting:
+            while not _locked(lock):
+                await anyio.sleep(_LOOK)
+        if waiting.cancelled_caught:
+            raise RouterFault(f"{folder}: another run is starting HAProxy here; try again later")
+        yield
+    finally:
+        os.close(lock)
+
+
+def _locked(lock: int) -> bool:
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+async def _answers(at: Files) -> bool:
+    """Return whether HAProxy runs there.
+
+    Raises:
+        RouterFault: Its process is there and doesn't answer.
+    """
+    try:
+        await RuntimeSocket(at.socket).ask("show info")
+    except RouterFault:
+        if _process(at) is not None:
+            raise
+        return False
+    return True
+
+
+async def _accepted(text: str) -> None:
+    if wrong := await syntax(text):
+        raise RouterFault(
+            f"HAProxy refuses its configuration: {wrong[0]}", details="\n".join(wrong)
+        )
+
+
+async def _start(at: Files) -> None:
+    logged = at.log.stat().st_size if at.log.exists() else 0
+    pid = _spawned(at)
+    with anyio.move_on_after(SECONDS):
+        while not _ended(pid):
+            with suppress(RouterFault):
+                await RuntimeSocket(at.socket).ask("show info")
+                return
+            await anyio.sleep(_LOOK)
+    said = at.log.read_text("utf-8", "replace")[logged:]
+    alerts = [line for line in said.splitlines() if line.startswith("[ALERT]")]
+    raise RouterFault(
+        f"HAProxy didn't start: {alerts[0] if alerts else f'see {at.log}'}", details=said
+    )
+
+
+def _spawned(at: Files) -> int:
+    """Start HAProxy as nobody's child in spirit: no pipe, no variable, a session of its own."""
+    argv = [program(), "-W", "-C", "/", "-S", f"{at.master},mode,600", "-p", str(at.pid)]
+    log = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+    return os.posix_spawn(
+        argv[0],
+        [*argv, "-f", str(at.config)],
+        {"PATH": os.defpath},
+        setsid=True,
+        file_actions=[
+            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
+            (os.POSIX_SPAWN_OPEN, 1, str(at.log), log, 0o600),
+            (os.POSIX_SPAWN_DUP2, 1, 2),
+        ],
+    )
+
+
+async def _reload(at: Files) -> None:
+    """Have the master start a worker with the new configuration; the old one ends its streams."""
+    socket, process = RuntimeSocket(at.socket), _process(at)
+    if process is None:
+        raise RouterFault(f"{at.pid}: no such process, but HAProxy answers; restart it by hand")
+    before = await _worker(socket)
+    _write(at.state, await socket.ask("show servers state"))
+    process.send_signal(signal.SIGUSR2)
+    with anyio.move_on_after(SECONDS):
+        while True:
+            with suppress(RouterFault):
+                if await _worker(socket) != before:
+                    return
+            await anyio.sleep(_LOOK)
+    raise RouterFault(f"HAProxy didn't reload; the old worker goes on: see {at.log}")
+
+
+async def _worker(socket: RuntimeSocket) -> str:
+    told = (await socket.ask("show info")).splitlines()
+    return next((line for line in told if line.startswith("Pid:")), "")
+
+
+def _write(path: Path, text: str) -> None:
+    new = path.with_name(f".{path.name}.new")
+    try:
+        files.write(new, text)
+        new.replace(path)
+    except OSError as error:
+        raise RouterFault(f"{path}: {error.strerror}; let this user write the folder") from error
+
+
+def _process(at: Files) -> psutil.Process | None:
+    """Return the running master of a folder, by its pid file and its command line."""
+    try:
+        process = psutil.Process(int(at.pid.read_text("ascii")))
+        ours = str(at.config) in process.cmdline()
+    except (OSError, ValueError, psutil.Error):
+        return None
+    return process if ours and _runs(process) else None
+
+
+def _runs(process: psutil.Process) -> bool:
+    _ended(process.pid)
+    try:
+        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
+
+
+def _ended(pid: int) -> bool:
+    """Return whether a child of ours has ended, and let go of it."""
+    try:
+        return os.waitpid(pid, os.WNOHANG) != (0, 0)
+    except ChildProcessError:
+        return False
+
+
+def _signal(process: psutil.Process, number: int) -> None:
+    with suppress(ProcessLookupError, psutil.NoSuchProcess):
+        if number == signal.SIGKILL:
+            os.killpg(process.pid, number)
+        else:
+            process.send_signal(number)
