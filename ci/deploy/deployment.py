@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 
 from ci.deploy.grounds import Grounds
@@ -16,11 +15,11 @@ from ci.deploy.runner import Runner
 from ci.deploy.sequential import LossRule
 from ci.deploy.taking import Budgets, Taking
 from ci.deploy.wanted import StrategyName, Wanted
-from ci.deploy.watching import losses_of
+from ci.deploy.watching import Losses
 from ci.deploy.world import Release
 from ci.report.model import Case, Phase
 from ci.stages import StageResult, Stages, Tell
-from ci.verdict import Outcome, Verdict
+from ci.verdict import Outcome
 
 NAME = "deploy"
 RESTED = "what was wanted has all traffic and runs alone"
@@ -77,7 +76,7 @@ class Deployment:
             target=self.grounds.target,
             router=router,
             prove=proof_of(settings, stages),
-            watch=losses_of(router, rule, _numbered(tell)),
+            watch=Losses(router, rule, tell).watch,
             budgets=Budgets(
                 prove=settings.readiness.whole() + settings.smoke.budget, watch=at.budget
             ),
@@ -93,23 +92,6 @@ class Deployment:
         if kept is None or kept.slot.release is None:
             return None
         return await through(self.grounds.router.url, kept.slot, kept.slot.release)
-
-
-def _numbered(tell: Tell) -> Tell:
-    """Return what tells each watch under a name of its own."""
-    count = 0
-
-    def numbered(case: Case) -> None:
-        nonlocal count
-        count += 1
-        tell(replace_name(case, f"watch {count}: {case.name}"))
-
-    return numbered
-
-
-def replace_name(case: Case, name: str) -> Case:
-    """Return a case under another name."""
-    return case.model_copy(update={"name": name})
 
 
 def _rested(outcome: DeployOutcome) -> Case:

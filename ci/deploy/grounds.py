@@ -62,12 +62,12 @@ class Grounds:
         folder = at.folder.absolute() / environment
         router = router_of(folder / "router", _options(at))
         if at.target == "container":
-            program = Program(at.program)
+            program = Program(at.program, at.program)
             target: Target = ContainerTarget(
                 program, environment, folder / "slots", settings, access or Access()
             )
         else:
-            beside = at.strategy != StrategyName.REPLACE
+            beside = StrategyName(at.strategy) is not StrategyName.REPLACE
             target = ProcessTarget(folder / "slots", settings, beside=beside)
         return cls(environment, settings, target, router)
 
@@ -85,7 +85,7 @@ class Grounds:
     def stages(self) -> tuple[Stage, ...]:
         """The stages of a shift of traffic, as the settings want them."""
         last = Stage(WHOLE, self.at.watch)
-        if self.at.strategy != StrategyName.CANARY:
+        if StrategyName(self.at.strategy) is not StrategyName.CANARY:
             return (last,)
         return (*(Stage(share, self.at.hold) for share in self.at.shares), last)
 

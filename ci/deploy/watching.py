@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import anyio
 
-from ci.deploy.judged import Judged, WatchSlot
+from ci.deploy.judged import Judged
 from ci.deploy.seams import Router
 from ci.deploy.sequential import LossRule
 from ci.deploy.watch import LossWatch
@@ -13,10 +13,12 @@ from ci.stages import Tell
 from ci.verdict import Verdict
 
 
-def losses_of(router: Router, rule: LossRule, tell: Tell, poll: float = 1.0) -> WatchSlot:
-    """Return what judges a slot's traffic by what the router counts of it.
+class Losses:
+    """Judges a slot's traffic by what the router counts of it.
 
     A slot that loses too much is told at once, and one that doesn't when its seconds are over.
+    Where they are over too soon to tell, the next watch of that slot and share goes on with what
+    is known.
 
     Args:
         router: What counts.
@@ -25,16 +27,26 @@ def losses_of(router: Router, rule: LossRule, tell: Tell, poll: float = 1.0) -> 
         poll: Seconds between two looks.
     """
 
-    async def watch_slot(slot: str, share: int, seconds: float) -> Judged:
-        stable = "" if share == WHOLE else next(name for name in SLOTS if name != slot)
-        watch = LossWatch.begun(await router.seen(), slot, stable, rule)
+    def __init__(self, router: Router, rule: LossRule, tell: Tell, poll: float = 1.0) -> None:
+        self._router, self._rule, self._tell, self._poll = router, rule, tell, poll
+        self._open: tuple[str, int, LossWatch] | None = None
+
+    async def watch(self, slot: str, share: int, seconds: float) -> Judged:
+        """Judge a slot that has a share of 100 for so many seconds at least."""
+        watch = await self._begun(slot, share)
         with anyio.move_on_after(seconds):
             while watch.verdict is not Verdict.FAILED:
-                await anyio.sleep(poll)
-                watch = watch.looked(await router.seen())
+                await anyio.sleep(self._poll)
+                watch = watch.looked(await self._router.seen())
         case = watch.case()
-        if watch.verdict is not Verdict.INCONCLUSIVE:
-            tell(case)
-        return Judged(watch.verdict, f"{case.name}: {case.message}")
+        known = watch.verdict is not Verdict.INCONCLUSIVE
+        self._open = None if known else (slot, share, watch)
+        if known:
+            self._tell(case.model_copy(update={"name": f"{case.name} at {share} %"}))
+        return Judged(watch.verdict, f"{case.name} at {share} %: {case.message}")
 
-    return watch_slot
+    async def _begun(self, slot: str, share: int) -> LossWatch:
+        if self._open and self._open[:2] == (slot, share):
+            return self._open[2]
+        stable = "" if share == WHOLE else next(name for name in SLOTS if name != slot)
+        return LossWatch.begun(await self._router.seen(), slot, stable, self._rule)
