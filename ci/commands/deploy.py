@@ -9,6 +9,7 @@ import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
 import anyio
@@ -125,6 +126,46 @@ def status(environment: Environment, config: ConfigFile = None, settings: Set = 
             f"  share {route.share} of 100, {route.open} open, {route.traffic.requests} requests, "
             f"{lost} lost"
         )
+
+
+@app.command()
+def plan(
+    environment: Environment,
+    repository: Repository = "",
+    config: ConfigFile = None,
+    settings: Set = None,
+) -> None:
+    """Print every step that a deployment would take now; change nothing."""
+    from ci.deploy.deployment import Deployment
+    from ci.deploy.grounds import Grounds
+    from ci.deploy.plan import steps
+    from ci.deploy.released import current, of_this_host
+
+    at = _settings(config, settings, repository)
+    grounds = Grounds.of(at, environment)
+    if at.registry.repository:
+        with begin(at.registry.repository, at) as session:
+            release = current(session, environment).release
+    else:
+        release = of_this_host(at)
+    world = anyio.run(grounds.looked)
+    for number, step in enumerate(steps(world, Deployment(grounds).wanted(release)), 1):
+        typer.echo(f"{number}. {step.line}")
+
+
+@app.command()
+def demo(config: ConfigFile = None, settings: Set = None, report_dir: ReportDir = None) -> None:
+    """Show it on this host: switch there and back, and take a bad release back, under streams."""
+    from ci.deploy.demo import demonstrate
+
+    at = effective(config, settings, {}).settings
+
+    async def prove(progress: Progress, folder: Path) -> Report:
+        stages = Stages(progress, folder)
+        with TemporaryDirectory(prefix="sglang-ci-") as place:
+            return await stages.report(partial(demonstrate, at, Path(place), stages))
+
+    reported(at, report_dir, prove)
 
 
 def _settings(config: Path | None, assignments: list[str] | None, repository: str) -> Settings:

@@ -20,8 +20,8 @@ from ci.deploy.targets.container import ContainerTarget
 from ci.deploy.targets.process import ProcessTarget
 from ci.deploy.targets.program import Program
 from ci.deploy.wanted import Stage, StrategyName
-from ci.deploy.world import WHOLE, World
-from ci.errors import TargetFault, UsageError
+from ci.deploy.world import SLOTS, WHOLE, RouteSeen, World
+from ci.errors import RouterFault, TargetFault, UsageError
 from ci.registry.access import Access
 from ci.settings import Settings
 from ci.settings.deploy import DeploySettings
@@ -97,6 +97,17 @@ class Grounds:
             RouterFault: The router doesn't answer.
         """
         return World(await self.target.seen(), await self.router.seen())
+
+    async def looked(self) -> World:
+        """Return what is there; a router that doesn't run yet gives nobody anything.
+
+        Raises:
+            TargetFault: The target doesn't answer.
+        """
+        try:
+            return await self.look()
+        except RouterFault:
+            return World(await self.target.seen(), {slot: RouteSeen() for slot in SLOTS})
 
     @asynccontextmanager
     async def held(self, wait: float) -> AsyncIterator[None]:

@@ -39,8 +39,8 @@ def _after(world: World, step: Step) -> World:
         case Point(slot, address):
             routes[slot] = RouteSeen(address=address, up=True)
         case Shift():
-            for slot in routes:
-                routes[slot] = replace(routes[slot], share=step.by_slot.get(slot, 0))
+            shares = step.by_slot
+            routes = {name: replace(one, share=shares.get(name, 0)) for name, one in routes.items()}
         case Drain(slot):
             routes[slot] = replace(routes[slot], open=0)
         case Stop(slot):
