@@ -11,11 +11,12 @@
 #   make locks   pin anew; UPGRADE=--upgrade takes newer versions
 #   make pins    hold the base images to their tags' present digests; ARGS=--check only looks
 #   make pictures  draw those of the README anew: the graph, and the last report in a browser
+#   make deploy-demo  switch between two real SGLang behind a real HAProxy, under streams
 #   make boot    measure the start of this environment against the plain one
 #   make clean   remove what these targets installed
 
 .DEFAULT_GOAL := ci
-.PHONY: ci test prove lint server dev uv locks pictures pins boot clean
+.PHONY: ci test prove lint server dev uv locks pictures pins deploy-demo boot clean
 unexport PYTHONDONTWRITEBYTECODE PYTHONHOME PYTHONPATH VIRTUAL_ENV
 
 BIN := .venv/bin
@@ -69,6 +70,10 @@ pictures: server
 
 pins: dev
 	$(BIN)/python -m requirements.pins $(ARGS)
+
+deploy-demo: server
+	requirements/install.sh haproxy
+	$(BIN)/sglang-ci deploy demo $(ARGS)
 
 boot: server
 	$(BIN)/python -m benchmarks.boot $(ARGS)

@@ -1,12 +1,13 @@
 #!/bin/sh
 # Install what `make` needs into this folder's project, and nothing outside of it:
 #
-#     requirements/install.sh uv|server|dev
+#     requirements/install.sh uv|server|dev|haproxy
 #
 #   uv      .tools/bin/uv, of the version and hashes in uv.txt
 #   server  .venv with SGLang and this project (editable), byte-compiled for a server, and the
 #           packages of its commands `release` and `fuzz`
-#   dev     the same .venv with dev.txt on top
+#   dev     the same .venv with dev.txt on top; as root Debian's haproxy too, for its tests
+#   haproxy Debian's haproxy, where this user may install packages
 #
 # Needs a python3 of any version. What is installed already is left alone. Packages come
 # from where pip's and uv's own configuration and variables say.
@@ -24,6 +25,19 @@ add_debian_venv() {
     say 'python3 has neither pip nor venv: installing the package python3-venv'
     as_root apt-get install -qqy python3-venv >&2 ||
         { as_root apt-get update -qq >&2 && as_root apt-get install -qqy python3-venv >&2; }
+}
+
+has_haproxy() { PATH=$PATH:/usr/sbin command -v haproxy >/dev/null; }
+
+add_haproxy() {
+    has_haproxy && return
+    if command -v apt-get >/dev/null && as_root true 2>/dev/null; then
+        say 'installing the package haproxy'
+        as_root apt-get install -qqy --no-install-recommends haproxy >&2 ||
+            { as_root apt-get update -qq >&2 &&
+                as_root apt-get install -qqy --no-install-recommends haproxy >&2; }
+    fi
+    has_haproxy || { say 'install: no haproxy; install the package haproxy'; return 1; }
 }
 
 # A virtual environment with a pip, by the first way that this machine's python3 allows.
@@ -87,6 +101,10 @@ flock 9
 case ${1-} in
     uv) install_uv ;;
     server) install_uv && install_server ;;
-    dev) install_uv && install_server && install_dev ;;
-    *) say 'usage: requirements/install.sh uv|server|dev'; exit 2 ;;
+    dev)
+        install_uv && install_server && install_dev
+        [ "$(id -u)" != 0 ] || add_haproxy || say 'install: tests that need haproxy are skipped'
+        ;;
+    haproxy) add_haproxy ;;
+    *) say 'usage: requirements/install.sh uv|server|dev|haproxy'; exit 2 ;;
 esac
