@@ -15,6 +15,7 @@ from pathlib import Path
 
 import anyio
 import httpx
+import psutil
 import pytest
 
 from ci.deploy.targets.arguments import ContainerOptions
@@ -179,6 +180,18 @@ async def test_what_a_container_gets(rig: PodmanRig, tmp_path: Path) -> None:
     labels = about["Config"]["Labels"]
     assert labels["sglang-ci.digest"] == rig.release.digest
     assert labels["sglang-ci.slot"] == BLUE
+
+
+async def test_a_job_s_end_and_its_secrets_are_not_the_container_s(
+    rig: PodmanRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Jenkins or GitHub's runner kills a container's monitor, or it keeps a release's password."""
+    for name in ("BUILD_ID", "RUNNER_TRACKING_ID", "REGISTRY_PASSWORD"):
+        monkeypatch.setenv(name, "of-the-job")
+    await rig.ready(rig.target())
+    state = json.loads(rig.podman.run("inspect", "sglang-ci-test-blue"))[0]["State"]
+    for pid in (state["Pid"], state["ConmonPid"]):
+        assert "of-the-job" not in psutil.Process(pid).environ().values()
 
 
 async def test_a_container_may_share_the_host_s_network(rig: PodmanRig) -> None:

@@ -154,10 +154,10 @@ class ContainerTarget:
         limit = whole + STOP_SECONDS
         await self.program.run("stop", "-t", str(whole), container.id, seconds=limit)
         seconds = anyio.current_time() - begin
-        ended = (await self._inspected([container.id]))[0]
-        if ended.killed:
+        ended = await self._inspected([container.id])
+        if ended and ended[0].killed:
             return f"killed: it did not end within {whole} s of SIGTERM"
-        return f"ended {seconds:.1f} s after SIGTERM, with {ended.exit_code}"
+        return f"ended {seconds:.1f} s after SIGTERM"
 
     async def _take_away(self, slot: str, container: Inspected) -> None:
         self._kept.keep_log(slot, await self._log(container))
@@ -171,10 +171,13 @@ class ContainerTarget:
         return {one.label("slot"): one for one in found}
 
     async def _inspected(self, ids: list[str]) -> list[Inspected]:
+        """Return what is told of containers; those that have gone meanwhile are left out."""
         if not ids:
             return []
-        told = json.loads(await self.program.run("container", "inspect", *ids))
-        return [Inspected.of(one) for one in told]
+        done = await self.program.ask(["container", "inspect", *ids])
+        if done.returncode and b"no such" not in done.stderr.lower():
+            raise self.program.refused("inspect", done)
+        return [Inspected.of(one) for one in json.loads(done.stdout or b"[]")]
 
     async def _seen(self, slot: str, container: Inspected) -> SlotSeen:
         return SlotSeen(

@@ -12,6 +12,7 @@ from typing import Literal
 import anyio
 
 from ci.concurrency import pipe
+from ci.deploy.targets.detached import apart
 from ci.errors import TargetFault
 from ci.secrets import veil
 
@@ -60,6 +61,8 @@ _CURES = (
 @dataclass(frozen=True)
 class Program:
     """The command that runs containers.
+
+    What it starts outlives the job of CI that called it, as podman's monitors have its variables.
 
     Args:
         name: podman or docker: a name that is looked up in PATH, or a path.
@@ -116,7 +119,7 @@ class Program:
                     stdin=reader,
                     stderr=STDOUT if together else PIPE,
                     check=False,
-                    env=os.environ | {"LC_ALL": "C", **(variables or {})},
+                    env=apart(os.environ) | {"LC_ALL": "C", **(variables or {})},
                 )
         except TimeoutError:
             problem = f"{self.name} {words[0]} took over {seconds:g} s: look at what it waits for"
