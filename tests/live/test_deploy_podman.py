@@ -48,14 +48,6 @@ class PodmanRig(Rig):
         program, access = Program("podman", "podman"), self.registry.access
         return ContainerTarget(program, "test", self.folder, settings, access)
 
-    async def answers(self, address: str) -> bool:
-        """Return whether a server answers at an address."""
-        async with httpx.AsyncClient() as client:
-            try:
-                return (await client.get(f"http://{address}/health")).is_success
-            except httpx.TransportError:
-                return False
-
     async def ready(self, target: ContainerTarget, slot: str = BLUE) -> SlotSeen:
         """Fetch and start the release, and wait until it serves."""
         await target.fetch(self.release)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
-import httpx
 import psutil
 import pytest
 
@@ -77,14 +76,6 @@ class ProcessRig(Rig):
         server = ServerSettings(device="cpu", environment=install(place, plan))
         image = ImageSettings(sglang_version=VERSION)
         return ProcessTarget(self.folder, Settings(server=server, image=image))
-
-    async def answers(self, address: str) -> bool:
-        """Return whether a server answers at an address."""
-        async with httpx.AsyncClient() as client:
-            try:
-                return (await client.get(f"http://{address}/health")).is_success
-            except httpx.TransportError:
-                return False
 
     def marked(self, slot: str = BLUE) -> list[int]:
         """Return the processes that have a slot's mark."""

@@ -32,7 +32,7 @@ _CURES = (
         "/etc/docker/certs.d), or plain_http (docker: insecure-registries)",
     ),
     (
-        r"unauthorized|authentication required|access to the resource is denied|forbidden",
+        r"unauthorized|authentication required|no basic auth|access to the resource is denied|forbidden",
         "the registry refuses this user: give REGISTRY_USERNAME and REGISTRY_PASSWORD",
     ),
     (
