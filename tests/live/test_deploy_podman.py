@@ -103,7 +103,7 @@ async def test_an_image_is_pulled_by_digest_and_no_password_stays(bare: PodmanRi
     assert bare.release.digest in bare.podman.run("images", "--digests", "--no-trunc")
     with_tag = replace(bare, registry=replace(bare.registry, address="127.0.0.1:1"))
     await with_tag.target().fetch(bare.release)
-    assert [path.name for path in bare.folder.iterdir()] == ["fetch.lock"]
+    assert [path.name for path in bare.folder.iterdir()] == ["images.lock"]
     assert json.loads((bare.podman.folder / "auth.json").read_text()) == {}
 
 
@@ -201,6 +201,16 @@ async def test_a_taken_port_is_told_and_nothing_is_left(rig: PodmanRig) -> None:
             await replace(rig.target(), options=options).start(BLUE, rig.release)
     assert (await rig.target().seen())[BLUE] == SlotSeen(BLUE)
     await rig.ready(rig.target())
+
+
+async def test_a_container_of_that_name_is_not_taken_away(rig: PodmanRig) -> None:
+    """A start that comes second removes the server that came first."""
+    name = "sglang-ci-test-blue"
+    rig.podman.run("run", "--detach", "--name", name, "--env=HOST=127.0.0.1", "--env=PORT=8000",
+                   rig.release.reference)  # fmt: skip
+    with pytest.raises(TargetFault, match="another start is under way"):
+        await rig.target().start(BLUE, rig.release)
+    assert name in rig.podman.run("ps", "--all", "--format", "{{.Names}}")
 
 
 async def test_a_gpu_that_is_not_there_is_told(rig: PodmanRig) -> None:

@@ -183,7 +183,7 @@ async def test_an_end_is_told(fake: Fake, state: dict[str, object], told: str) -
     document = json.dumps([{"Id": "abc", "Config": {"Labels": named}, "State": about}])
     target = fake(
         f"case \"$*\" in ps*) echo abc;; container*) echo '{document}';;"
-        " logs*) echo last words;; *) exit 1;; esac"
+        " logs*) echo last words;; *) echo no such file >&2; exit 1;; esac"
     )
     seen = (await target.seen())["blue"]
     assert (seen.life, seen.proven) == (Life.ENDED, False)

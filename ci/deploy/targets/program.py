@@ -18,6 +18,8 @@ from ci.secrets import veil
 
 SECONDS = 60.0
 """Most seconds of a command that moves no image."""
+TAKEN = r"name .* is already in use"
+"""How it refuses a container whose name another one has."""
 
 _CURES = (
     (
@@ -32,7 +34,8 @@ _CURES = (
         "/etc/docker/certs.d), or plain_http (docker: insecure-registries)",
     ),
     (
-        r"unauthorized|authentication required|no basic auth|access to the resource is denied|forbidden",
+        r"unauthorized|authentication required|no basic auth"
+        r"|access to the resource is denied|forbidden",
         "the registry refuses this user: give REGISTRY_USERNAME and REGISTRY_PASSWORD",
     ),
     (
@@ -53,7 +56,7 @@ _CURES = (
         "there is no such GPU for containers: look at its index, and at NVIDIA's container "
         "toolkit (podman: nvidia-ctk cdi generate)",
     ),
-    (r"name .* is already in use", "another start is under way: wait for it, and repeat it"),
+    (TAKEN, "another start is under way: wait for it, and repeat it"),
     (r"exec format error|no matching manifest", "the image is of another architecture"),
 )
 
