@@ -258,13 +258,16 @@ async def test_containers_of_others_are_nobody_s_slot(rig: PodmanRig) -> None:
 STARTER = """
 import os, signal, sys, anyio, json
 from pathlib import Path
+from ci.deploy.targets.arguments import ContainerOptions
 from ci.deploy.targets.container import ContainerTarget
 from ci.deploy.targets.program import Program
 from ci.deploy.world import Release
 from ci.settings import Settings
 
 folder, killed, release = json.loads(sys.argv[1])
-target = ContainerTarget(Program("podman", "podman"), "test", Path(folder), Settings())
+host = ContainerOptions(network="host")  # a podman that is killed leaves no network behind
+podman = Program("podman", "podman")
+target = ContainerTarget(podman, "test", Path(folder), Settings(), options=host)
 anyio.run(target.start, "blue", Release(**release))
 if killed:
     os.kill(os.getpid(), signal.SIGKILL)
