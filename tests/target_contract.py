@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from dataclasses import replace
 
 import anyio
+import httpx
 import pytest
 
 from ci.deploy.seams import Target
@@ -33,9 +34,13 @@ class Rig(ABC):
             last_words: With what they end by themselves at once; they live where it is empty.
         """
 
-    @abstractmethod
     async def answers(self, address: str) -> bool:
         """Return whether a server answers at an address."""
+        async with httpx.AsyncClient() as client:
+            try:
+                return (await client.get(f"http://{address}/health")).is_success
+            except httpx.TransportError:
+                return False
 
 
 async def seen_as(target: Target, slot: str, life: Life) -> SlotSeen:
@@ -147,6 +152,7 @@ class TargetContract:
         """A server that nobody has proven gets the proof of the one before it."""
         target = rig.target()
         await target.start(BLUE, rig.release)
+        await said(target, BLUE, "fired up")
         await target.mark(BLUE)
         await target.stop(BLUE, 20)
         await target.start(BLUE, rig.release)

@@ -14,7 +14,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
-import httpx
 import psutil
 import pytest
 
@@ -77,14 +76,6 @@ class ProcessRig(Rig):
         server = ServerSettings(device="cpu", environment=install(place, plan))
         image = ImageSettings(sglang_version=VERSION)
         return ProcessTarget(self.folder, Settings(server=server, image=image))
-
-    async def answers(self, address: str) -> bool:
-        """Return whether a server answers at an address."""
-        async with httpx.AsyncClient() as client:
-            try:
-                return (await client.get(f"http://{address}/health")).is_success
-            except httpx.TransportError:
-                return False
 
     def marked(self, slot: str = BLUE) -> list[int]:
         """Return the processes that have a slot's mark."""
@@ -329,6 +320,21 @@ async def test_what_is_not_installed_is_not_fetched(host: ProcessRig) -> None:
     assert await host.target().seen() == {slot: SlotSeen(slot) for slot in SLOTS}
 
 
+async def test_room_is_looked_for_where_a_server_will_be_started(
+    host: ProcessRig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A deploy begins that can't end, or one that was cut off can't be resumed."""
+    monkeypatch.setattr(psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1}))
+    target, other = host.target(), replace(RELEASE, deployment="another")
+    await target.fetch(other)
+    await target.start(BLUE, RELEASE)
+    with pytest.raises(TargetFault, match="two servers don't fit"):
+        await target.fetch(other)
+    await replace(target, beside=False).fetch(other)
+    await target.start(GREEN, other)
+    await target.fetch(other)
+
+
 async def test_a_slot_is_changed_by_one_at_a_time(host: ProcessRig) -> None:
     """Two deploys start two servers in one slot."""
     target = host.like(Plan(deaf=True))
@@ -337,7 +343,7 @@ async def test_a_slot_is_changed_by_one_at_a_time(host: ProcessRig) -> None:
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(target.stop, BLUE, 1)
         await anyio.sleep(0.3)
-        with pytest.raises(TargetFault, match="changed by another process"):
+        with pytest.raises(TargetFault, match="another process is at work on blue"):
             await host.target().start(BLUE, RELEASE)
 
 

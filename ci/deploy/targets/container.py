@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,16 +13,14 @@ import anyio
 import anyio.to_thread
 
 from ci.boot import log as logs
-from ci.boot.death import exited
-from ci.boot.log import ServerLog
-from ci.boot.model_files import resolve
+from ci.boot.model_files import Model, resolve
 from ci.boot.port import reserved
 from ci.deploy.targets import room
 from ci.deploy.targets.arguments import ContainerOptions, ContainerStart
 from ci.deploy.targets.inspected import PREFIX, PROVEN, Inspected, mark_of, read_mark
-from ci.deploy.targets.kept import Kept, shown
+from ci.deploy.targets.kept import Kept, as_faults, shown
 from ci.deploy.targets.login import logged_in
-from ci.deploy.targets.program import Program
+from ci.deploy.targets.program import TAKEN, Program
 from ci.deploy.world import SLOTS, Life, Release, SlotSeen
 from ci.errors import TargetFault
 from ci.registry.access import Access
@@ -32,6 +31,7 @@ from ci.settings import Settings
 PULL_SECONDS = 3600.0
 STOP_SECONDS = 60.0
 """Most seconds that a stop takes beside its grace."""
+_NO_FILE = rb"no such|could not find|not be found"
 
 
 @dataclass(frozen=True)
@@ -78,16 +78,18 @@ class ContainerTarget:
         Raises:
             TargetFault: It can't be had, or there is no room for it or its server.
         """
-        for slot, container in (await self._containers()).items():
-            if self.options.beside and container.runs:
-                family = room.family(int(container.state["Pid"]))
-                await room.beside([one.pid for one in family], gpu=not self._apart(slot))
+        with as_faults():
+            await self._model()
+        running = [one for one in (await self._containers()).values() if one.runs]
+        if self.options.beside and [one.release == release for one in running] == [False]:
+            family = [member for one in running for member in room.family(one.pid)]
+            await room.beside([member.pid for member in family], gpu=not self._apart())
         if (await self.program.ask(["image", "inspect", release.reference])).returncode == 0:
             return
         await self._room(release)
         reference = Reference.parse(release.reference)
         at = logged_in(self.program, reference, self.access, self._kept.folder)
-        with self._kept.changing("fetch"), at as (flags, variables):
+        with self._kept.changing("images"), at as (flags, variables):
             words = ["pull", "--quiet", *flags, release.reference]
             await self.program.run(*words, seconds=PULL_SECONDS, variables=variables)
 
@@ -97,7 +99,7 @@ class ContainerTarget:
         Raises:
             TargetFault: It can't be started, or another release runs there.
         """
-        with self._kept.changing(slot):
+        with self._kept.changing(slot), as_faults():
             there = (await self._containers()).get(slot)
             if there and there.runs:
                 if there.release != release:
@@ -107,11 +109,7 @@ class ContainerTarget:
                 await self._take_away(slot, there)
             at = self.settings.server
             with reserved(at.host, self.options.ports.get(slot, 0)) as port:
-                start = await self._start_of(slot, release, port)
-                done = await self.program.ask(start.words(), variables=start.variables())
-            if done.returncode:
-                await self.program.ask(["rm", "--force", self._name(slot)])
-                raise self.program.refused("run", done)
+                await self._run(slot, release, port)
 
     async def mark(self, slot: str) -> None:
         """Keep with a slot that the server in it was proven.
@@ -154,10 +152,10 @@ class ContainerTarget:
         limit = whole + STOP_SECONDS
         await self.program.run("stop", "-t", str(whole), container.id, seconds=limit)
         seconds = anyio.current_time() - begin
-        ended = (await self._inspected([container.id]))[0]
-        if ended.killed:
+        ended = await self._inspected([container.id])
+        if ended and ended[0].killed:
             return f"killed: it did not end within {whole} s of SIGTERM"
-        return f"ended {seconds:.1f} s after SIGTERM, with {ended.exit_code}"
+        return f"ended {seconds:.1f} s after SIGTERM"
 
     async def _take_away(self, slot: str, container: Inspected) -> None:
         self._kept.keep_log(slot, await self._log(container))
@@ -171,10 +169,13 @@ class ContainerTarget:
         return {one.label("slot"): one for one in found}
 
     async def _inspected(self, ids: list[str]) -> list[Inspected]:
+        """Return what is told of containers; those that have gone meanwhile are left out."""
         if not ids:
             return []
-        told = json.loads(await self.program.run("container", "inspect", *ids))
-        return [Inspected.of(one) for one in told]
+        done = await self.program.ask(["container", "inspect", *ids])
+        if done.returncode and b"no such" not in done.stderr.lower():
+            raise self.program.refused("inspect", done)
+        return [Inspected.of(one) for one in json.loads(done.stdout or b"[]")]
 
     async def _seen(self, slot: str, container: Inspected) -> SlotSeen:
         return SlotSeen(
@@ -184,40 +185,43 @@ class ContainerTarget:
             container.label("address"),
             container.started,
             await self._is_proven(container),
-            "" if container.runs else await self._ended(container),
+            "" if container.runs else veil.veiled(container.cause(await self._log(container))),
         )
 
     async def _is_proven(self, container: Inspected) -> bool:
         """Return whether the mark is there, and speaks of the process that runs."""
         words = ["cp", f"{container.id}:/{PROVEN}", "-"]
         done = await self.program.ask(words)
+        if done.returncode and not re.search(_NO_FILE, done.stderr.lower()):
+            raise self.program.refused("cp", done)
         return done.returncode == 0 and read_mark(done.stdout) == container.began
-
-    async def _ended(self, container: Inspected) -> str:
-        """Return why a server ended that nobody has asked to."""
-        if container.started is None:
-            problem = str(container.state.get("Error", ""))
-            return f"its start was cut off before anything ran{f': {problem}' if problem else ''}"
-        log = ServerLog(0.0)
-        for line in (await self._log(container)).splitlines():
-            log.add(line, 0.0)
-        code = container.exit_code
-        cause = exited(code, "", log, container.starved).cause
-        return veil.veiled(f"exit code {code}: {cause}" if code >= 0 else cause)
 
     async def _log(self, container: Inspected) -> str:
         words = ["logs", "--tail", str(logs.KEPT_LINES), container.id]
         done = await self.program.ask(words, together=True)
         return done.stdout.decode("utf-8", "replace")
 
-    async def _start_of(self, slot: str, release: Release, port: int) -> ContainerStart:
+    async def _model(self) -> Model | None:
+        """Return the model of the settings, a hub's fetched; None for the image's own."""
         at = self.settings.model
-        model = await resolve(at) if at.path or at.name else None
-        name = self._name(slot)
+        return await resolve(at) if at.path or at.name else None
+
+    async def _run(self, slot: str, release: Release, port: int) -> None:
+        """Start a container, and take away what is left of one that couldn't be.
+
+        Raises:
+            TargetFault: It can't be started.
+        """
+        name = f"sglang-ci-{self.environment}-{slot}"
         place = (name, self.environment, slot)
-        return ContainerStart(
-            self.program, self.settings, self.options, *place, release, port, model
-        )
+        how = (self.program, self.settings, self.options)
+        start = ContainerStart(*how, *place, release, port, await self._model())
+        done = await self.program.ask(start.words(), variables=start.variables())
+        if done.returncode:
+            refused = self.program.refused("run", done)
+            if not re.search(TAKEN, refused.details):
+                await self.program.ask(["rm", name])
+            raise refused
 
     async def _room(self, release: Release) -> None:
         """See that an image fits where images are kept, as far as both can be known.
@@ -230,14 +234,11 @@ class ContainerTarget:
         reference = Reference.parse(release.reference)
         await anyio.to_thread.run_sync(room.image, place, reference, self.access)
 
-    def _apart(self, slot: str) -> bool:
-        """Return whether a slot has GPUs that no other one has."""
-        own = set(self.options.gpus.get(slot, ()))
-        others = {one for name in SLOTS if name != slot for one in self.options.gpus.get(name, ())}
-        return bool(own and others) and not own & others
-
-    def _name(self, slot: str) -> str:
-        return f"sglang-ci-{self.environment}-{slot}"
+    def _apart(self) -> bool:
+        """Return whether each slot has GPUs of its own."""
+        given = [self.options.gpus.get(slot, ()) for slot in SLOTS]
+        named = [index for indices in given for index in indices]
+        return all(given) and len(set(named)) == len(named)
 
     @property
     def _kept(self) -> Kept:

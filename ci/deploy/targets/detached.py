@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -140,12 +140,13 @@ async def spawn(launch: Launch, log: Path, mark: str, kept: tuple[int, ...]) -> 
 
 
 def environ(launch: Launch) -> dict[str, str]:
-    """Return the environment of a server that outlives a job of CI, and knows none of its secrets.
+    """Return the environment of a server; what the settings give it wins."""
+    return apart(launch.environ()) | dict(launch.environment)
 
-    What the settings give it wins.
-    """
-    inherited = {name: value for name, value in launch.environ().items() if name not in _LEFT}
-    return inherited | _SPARED | dict(launch.environment)
+
+def apart(variables: Mapping[str, str]) -> dict[str, str]:
+    """Return variables for what outlives a job of CI, and is to know none of its secrets."""
+    return {name: text for name, text in variables.items() if name not in _LEFT} | _SPARED
 
 
 async def end(birth: Birth | None, mark: str, grace: float) -> str:

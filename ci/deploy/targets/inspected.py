@@ -9,6 +9,8 @@ from datetime import datetime
 from signal import SIGKILL
 from typing import Any
 
+from ci.boot.death import exited
+from ci.boot.log import ServerLog
 from ci.deploy.world import Release
 
 PREFIX = "sglang-ci."
@@ -47,6 +49,11 @@ class Inspected:
         return Release(**{name: self.label(name) for name in names})
 
     @property
+    def pid(self) -> int:
+        """Its first process, as the host counts."""
+        return int(self.state["Pid"])
+
+    @property
     def runs(self) -> bool:
         """Whether its process is there."""
         return self.state["Status"] in _RUNS
@@ -74,10 +81,18 @@ class Inspected:
         """Whether its process was ended by SIGKILL."""
         return self.exit_code == -SIGKILL
 
-    @property
-    def starved(self) -> str:
-        """That it was killed for memory, in words; empty where it wasn't."""
-        return "killed for memory: its own limit or the machine's" * bool(self.state["OOMKilled"])
+    def cause(self, log: str) -> str:
+        """Return why it ended although nobody asked it to, in one line; `log` is its last lines."""
+        if self.started is None:
+            problem = str(self.state.get("Error", ""))
+            return f"its start was cut off before anything ran{f': {problem}' if problem else ''}"
+        read = ServerLog(0.0)
+        for line in log.splitlines():
+            read.add(line, 0.0)
+        starved = "killed for memory: its own limit or the machine's"
+        memory = starved if self.state["OOMKilled"] else ""
+        cause = exited(self.exit_code, "", read, memory).cause
+        return f"exit code {self.exit_code}: {cause}" if self.exit_code >= 0 else cause
 
 
 def labels(environment: str, slot: str, address: str, release: Release) -> list[str]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.boot.log import LAST_BYTES
-from ci.errors import TargetFault
+from ci.errors import SglangCiError, TargetFault
 from ci.secrets import files
 
 SHOWN_LINES = 200
@@ -33,8 +33,10 @@ class Kept:
         return self.folder / name
 
     @contextmanager
-    def changing(self, slot: str) -> Iterator[None]:
-        """Let nobody else change a slot while the context lasts; the system ends a dead one's.
+    def changing(self, name: str) -> Iterator[None]:
+        """Let nobody else change a slot, or what else has a name, while the context lasts.
+
+        The lock of a process that was killed is free at once.
 
         Raises:
             TargetFault: Somebody else changes it now, or the folder can't be written.
@@ -42,20 +44,20 @@ class Kept:
         with self.written():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
-            lock = os.open(self.folder / f"{slot}.lock", flags, 0o600)
+            lock = os.open(self.folder / f"{name}.lock", flags, 0o600)
         try:
-            self._lock(lock, slot)
+            self._lock(lock, name)
             with self.written():
                 yield
         finally:
             os.close(lock)
 
     @staticmethod
-    def _lock(descriptor: int, slot: str) -> None:
+    def _lock(descriptor: int, name: str) -> None:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            problem = f"slot {slot} is being changed by another process: wait for it to end"
+            problem = f"another process is at work on {name}: wait for it to end"
             raise TargetFault(problem) from None
 
     @contextmanager
@@ -96,3 +98,14 @@ class Kept:
 def shown(text: str) -> str:
     """Return the last lines of a log."""
     return "\n".join(text.splitlines()[-SHOWN_LINES:])
+
+
+@contextmanager
+def as_faults() -> Iterator[None]:
+    """Make a fault of the target of whatever of ours keeps a server from being started."""
+    try:
+        yield
+    except TargetFault:
+        raise
+    except SglangCiError as error:
+        raise TargetFault(str(error), details=error.details) from error

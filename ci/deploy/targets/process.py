@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import anyio
@@ -21,16 +19,13 @@ from ci.boot.port import locked
 from ci.boot.serving import engine_of, installed, launch_of, model_of
 from ci.deploy.targets import room
 from ci.deploy.targets.detached import Birth, end, find, spawn
-from ci.deploy.targets.kept import Kept, shown
+from ci.deploy.targets.kept import Kept, as_faults, shown
 from ci.deploy.targets.record import SlotRecord
 from ci.deploy.world import SLOTS, Life, Release, SlotSeen
-from ci.errors import SglangCiError, TargetFault
+from ci.errors import TargetFault
 from ci.secrets import veil
 from ci.settings import Settings
 from ci.versions.same import same
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 LOG = "server.log"
 
@@ -56,7 +51,11 @@ class ProcessTarget:
     beside: bool = True
 
     async def seen(self) -> Mapping[str, SlotSeen]:
-        """Return every slot."""
+        """Return every slot.
+
+        Raises:
+            TargetFault: A slot's record can't be read.
+        """
         return {slot: self._seen(slot, self._record(slot)) for slot in SLOTS}
 
     async def fetch(self, release: Release) -> None:
@@ -65,13 +64,14 @@ class ProcessTarget:
         Raises:
             TargetFault: It isn't, or doesn't; nothing has changed.
         """
-        with _told():
+        with as_faults():
             await self._installed(release)
             await model_of(self.settings)
         room.disk(self.folder.absolute())
-        for record in filter(None, map(self._record, SLOTS)):
-            if self.beside and record.birth and record.birth.lives:
-                await room.beside([one.pid for one in room.family(record.birth.pid)])
+        running = [one for one in map(self._record, SLOTS) if one and one.runs]
+        if self.beside and [one.release == release for one in running] == [False]:
+            births = [one.birth for one in running if one.birth]
+            await room.beside([one.pid for birth in births for one in room.family(birth.pid)])
 
     async def start(self, slot: str, release: Release) -> None:
         """Start a release in a slot.
@@ -79,12 +79,11 @@ class ProcessTarget:
         Raises:
             TargetFault: It can't be started, or another release runs there.
         """
-        with self._kept.changing(slot), _told():
+        with self._kept.changing(slot), as_faults():
             record = self._record(slot)
-            if record and record.birth and record.birth.lives:
+            if record and record.runs:
                 if record.release != release:
-                    problem = f"slot {slot} runs {record.release.digest}: stop it first"
-                    raise TargetFault(problem)
+                    raise TargetFault(f"slot {slot} runs {record.release.digest}: stop it first")
                 return
             with anyio.CancelScope(shield=True):
                 await self._take_away(slot, record, 0)
@@ -101,7 +100,7 @@ class ProcessTarget:
         """
         with self._kept.changing(slot):
             record = self._record(slot)
-            if not (record and record.birth and record.birth.lives):
+            if not (record and record.runs):
                 raise TargetFault(f"slot {slot} runs nothing that could be proven: start it again")
             replace(record, proven=True).write(self._kept.slot(slot))
 
@@ -177,7 +176,7 @@ class ProcessTarget:
     def _seen(self, slot: str, record: SlotRecord | None) -> SlotSeen:
         if record is None:
             return SlotSeen(slot)
-        up = record.birth is not None and record.birth.lives
+        up = record.runs
         return SlotSeen(
             slot,
             Life.UP if up else Life.ENDED,
@@ -205,14 +204,3 @@ class ProcessTarget:
 
     def _mark(self, slot: str) -> str:
         return os.fspath(self._kept.slot(slot))
-
-
-@contextmanager
-def _told() -> Iterator[None]:
-    """Make a fault of the target of whatever of ours keeps a server from being started."""
-    try:
-        yield
-    except TargetFault:
-        raise
-    except SglangCiError as error:
-        raise TargetFault(str(error), details=error.details) from error

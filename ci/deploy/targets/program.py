@@ -12,11 +12,14 @@ from typing import Literal
 import anyio
 
 from ci.concurrency import pipe
+from ci.deploy.targets.detached import apart
 from ci.errors import TargetFault
 from ci.secrets import veil
 
 SECONDS = 60.0
 """Most seconds of a command that moves no image."""
+TAKEN = r"name .* is already in use"
+"""How it refuses a container whose name another one has."""
 
 _CURES = (
     (
@@ -31,7 +34,8 @@ _CURES = (
         "/etc/docker/certs.d), or plain_http (docker: insecure-registries)",
     ),
     (
-        r"unauthorized|authentication required|access to the resource is denied|forbidden",
+        r"unauthorized|authentication required|no basic auth"
+        r"|access to the resource is denied|forbidden",
         "the registry refuses this user: give REGISTRY_USERNAME and REGISTRY_PASSWORD",
     ),
     (
@@ -52,7 +56,7 @@ _CURES = (
         "there is no such GPU for containers: look at its index, and at NVIDIA's container "
         "toolkit (podman: nvidia-ctk cdi generate)",
     ),
-    (r"name .* is already in use", "another start is under way: wait for it, and repeat it"),
+    (TAKEN, "another start is under way: wait for it, and repeat it"),
     (r"exec format error|no matching manifest", "the image is of another architecture"),
 )
 
@@ -60,6 +64,8 @@ _CURES = (
 @dataclass(frozen=True)
 class Program:
     """The command that runs containers.
+
+    What it starts outlives the job of CI that called it, as podman's monitors have its variables.
 
     Args:
         name: podman or docker: a name that is looked up in PATH, or a path.
@@ -116,7 +122,7 @@ class Program:
                     stdin=reader,
                     stderr=STDOUT if together else PIPE,
                     check=False,
-                    env=os.environ | {"LC_ALL": "C", **(variables or {})},
+                    env=apart(os.environ) | {"LC_ALL": "C", **(variables or {})},
                 )
         except TimeoutError:
             problem = f"{self.name} {words[0]} took over {seconds:g} s: look at what it waits for"

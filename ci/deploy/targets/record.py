@@ -34,6 +34,11 @@ class SlotRecord:
     birth: Birth | None = None
     proven: bool = False
 
+    @property
+    def runs(self) -> bool:
+        """Whether its process is there."""
+        return self.birth is not None and self.birth.lives
+
     def write(self, folder: Path) -> None:
         """Write it whole or not at all."""
         new = folder / f".{NAME}"
