@@ -109,4 +109,4 @@ def test_without_an_image_the_word_is_clear(dagger: Dagger, tmp_path: Path) -> N
     config.write_text(LLAMA)
     ran = dagger("call", "--config", str(config), "ci")
     assert ran.returncode != 0
-    assert "bring an image of engine.profile 'llama-cpp' by --container" in said(ran)
+    assert "engine.profile is 'llama-cpp': bring its image by --container" in said(ran)
