@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -180,14 +181,16 @@ class HaproxyRouter:
         return there[slot]
 
     async def _open_on_older_workers(self) -> dict[str, int]:
+        """Return what is seen of them: one that ends meanwhile or has no master is left out."""
         found: dict[str, int] = {}
         if self._master is None:
             return found
-        _, _, older = (await self._master.ask("show proc")).partition("# old workers")
-        for pid in [line.split()[0] for line in older.splitlines() if " worker " in line]:
-            stat = await self._master.ask(f"@!{pid} show stat {self._backend} 4 -1")
-            for slot, count in open_requests(stat).items():
-                found[slot] = found.get(slot, 0) + count
+        with suppress(RouterFault):
+            _, _, older = (await self._master.ask("show proc")).partition("# old workers")
+            for pid in [line.split()[0] for line in older.splitlines() if " worker " in line]:
+                stat = await self._master.ask(f"@!{pid} show stat {self._backend} 4 -1")
+                for slot, count in open_requests(stat).items():
+                    found[slot] = found.get(slot, 0) + count
         return found
 
     async def _set(self, slot: str, what: str) -> None:
