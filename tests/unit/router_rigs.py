@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import tempfile
 from abc import ABC, abstractmethod
@@ -14,6 +15,7 @@ from pathlib import Path
 import anyio
 import httpx
 import psutil
+import pytest
 
 from ci.boot.port import reserved
 from ci.deploy.routers.haproxy_check import program
@@ -25,7 +27,10 @@ from tests.fakes.timed import Timed, Timing
 
 HANG = 60.0
 """Most seconds before something counts as hung."""
+ROOT = Path(__file__).parents[2]
 SLOT = "x-sglang-slot"
+INSTALLED = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
+NEEDED = pytest.mark.skipif(not INSTALLED, reason="HAProxy isn't installed")
 TOKENS = 40
 
 
@@ -216,6 +221,15 @@ async def haproxy_rig() -> AsyncIterator[HaproxyRig]:
                 await stop(folder, grace=0.0)
 
 
+@asynccontextmanager
+async def serving_rig() -> AsyncIterator[HaproxyRig]:
+    """Run HAProxy, whose blue slot has all traffic, and whose green one points nowhere."""
+    async with haproxy_rig() as rig:
+        await rig.router.point("blue", rig.addresses[0])
+        await rig.router.shift({"blue": 100})
+        yield rig
+
+
 async def until(holds: Callable[[], bool]) -> None:
     """Wait until something holds; hung after `HANG` seconds."""
     with anyio.fail_after(HANG):
@@ -235,3 +249,10 @@ def pause(process: psutil.Process) -> None:
     """Have a process and its children stand still."""
     for one in [process, *process.children()]:
         one.send_signal(signal.SIGSTOP)
+
+
+async def opened(rig: HaproxyRig, count: int) -> None:
+    """Wait until so many requests are open on blue."""
+    with anyio.fail_after(HANG):
+        while (await rig.router.seen())["blue"].open != count:
+            await anyio.sleep(0.02)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import AsyncIterator
 
 import anyio
@@ -12,15 +11,11 @@ from ci.deploy.routers.none import NoRouter
 from ci.deploy.world import RouteSeen
 from ci.errors import RouterFault, UsageError
 from tests.fakes.sglang import FakeSglang
-from tests.unit.router_rigs import HANG, FakeRig, Rig, haproxy_rig
+from tests.unit.router_rigs import HANG, NEEDED, FakeRig, Rig, haproxy_rig
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
-PLACES = "/usr/sbin:/usr/local/sbin"
-INSTALLED = shutil.which("haproxy") or shutil.which("haproxy", path=PLACES)
-REAL = pytest.param(
-    "haproxy", marks=pytest.mark.skipif(not INSTALLED, reason="HAProxy isn't installed")
-)
+REAL = pytest.param("haproxy", marks=NEEDED)
 
 
 @pytest.fixture(params=["fake", REAL])
