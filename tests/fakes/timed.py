@@ -103,6 +103,10 @@ class Timed:
         trace: TracebackType | None,
     ) -> None:
         """Stop it."""
+        self.kill()
+
+    def kill(self) -> None:
+        """Kill its process, with all its streams."""
         assert self._process
         self._process.kill()
         with self._process:

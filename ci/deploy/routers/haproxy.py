@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
 
-from ci.deploy.routers.haproxy_seen import Server, open_requests, servers, shares_of
+from ci.deploy.routers.haproxy_seen import Server, servers, shares_of
 from ci.deploy.routers.haproxy_socket import RuntimeSocket
+from ci.deploy.routers.haproxy_workers import OLDER, open_on
 from ci.deploy.world import SLOTS, WHOLE, RouteSeen
 from ci.errors import RouterFault, UsageError
 from ci.secrets import files
@@ -23,6 +25,7 @@ from ci.secrets import files
 PATIENCE = 15.0
 """Most seconds until a slot that gets a share passes HAProxy's check."""
 _LOOK = 0.1
+_REFUSES = 1.0
 
 
 class HaproxyRouter:
@@ -179,16 +182,18 @@ class HaproxyRouter:
             )
         return there[slot]
 
-    async def _open_on_older_workers(self) -> dict[str, int]:
-        found: dict[str, int] = {}
-        if self._master is None:
-            return found
-        _, _, older = (await self._master.ask("show proc")).partition("# old workers")
-        for pid in [line.split()[0] for line in older.splitlines() if " worker " in line]:
-            stat = await self._master.ask(f"@!{pid} show stat {self._backend} 4 -1")
-            for slot, count in open_requests(stat).items():
-                found[slot] = found.get(slot, 0) + count
-        return found
+    async def _open_on_older_workers(self) -> Mapping[str, int]:
+        """Return the open requests that workers from before a reload hold.
+
+        A master that reloads refuses connections for some milliseconds; one that refuses for
+        longer is gone, as after a reload past it by `haproxy -sf`.
+        """
+        with anyio.move_on_after(_REFUSES):
+            while self._master is not None:
+                with suppress(RouterFault):
+                    return await open_on(self._master, OLDER, self._backend)
+                await anyio.sleep(_LOOK)
+        return {}
 
     async def _set(self, slot: str, what: str) -> None:
         await self._socket.tell(f"set server {self._name(slot)} {what}")

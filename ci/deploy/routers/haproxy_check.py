@@ -21,11 +21,6 @@ _PLACES = ("/usr/sbin", "/usr/local/sbin")
 _SECTION = ("global", "defaults", "frontend", "backend", "listen")
 _UNITS = {"us": 1e-6, "ms": 1e-3, "": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 _AGAIN = ("all-retryable-errors", "response-timeout", "junk-response", "500", "502", "504")
-_HELD = {
-    "http-buffer-request": "requests are held until their bodies are whole",
-    "prefer-last-server": "clients stay on a slot and shares aren't exact",
-}
-
 Line = tuple[str, ...]
 
 
@@ -176,14 +171,14 @@ def _of_options(own: _Section) -> Iterator[str]:
     needed = {
         "http-no-delay": "each event of a stream waits up to 200 ms",
         "redispatch": "a request that a dead slot didn't take isn't given to the other",
+        "http-buffer-request": "a request whose body comes in a packet of its own isn't sent again",
         "abortonclose": "a client that went away holds its slot, and counts as failed",
     }
     for option, why in needed.items():
         if not own.has(option):
             yield f"no `option {option}`: {why}; add it to backend {own.name} or its defaults"
-    for option, why in _HELD.items():
-        if own.has(option):
-            yield f"`option {option}`: {why}; take it away"
+    if own.has("prefer-last-server"):
+        yield "`option prefer-last-server` keeps clients on a slot; take it away"
     if own.last("load-server-state-from-file") not in {("global",), ("local",)}:
         yield "no `load-server-state-from-file global`: a reload forgets addresses and shares"
     if (own.last("mode") or ("tcp",)) != ("http",):

@@ -182,7 +182,9 @@ defaults
   http-reuse safe
   # A client that goes away sets its slot free before the answer begins.
   option abortonclose
-  # No slot answered yet: the other one may. A 503 is an answer.
+  # No slot answered yet: the other one may. A 503 is an answer. Without its body in the buffer
+  # a request isn't sent again, and most clients send bodies in a packet of their own.
+  option http-buffer-request
   retries 2
   option redispatch 1
   retry-on conn-failure empty-response

@@ -20,6 +20,7 @@ from ci.deploy.routers.haproxy import HaproxyRouter
 from ci.deploy.routers.haproxy_check import program, syntax
 from ci.deploy.routers.haproxy_config import Files, HaproxyOptions, rendered
 from ci.deploy.routers.haproxy_socket import RuntimeSocket
+from ci.deploy.routers.haproxy_workers import open_on
 from ci.errors import RouterFault
 from ci.secrets import files
 
@@ -78,23 +79,19 @@ async def stop(folder: Path, grace: float = 30.0) -> str:
     at = _files(folder)
     if (process := _process(at)) is None:
         return ""
-    steps = (
-        (signal.SIGUSR1, grace, "ended after its last request"),
-        (
-            signal.SIGTERM,
-            TERM_SECONDS,
-            f"ended by SIGTERM: requests open after {grace:g} s are cut",
-        ),
-        (signal.SIGKILL, TERM_SECONDS, "ended by SIGKILL: it ignored SIGTERM"),
-    )
-    for number, seconds, how in steps:
+    _signal(process, signal.SIGUSR1)
+    with anyio.move_on_after(grace) as waiting:
+        while _runs(process) and await _has_requests(at):
+            await anyio.sleep(_LOOK)
+    how = f"cut what was open after {grace:g} s" if waiting.cancelled_caught else "lost no request"
+    for number in (signal.SIGTERM, signal.SIGKILL):
         _signal(process, number)
-        with anyio.move_on_after(seconds):
+        with anyio.move_on_after(TERM_SECONDS):
             while _runs(process):
                 await anyio.sleep(_LOOK)
             for path in (at.socket, at.master, at.pid):
                 path.unlink(missing_ok=True)
-            return f"HAProxy {process.pid} {how}"
+            return f"HAProxy {process.pid} ended by {number.name}, and {how}"
     raise RouterFault(f"HAProxy {process.pid} can't be ended; end it by hand")
 
 
@@ -192,6 +189,7 @@ async def _reload(at: Files) -> None:
         while True:
             with suppress(RouterFault):
                 if await _worker(socket) != before:
+                    await RuntimeSocket(at.master).ask("show proc")
                     return
             await anyio.sleep(_LOOK)
     raise RouterFault(f"HAProxy didn't reload; the old worker goes on: see {at.log}")
@@ -209,6 +207,17 @@ def _write(path: Path, text: str) -> None:
         new.replace(path)
     except OSError as error:
         raise RouterFault(f"{path}: {error.strerror}; let this user write the folder") from error
+
+
+async def _has_requests(at: Files) -> bool:
+    """Return whether a worker has open requests; idle connections of clients are none.
+
+    A master that doesn't answer may have some.
+    """
+    try:
+        return (await open_on(RuntimeSocket(at.master))).total() > 0
+    except RouterFault:
+        return True
 
 
 def _process(at: Files) -> psutil.Process | None:

@@ -80,7 +80,7 @@ class RuntimeSocket:
             return "nothing listens here any more; HAProxy has ended: start it again"
         if len(bytes(self.path)) > LONGEST_PATH:
             return f"the path is too long for a socket; {LONGEST_PATH} bytes are allowed"
-        return f"the socket can't be used ({error or type(error).__name__}); is HAProxy running?"
+        return f"the connection broke ({error or type(error).__name__}); HAProxy ended: start it"
 
 
 async def _all_of(stream: SocketStream) -> bytes:
