@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import AsyncIterator, Iterable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 from ci.deploy.outcome import described
 from ci.deploy.progress import Progress
@@ -127,7 +128,7 @@ class Exploration:
         yield self._model.settled(state, self._as_declared)
         for slot in state.slots:
             if slot.life is Life.UP:
-                yield self._model.settled(state, lambda target, _, name=slot.name: target.die(name))
+                yield self._model.settled(state, partial(_dies, slot.name))
 
     def _as_declared(self, _: FakeTarget, router: FakeRouter) -> None:
         """Restart the router with what it had when the deployment began."""
@@ -146,7 +147,8 @@ class Exploration:
 
     async def _leads_to_rest(self, state: State) -> None:
         """Repeat the command without a mishap, and hold that it comes to rest."""
-        way, at = [], state.commanded(state.asked)
+        way: list[State] = []
+        at = state.commanded(state.asked)
         while at not in self._rest and len(way) <= MOST_STEPS:
             way.append(at)
             if at.progress.end:
@@ -159,6 +161,10 @@ class Exploration:
         for steps, one in enumerate(reversed(way), start=known + (at in self._rest)):
             self._rest[one] = steps
             self.found.longest = max(self.found.longest, steps)
+
+
+def _dies(name: str, target: FakeTarget, _: FakeRouter) -> None:
+    target.die(name)
 
 
 def _closed(state: State, name: str) -> Routes:

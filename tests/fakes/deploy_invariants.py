@@ -72,9 +72,9 @@ def shares_go_to_proven_servers(world: World, step: Step) -> Broken:
 
 def traffic_comes_first(world: World, wanted: Wanted, step: Step) -> Broken:
     """Where a proven server runs, traffic that isn't on one is put there before all else."""
-    if good(world) and not is_whole(world) and not is_between(world, wanted):
-        if not isinstance(step, Shift | Point):
-            yield f"traffic isn't on proven servers, and the next step is: {step.line}"
+    astray = good(world) and not is_whole(world) and not is_between(world, wanted)
+    if astray and not isinstance(step, Shift | Point):
+        yield f"traffic isn't on proven servers, and the next step is: {step.line}"
 
 
 def whole_stays_whole(world: World, wanted: Wanted, moved: Moved, mishap: Mishap) -> Broken:
@@ -102,9 +102,9 @@ def a_way_back_moves_traffic_first(world: World, wanted: Wanted, step: Step) -> 
         kept = (good(world) - running(world, wanted.rejected)) or good(world)
     elif not wanted.back:
         return
-    if kept and max(got(world, name) for name in kept) < WHOLE:
-        if isinstance(step, Fetch | Start | Prove | Drain | Stop):
-            yield f"on the way back, before traffic: {step.line}"
+    astray = kept and max(got(world, name) for name in kept) < WHOLE
+    if astray and isinstance(step, Fetch | Start | Prove | Drain | Stop):
+        yield f"on the way back, before traffic: {step.line}"
 
 
 def one_copy(world: World, wanted: Wanted, step: Step) -> Broken:

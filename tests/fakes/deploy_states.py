@@ -180,12 +180,12 @@ class Model:
             self._router.forget()
         self._router.settle()
 
-    async def _prove(self, slot: str, address: str) -> Judged:
+    async def _prove(self, slot: str, _: str) -> Judged:
         seen = self._target.slots[slot]
         bad = seen.life is not Life.UP or (seen.release and seen.release.digest == self._bad)
         return Judged(Verdict.FAILED if bad else self._mishap.verdict)
 
-    async def _watch(self, slot: str, share: int, seconds: float) -> Judged:
+    async def _watch(self, *_: object) -> Judged:
         return Judged(self._mishap.verdict)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from ci.deploy.places import Place, best, places
 from ci.deploy.runner import Strategy
-from ci.deploy.steps import Drain, Point, Prove, Rest, Shift, Start, Step, Stop
+from ci.deploy.steps import Drain, Point, Prove, Rest, Shift, Step, Stop
 from ci.deploy.strategy import Done, next_step
 from ci.deploy.wanted import Stage, StrategyName, Wanted
 from ci.deploy.world import Release, World
@@ -19,10 +19,12 @@ from tests.fakes.deploy_exploration import Exploration, Found, begun, release
 pytestmark = pytest.mark.unit
 
 A, B, C = release("a"), release("b"), release("c")
+SHORT = 1e-6
+"""Seconds of a watch; one that saw too little ends with them."""
 STAGES = {
     StrategyName.REPLACE: (Stage(100),),
-    StrategyName.BLUE_GREEN: (Stage(100, 60),),
-    StrategyName.CANARY: (Stage(10, 60), Stage(75, 60, gate=True), Stage(100, 60)),
+    StrategyName.BLUE_GREEN: (Stage(100, SHORT),),
+    StrategyName.CANARY: (Stage(10, SHORT), Stage(75, SHORT, gate=True), Stage(100, SHORT)),
 }
 FLOOR = {StrategyName.REPLACE: 2500, StrategyName.BLUE_GREEN: 3000, StrategyName.CANARY: 4000}
 """Fewer states than these, from A to B with two mishaps, and something isn't explored any more."""
@@ -43,11 +45,17 @@ def commands(strategy: StrategyName) -> Iterator[Wanted]:
 
 
 def explored(
-    strategy: StrategyName, decide: Strategy = next_step, *, there: Release | None = A, **more: int
+    strategy: StrategyName,
+    decide: Strategy = next_step,
+    *,
+    there: Release | None = A,
+    enough: int = 5,
+    bad: str = "",
 ) -> Found:
     """Explore a deployment of B."""
     start = begun(wanted(strategy), there)
-    return anyio.run(Exploration(start, commands(strategy), decide, **more).run)
+    search = Exploration(start, commands(strategy), decide, enough=enough, bad=bad)
+    return anyio.run(search.run)
 
 
 @pytest.mark.parametrize("strategy", StrategyName)
@@ -56,9 +64,9 @@ def test_no_invariant_breaks_whatever_goes_wrong(
 ) -> None:
     """With at most two mishaps a request goes to an unproven server, is cut, or nothing rests."""
     found = explored(strategy)
+    told = f"{found.states} states, {found.turns} turns, at rest after at most {found.longest}"
     with capsys.disabled():
-        print(f"\n{strategy}: {found.states} states, {found.turns} turns, ", end="")
-        print(f"at rest after at most {found.longest} turns")
+        print(f"\n{strategy}: {told}")  # noqa: T201 - how much was explored is the finding
     assert not found.broken
     assert found.states > FLOOR[strategy]
 
@@ -74,8 +82,7 @@ def test_a_first_deployment_breaks_none(strategy: StrategyName) -> None:
 @pytest.mark.parametrize("strategy", StrategyName)
 def test_a_release_that_never_passes_ends_with_what_was_there(strategy: StrategyName) -> None:
     """A bad candidate is tried for ever, or what was there is not brought back."""
-    start = begun(wanted(strategy), A)
-    found = anyio.run(Exploration(start, commands(strategy), bad=B.digest).run)
+    found = explored(strategy, bad=B.digest)
     assert not found.broken
     assert found.states > 500
 
