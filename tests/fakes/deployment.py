@@ -93,7 +93,7 @@ class FakeTarget:
         self.slots[slot] = replace(self.slots[slot], proven=self.slots[slot].life is Life.UP)
         await self._cut(cut, {*Cut})
 
-    async def stop(self, slot: str, grace: float) -> str:
+    async def stop(self, slot: str, grace: float) -> str:  # noqa: ARG002 - the protocol's
         """Stop a slot; half of it leaves the remains of its server."""
         cut = await self._begin("stop", slot)
         self.die(slot)
