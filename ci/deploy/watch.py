@@ -169,7 +169,7 @@ async def speed(
         async def block(name: str, seed: int) -> BlockResult:
             return await blocks[name](ways[name].url, seed)
 
-        return await compare(block, *ways, options, watcher)
+        return await compare(block, "stable", "candidate", options, watcher)
 
 
 def _since(before: Counters, now: Counters) -> Count:
