@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, replace
 
 from ci.deploy.judged import Judged
 from ci.deploy.places import best, places
-from ci.deploy.steps import Step
+from ci.deploy.steps import Start, Step
 from ci.deploy.strategy import NOTHING, Done, way_back
 from ci.deploy.wanted import Wanted
 from ci.deploy.world import Life, Release, World
@@ -36,7 +36,7 @@ class Progress:
         wanted: What is wanted now; another thing than at the run's begin once that has failed.
         previous: What was proven and had traffic before; None where nothing was.
         done: What was done that can't be seen.
-        ran: Whether this run has seen the wanted release run.
+        ran: Whether this run has started the wanted release, or has seen it run.
         failure: Why the run goes back; None while it doesn't.
         last: The step that went well last; None where it didn't.
         faults: How many turns in a row got nowhere.
@@ -84,8 +84,8 @@ class Progress:
     def went(self, step: Step, judged: Judged) -> Progress:
         """Return the run after a step that went well; the same step again got nowhere."""
         faults = self.faults + 1 if step == self.last else 0
-        done = self.done.after(step)
-        return replace(self, done=done, last=step, faults=faults, said=judged.cause)
+        ran, done = self.ran or isinstance(step, Start), self.done.after(step)
+        return replace(self, ran=ran, done=done, last=step, faults=faults, said=judged.cause)
 
     def stuck(self, cause: str) -> Progress:
         """Return the run after a turn that got nowhere."""

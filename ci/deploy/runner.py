@@ -130,8 +130,12 @@ class Runner:
             return replace(progress, last=None, said="something has changed: looking again")
         except SglangCiError as error:
             judged = Judged(error.verdict, str(error))
-        if isinstance(step, Watch) and self._is_question(progress, step, judged):
-            return await self._asked(progress, step, world, judged)
+        if isinstance(step, Watch):
+            agreed = step.share <= progress.wanted.approved
+            if agreed and judged.verdict is Verdict.INCONCLUSIVE:
+                judged = Judged(cause=f"approved at {step.share} %: {judged.cause}")
+            if not agreed and self._is_question(step, judged):
+                return await self._asked(progress, step, world, judged)
         if judged.verdict is Verdict.PASSED:
             return progress.went(step, judged)
         last_try = progress.faults + 1 >= self.attempts
@@ -139,11 +143,9 @@ class Runner:
             return self._again(progress, judged.cause)
         return await self._judged(progress, world, judged)
 
-    def _is_question(self, progress: Progress, step: Watch, judged: Judged) -> bool:
-        if judged.verdict is Verdict.INCONCLUSIVE:
-            return self.asks_when_unsure
-        closed = step.gate and step.share > progress.wanted.approved
-        return closed and judged.verdict is Verdict.PASSED
+    def _is_question(self, step: Watch, judged: Judged) -> bool:
+        unsure = judged.verdict is Verdict.INCONCLUSIVE and self.asks_when_unsure
+        return unsure or (step.gate and judged.verdict is Verdict.PASSED)
 
     async def _asked(
         self, progress: Progress, step: Watch, world: World, judged: Judged

@@ -51,7 +51,8 @@ class Wanted:
             `replace`, which has nothing to shift back to.
         back: Whether this is a way back, a roll-back: all traffic moves at once, without a watch.
         rejected: Of an abort: the release that is kept only where no other one is proven.
-        approved: A gate at this share or a lower one is open.
+        approved: At this share and at lower ones a person has agreed already: gates are open,
+            and a watch that saw too little traffic is gone on from.
         grace: Seconds that a slot's open requests have to come to their end.
         stop_grace: Seconds between SIGTERM and SIGKILL of a server that was drained.
 

@@ -79,8 +79,7 @@ def _share(slot: str, expected: float, records: Sequence[StreamRecord]) -> Case:
         outcome = Outcome.INCONCLUSIVE
     told = f"{hits} of {count} streams: {low:.1%} to {high:.1%} ({SHARE_CONFIDENCE:.0%})"
     told = told if count else "no answer named its slot"
-    name = f"share of {slot} is {expected:.4g}" if expected * 100 % 1 else ""
-    name = name or f"share of {slot} is {expected:.0%}"
+    name = f"share of {slot} is {100 * expected:g} %"
     return Case(name=name, outcome=outcome, message=told)
 
 
@@ -101,15 +100,10 @@ def figures(records: Sequence[StreamRecord]) -> Iterator[Figure]:
         return
     for ending in Ending:
         yield Figure(name=f"{ending} streams", value=_count(records, ending))
-    lost = len(records) - _count(records, Ending.GOOD)
-    yield Figure(
-        name="rate of losses",
-        value=lost / len(records),
-        better="lower",
-        low=interval(lost, len(records))[0],
-        high=interval(lost, len(records))[1],
-    )
-    bound = at_most(lost, len(records))
+    lost, count = len(records) - _count(records, Ending.GOOD), len(records)
+    low, high = interval(lost, count)
+    yield Figure(name="rate of losses", value=lost / count, better="lower", low=low, high=high)
+    bound = at_most(lost, count)
     yield Figure(name="rate of losses, at most (95 %)", value=bound, better="lower")
     yield Figure(name="retried streams", value=sum(one.retried for one in records))
     for slot, own in by_slot(records).items():

@@ -65,9 +65,9 @@ class Stream:
     def _head(self, response: httpx.Response) -> str:
         """Take in status and headers; return why no stream begins, empty where one does."""
         self._status = response.status_code
-        named = (response.headers.get(name, "") for name in self._asked.slot_headers)
-        self._slot = brief(next((name for name in named if name), ""), _LONGEST)
-        self._slot = "" if self._slot == brief("") else self._slot
+        named = (response.headers.get(name, "").strip() for name in self._asked.slot_headers)
+        slot = next((name for name in named if name), "")
+        self._slot = brief(slot, _LONGEST) if slot else ""
         retries = response.headers.get(self._asked.retry_header, "").strip().lstrip("+")
         self._retried = retries not in {"", "0"}
         if self._status != httpx.codes.OK:

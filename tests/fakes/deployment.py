@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from enum import Enum
@@ -12,6 +12,7 @@ import anyio
 from ci.deploy.world import SLOTS, Life, Release, RouteSeen, SlotSeen, Traffic
 from ci.errors import RouterFault, TargetFault
 
+Pause = Callable[[], Awaitable[None]]
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -41,6 +42,10 @@ class Faults:
         return cuts.pop(0) if cuts else None
 
 
+async def no_pause() -> None:
+    """Go on at once."""
+
+
 @dataclass
 class FakeTarget:
     """Slots in memory.
@@ -51,6 +56,7 @@ class FakeTarget:
         calls: What was asked, in order.
         clock: When the next server starts, in seconds after `BEGIN`.
         killed: Slots whose servers die as soon as they were started.
+        pause: Is awaited before and after each call takes effect; a run may be cut off there.
     """
 
     slots: dict[str, SlotSeen] = field(
@@ -60,6 +66,7 @@ class FakeTarget:
     calls: list[str] = field(default_factory=list)
     clock: float = 1
     killed: set[str] = field(default_factory=set)
+    pause: Pause = no_pause
 
     async def seen(self) -> Mapping[str, SlotSeen]:
         """Return every slot."""
@@ -125,6 +132,7 @@ class FakeTarget:
         return cut
 
     async def _cut(self, cut: Cut | None, at: set[Cut]) -> None:
+        await self.pause()
         if cut is Cut.HANGS:
             await anyio.sleep_forever()
         if cut in at:
@@ -143,6 +151,7 @@ class FakeRouter:
         ends: Whether open requests end at the first look after their slot has no share.
         blind: Whether it sees nobody answer.
         deaf: Whether it takes shares and does nothing.
+        pause: Is awaited before and after each call takes effect.
     """
 
     target: FakeTarget
@@ -154,6 +163,7 @@ class FakeRouter:
     ends: bool = True
     blind: bool = False
     deaf: bool = False
+    pause: Pause = no_pause
 
     @property
     def url(self) -> str:
@@ -208,6 +218,7 @@ class FakeRouter:
         return cut
 
     async def _cut(self, cut: Cut | None, at: set[Cut]) -> None:
+        await self.pause()
         if cut is Cut.HANGS:
             await anyio.sleep_forever()
         if cut in at:

@@ -31,6 +31,7 @@ def relaying(
     *,
     hold: bool = False,
     headers: Sequence[str] = (),
+    pick: Callable[[bytes], int] | None = None,
 ) -> Iterator[str]:
     """Yield the URL of a proxy in front of the servers at `urls`.
 
@@ -39,6 +40,7 @@ def relaying(
         choose: Which of them gets which request.
         hold: Whether an answer is passed on only when it is whole.
         headers: A header line for the answers of each server; none where empty.
+        pick: Which of them gets a request, by its bytes; instead of `choose`.
     """
     numbers, lock = iter(range(10**9)), threading.Lock()
 
@@ -47,7 +49,7 @@ def relaying(
         if not request:
             return
         with lock:
-            chosen = choose(next(numbers))
+            chosen = pick(request) if pick else choose(next(numbers))
         at, more = urlsplit(urls[chosen]), headers[chosen] if headers else ""
         with socket.create_connection((at.hostname or "", at.port or 80)) as server:
             server.sendall(_closing(request))

@@ -74,6 +74,14 @@ async def test_a_second_start_finds_the_first_and_two_at_once_are_one(rig: Hapro
     assert len([one for one in mine if one.parent() not in mine]) == 1
 
 
+@NEEDED
+async def test_another_haproxy_on_the_port_is_said(rig: HaproxyRig, folder: Path) -> None:
+    """Two HAProxys share a port, and each gets some of the connections."""
+    with pytest.raises(RouterFault, match="Address already in use"):
+        await start(folder, rig.options)
+    assert await rig.send(2) == {"blue": 2}
+
+
 def words(process: psutil.Process) -> list[str]:
     """Return a process's command line; empty where it is gone."""
     try:

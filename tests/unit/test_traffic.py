@@ -273,7 +273,7 @@ def test_an_expected_share_needs_streams_that_show_it(
     asked = TrafficOptions(expect={"blue": share})
     seen = [record("blue")] * blue + [record("green")] * others + [record("")]
     found = {one.name: one for one in cases(seen, asked)}
-    assert found[f"share of blue is {share}%"].outcome is outcome
+    assert found[f"share of blue is {share} %"].outcome is outcome
 
 
 def test_slow_streams_are_told_where_that_is_asked() -> None:
@@ -425,7 +425,7 @@ def test_the_command_leaves_report_and_records(command: Command, tmp_path: Path)
         assert len((tmp_path / "report" / RECORDS).read_text().splitlines()) == 5
         assert command("traffic", url, "--seconds", "0.5", "--expect", "blue=10") == 3
         (check,) = load(tmp_path / "report").checks
-        assert named(check)["share of blue is 10%"].message == "no answer named its slot"
+        assert named(check)["share of blue is 10 %"].message == "no answer named its slot"
         server.faults.add("unavailable")
         assert command("traffic", url, "--requests", "1") == 1
     assert command("traffic", url, "--concurrency", "9") == USAGE

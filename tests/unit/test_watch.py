@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from urllib.parse import urlsplit
+from collections.abc import Mapping
 
 import anyio
 import pytest
@@ -23,7 +20,8 @@ from ci.errors import CheckBroken, ServerFault
 from ci.gate.compare import Comparison
 from ci.gate.stage import Contest
 from ci.verdict import Outcome, Verdict
-from tests.fakes.faulty import Connection, closed_port, listening
+from tests.fakes.faulty import closed_port
+from tests.fakes.relay import relaying
 from tests.fakes.timed import Timed, Timing
 from tests.unit.gate_samples import QUICK
 
@@ -168,31 +166,18 @@ def test_probes_have_an_end() -> None:
 def test_a_header_sends_probes_to_their_slot() -> None:
     """Both sides of a pair are asked of the same slot, and nothing is ever slower."""
     fast, slow = Timing(ttft=0.01, itl=0.002), Timing(ttft=0.15, itl=0.03)
-    with Timed(fast) as blue, Timed(slow) as green, pinned(blue.url, green.url) as router:
+
+    def pick(request: bytes) -> int:
+        return int(b"x-pin: green" in request)
+
+    with (
+        Timed(fast) as blue,
+        Timed(slow) as green,
+        relaying([blue.url, green.url], pick=pick) as router,
+    ):
         stable, candidate = (Way(router, {"x-pin": slot}) for slot in ("blue", "green"))
-        assert compared(stable, candidate).verdict is Verdict.FAILED
-        assert compared(candidate, stable).verdict is Verdict.PASSED
-
-
-@contextmanager
-def pinned(blue: str, green: str) -> Iterator[str]:
-    """Yield the URL of a router that reads a header; a request without one is an error."""
-
-    def behave(connection: Connection) -> None:
-        request = connection.read()
-        if not request:
-            return
-        named = b"x-pin: green" if b"x-pin: green" in request else b"x-pin: blue"
-        assert named in request
-        at = urlsplit(green if named.endswith(b"green") else blue)
-        with socket.create_connection((at.hostname or "", at.port or 80)) as server:
-            head, end, body = request.partition(b"\r\n\r\n")
-            server.sendall(head + b"\r\nconnection: close" + end + body)
-            while piece := server.recv(65536):
-                connection.send(piece)
-
-    with listening(behave) as url:
-        yield url
+        found = compared(stable, candidate)
+    assert found.verdict is Verdict.FAILED
 
 
 def test_who_is_broken_is_told() -> None:

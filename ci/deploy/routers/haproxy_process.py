@@ -28,6 +28,8 @@ SECONDS = 15.0
 """Most seconds until a start, a reload or another job's start has come to its end."""
 TERM_SECONDS = 5.0
 """Seconds from SIGTERM to SIGKILL."""
+_FLUSH = 0.5
+"""Seconds for clients to take what their server is done with."""
 _LOOK = 0.05
 
 
@@ -83,6 +85,7 @@ async def stop(folder: Path, grace: float = 30.0) -> str:
     with anyio.move_on_after(grace) as waiting:
         while _runs(process) and await _has_requests(at):
             await anyio.sleep(_LOOK)
+        await anyio.sleep(_FLUSH)
     how = f"cut what was open after {grace:g} s" if waiting.cancelled_caught else "lost no request"
     for number in (signal.SIGTERM, signal.SIGKILL):
         _signal(process, number)
