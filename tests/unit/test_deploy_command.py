@@ -1,0 +1,186 @@
+"""`sglang-ci deploy` from end to end: a real HAProxy, the real launch.sh, and a fake SGLang."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import anyio
+import pytest
+
+from ci.deploy.demo import clear
+from ci.deploy.grounds import Grounds
+from ci.report.model import Report
+from ci.report.write import load
+from ci.settings import load as read
+from ci.traffic.options import TrafficOptions
+from ci.traffic.pace import streams
+from ci.traffic.records import Ending, StreamRecord
+from ci.verdict import Verdict
+from tests.fakes.launched import PLAN, Plan, install
+from tests.reports import check_of
+from tests.unit.commands import Command
+from tests.unit.launching import free_port
+from tests.unit.router_rigs import INSTALLED
+
+pytestmark = [
+    pytest.mark.unit,
+    pytest.mark.skipif(not INSTALLED, reason="haproxy isn't installed"),
+]
+SETTINGS = """
+[server]
+device = "cpu"
+stop_grace = 5
+[smoke]
+builtin = false
+directories = ["cases"]
+[readiness]
+port_open = 10
+[environments.test.deploy]
+folder = "{folder}"
+port = {port}
+grace = 20
+"""
+CASE = "def test_answers(ask):\n    assert ask.generate('a')\n"
+WHY = "ValueError: why"
+ENVIRONMENT = ("--environment", "test")
+
+
+@pytest.fixture
+def place(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A project that is deployed to this host; whatever runs is ended afterwards."""
+    for name, value in install(tmp_path / "installed").items():
+        monkeypatch.setenv(name, value)
+    (tmp_path / "cases").mkdir()
+    (tmp_path / "cases/test_own.py").write_text(CASE)
+    with tempfile.TemporaryDirectory() as folder:
+        text = SETTINGS.format(folder=folder, port=free_port())
+        (tmp_path / "sglang-ci.toml").write_text(text)
+        yield tmp_path
+        anyio.run(clear, grounds(tmp_path))
+
+
+def grounds(place: Path) -> Grounds:
+    """Return what the project's environment stands on."""
+    return Grounds.of(read(place / "sglang-ci.toml", {}).settings, "test")
+
+
+def deployed(command: Command, *flags: str) -> tuple[int, Report]:
+    """Deploy by further settings, and return exit code and report."""
+    given = [part for flag in flags for part in ("--set", flag)]
+    code = command("deploy", *ENVIRONMENT, *given)
+    return code, load(Path("report"))
+
+
+def planned(monkeypatch: pytest.MonkeyPatch, **changes: object) -> None:
+    """Have the next server go by a plan."""
+    monkeypatch.setenv(PLAN, json.dumps(asdict(replace(Plan(), **changes))))  # type: ignore[arg-type]
+
+
+def released(word: str) -> str:
+    """Return the setting that makes a release of its own."""
+    return f'server.environment={{RELEASE = "{word}"}}'
+
+
+def test_first_second_and_status(
+    command: Command, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A release doesn't go out, a second one doesn't take its place, or nobody sees what runs."""
+    assert command("deploy", "plan", *ENVIRONMENT) == 0
+    assert "prove the server in blue" in capsys.readouterr().out
+    code, report = deployed(command, released("one"))
+    assert (code, report.verdict) == (0, Verdict.PASSED), report.cause
+    names = [case.name for case in check_of(report, "deploy").cases]
+    assert names[-1] == "the release answers through the router"
+    code, report = deployed(command, released("two"))
+    assert (code, report.verdict) == (0, Verdict.PASSED), report.cause
+    capsys.readouterr()
+    assert command("deploy", "status", *ENVIRONMENT) == 0
+    told = capsys.readouterr().out
+    assert "blue: absent" in told
+    assert "green: up since" in told
+    assert "share 100 of 100" in told
+
+
+def test_nothing_to_do(command: Command, place: Path) -> None:
+    """A repeated deployment starts something."""
+    deployed(command, released("one"))
+    code, report = deployed(command, released("one"))
+    assert (code, [check.name for check in report.checks]) == (0, ["deploy"])
+    assert not check_of(report, "deploy").phases
+
+
+@pytest.mark.parametrize(
+    ("plan", "cause"),
+    [
+        (
+            {"dies_after": 0.3, "open_after": 30.0, "last_words": "ValueError: why"},
+            "ValueError: why",
+        ),
+        ({"faults": ("unavailable",)}, "readiness"),
+        ({"version": "0.5.22"}, "0.5.22"),
+        ({"dies_on": "/generate", "last_words": WHY}, WHY),
+    ],
+    ids=["dies", "never ready", "other version", "dies of its proof"],
+)
+def test_a_bad_release_is_taken_back(
+    command: Command,
+    place: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    plan: dict[str, object],
+    cause: str,
+) -> None:
+    """A bad release gets traffic, stays, or ends the good one."""
+    deployed(command, released("good"))
+    planned(monkeypatch, **plan)
+    code, report = deployed(command, released("bad"), "readiness.serving=2")
+    assert (code, report.verdict) == (1, Verdict.FAILED)
+    assert cause in report.cause + str(check_of(report, "deploy").cases)
+    world = anyio.run(grounds(place).look)
+    assert [slot.life.value for slot in world.slots.values()] == ["up", "absent"]
+    assert world.routes["blue"].share == 100
+
+
+def test_no_stream_is_lost_on_the_way(command: Command, place: Path) -> None:
+    """A switch cuts or refuses streams."""
+    deployed(command, released("one"))
+    at = grounds(place)
+    records: list[StreamRecord] = []
+
+    async def switch() -> None:
+        until = anyio.Event()
+        asked = at.settings.traffic.model_copy(update={"rate": 20.0, "api": "generate"})
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(
+                streams, at.router.url, TrafficOptions(asked, 60), records.append, until
+            )
+            await anyio.sleep(0.5)
+            ran = await anyio.run_process(
+                [sys.executable, "-m", "ci", "deploy", *ENVIRONMENT, "--set", released("two")],
+                check=False,
+            )
+            assert ran.returncode == 0, ran.stdout
+            await anyio.sleep(0.5)
+            until.set()
+
+    anyio.run(switch)
+    assert len(records) > 20
+    assert {one.ending for one in records} == {Ending.GOOD}, [one.why for one in records if one.why]
+    assert {one.slot for one in records} == {"blue", "green"}
+
+
+def test_an_environment_that_needs_a_registry_says_so(
+    command: Command, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What nobody approved goes out because no registry is named."""
+    with (place / "sglang-ci.toml").open("a") as file:
+        file.write('[environments.test]\nafter = "dev"\n[environments.dev]\n')
+    assert command("deploy", *ENVIRONMENT) == 2
+    assert "registry.repository" in capsys.readouterr().err
+    assert command("rollback", *ENVIRONMENT) == 2
+    assert command("deploy", "--environment", "nowhere") == 2
+    assert command("deploy") == 2
