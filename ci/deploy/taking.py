@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import anyio
 
-from ci.concurrency import unless
+from ci.concurrency import leaves, unless
 from ci.deploy.judged import Judged, ProveSlot, WatchSlot
 from ci.deploy.seams import Router, Target
 from ci.deploy.steps import Drain, Fetch, Point, Prove, Rest, Shift, Start, Step, Stop, Watch
@@ -97,8 +97,7 @@ class Taking:
         """
         match step:
             case Prove() | Point() | Watch() | Drain():
-                waiting = partial(self._wait, step, world)
-                return await unless(waiting, partial(self._changed, world))
+                return await self._unchanged(step, world)
             case Fetch() | Start() | Shift() | Stop():
                 return Judged(cause=await self._order(step))
             case Rest():
@@ -126,6 +125,15 @@ class Taking:
     async def _on_router(self, line: str, work: Callable[[], Awaitable[_T]]) -> _T:
         seconds = self.budgets.shift
         return await _within(seconds, RouterFault(_took(line, seconds)), work)
+
+    async def _unchanged(self, step: Prove | Point | Watch | Drain, world: World) -> Judged:
+        try:
+            waiting = partial(self._wait, step, world)
+            return await unless(waiting, partial(self._changed, world))
+        except ExceptionGroup as group:  # a change may be seen by both in one moment
+            if all(isinstance(leaf, Changed) for leaf in leaves(group)):
+                raise Changed from group
+            raise
 
     async def _wait(self, step: Prove | Point | Watch | Drain, world: World) -> Judged:
         match step:
