@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import shutil
-import signal
 import tempfile
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, ExitStack, asynccontextmanager
 from pathlib import Path
 
@@ -20,13 +19,12 @@ import pytest
 from ci.boot.port import reserved
 from ci.deploy.routers.haproxy_check import program
 from ci.deploy.routers.haproxy_config import Files, HaproxyOptions
-from ci.deploy.routers.haproxy_process import start, stop
+from ci.deploy.routers.haproxy_process import start
 from ci.deploy.seams import Router
 from tests.fakes.fake_router import FakeRouter
 from tests.fakes.timed import Timed, Timing
+from tests.unit.router_waits import HANG, ended, kill_all, until
 
-HANG = 60.0
-"""Most seconds before something counts as hung."""
 ROOT = Path(__file__).parents[2]
 SLOT = "x-sglang-slot"
 INSTALLED = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin:/usr/local/sbin")
@@ -217,8 +215,7 @@ async def haproxy_rig() -> AsyncIterator[HaproxyRig]:
             rig.router = await start(folder, options)
             yield rig
         finally:
-            with anyio.CancelScope(shield=True):
-                await stop(folder, grace=0.0)
+            kill_all(str(rig.files.config))
 
 
 @asynccontextmanager
@@ -228,27 +225,6 @@ async def serving_rig() -> AsyncIterator[HaproxyRig]:
         await rig.router.point("blue", rig.addresses[0])
         await rig.router.shift({"blue": 100})
         yield rig
-
-
-async def until(holds: Callable[[], bool]) -> None:
-    """Wait until something holds; hung after `HANG` seconds."""
-    with anyio.fail_after(HANG):
-        while not holds():
-            await anyio.sleep(0.02)
-
-
-def ended(process: psutil.Process) -> bool:
-    """Return whether a process runs no more."""
-    try:
-        return bool(process.status() == psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return True
-
-
-def pause(process: psutil.Process) -> None:
-    """Have a process and its children stand still."""
-    for one in [process, *process.children()]:
-        one.send_signal(signal.SIGSTOP)
 
 
 async def opened(rig: HaproxyRig, count: int) -> None:

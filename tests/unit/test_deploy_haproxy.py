@@ -13,12 +13,12 @@ from ci.deploy.routers.haproxy_seen import shares_of
 from ci.deploy.routers.haproxy_socket import RuntimeSocket
 from ci.errors import RouterFault, UsageError
 from tests.unit.router_rigs import (
-    HANG,
     NEEDED,
     HaproxyRig,
     opened,
     serving_rig,
 )
+from tests.unit.router_waits import HANG
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 

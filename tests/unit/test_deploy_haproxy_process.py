@@ -20,7 +20,6 @@ from ci.deploy.routers.haproxy_config import Files, HaproxyOptions
 from ci.deploy.routers.haproxy_process import router_of, start, stop
 from ci.errors import RouterFault, UsageError
 from tests.unit.router_rigs import (
-    HANG,
     NEEDED,
     ROOT,
     SLOT,
@@ -28,6 +27,7 @@ from tests.unit.router_rigs import (
     opened,
     serving_rig,
 )
+from tests.unit.router_waits import HANG, kill_all, words
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -44,6 +44,7 @@ def folder() -> Iterator[Path]:
     """Yield a folder whose path is short enough for sockets."""
     with tempfile.TemporaryDirectory(prefix="router-") as name:
         yield Path(name)
+        kill_all(f"{name}/haproxy.cfg")
 
 
 @NEEDED
@@ -80,14 +81,6 @@ async def test_another_haproxy_on_the_port_is_said(rig: HaproxyRig, folder: Path
     with pytest.raises(RouterFault, match="Address already in use"):
         await start(folder, rig.options)
     assert await rig.send(2) == {"blue": 2}
-
-
-def words(process: psutil.Process) -> list[str]:
-    """Return a process's command line; empty where it is gone."""
-    try:
-        return list(process.cmdline())
-    except psutil.Error:
-        return []
 
 
 @NEEDED

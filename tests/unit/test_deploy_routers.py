@@ -11,7 +11,8 @@ from ci.deploy.routers.none import NoRouter
 from ci.deploy.world import RouteSeen
 from ci.errors import RouterFault, UsageError
 from tests.fakes.sglang import FakeSglang
-from tests.unit.router_rigs import HANG, NEEDED, FakeRig, Rig, haproxy_rig
+from tests.unit.router_rigs import NEEDED, FakeRig, Rig, haproxy_rig
+from tests.unit.router_waits import HANG
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -119,6 +120,8 @@ async def test_no_share_is_taken_for_a_slot_that_is_down(rig: Rig) -> None:
         rig.router._patience = 0.3
     with pytest.raises(RouterFault, match="green"):
         await rig.router.shift({"blue": 0, "green": 100})
+    seen = await rig.router.seen()
+    assert (seen["blue"].share, seen["green"].share) == (100, 0)
     assert await rig.send(20) == {"blue": 20}
 
 

@@ -112,18 +112,23 @@ class HaproxyRouter:
 
         Raises:
             UsageError: The shares are none of 100.
-            RouterFault: HAProxy doesn't answer or refuses, or a slot doesn't pass its check; then
-                nothing was lowered.
+            RouterFault: HAProxy doesn't answer or refuses; or a slot doesn't pass its check, and
+                all have what they had.
         """
         there = await self._servers()
         share = self._checked(shares, there)
         raised = [slot for slot in self._slots if share[slot] > there[slot].weight]
         lowered = [slot for slot in self._slots if share[slot] < there[slot].weight]
         for slot in raised:
-            await self._weigh(slot, share[slot], there[slot])
-        await self._passes(raised)
+            await self._weigh(slot, share[slot])
+        try:
+            await self._passes(raised)
+        except RouterFault:
+            for slot in raised:
+                await self._weigh(slot, there[slot].weight)
+            raise
         for slot in lowered:
-            await self._weigh(slot, share[slot], there[slot])
+            await self._weigh(slot, share[slot])
         now = await self._servers()
         if wrong := [slot for slot in self._slots if now[slot].weight != share[slot]]:
             raise RouterFault(f"HAProxy took the shares, and shows others for {', '.join(wrong)}")
@@ -138,14 +143,10 @@ class HaproxyRouter:
             raise RouterFault(f"{lost[0]} is to get traffic and was never pointed anywhere")
         return {slot: wanted.get(slot, 0) for slot in self._slots}
 
-    async def _weigh(self, slot: str, share: int, there: Server) -> None:
-        if not share:
-            await self._set(slot, "state drain")
-            return
-        if there.set_weight != share:
+    async def _weigh(self, slot: str, share: int) -> None:
+        if share:
             await self._set(slot, f"weight {share}")
-        if not there.weight:
-            await self._set(slot, "state ready")
+        await self._set(slot, "state ready" if share else "state drain")
 
     async def _passes(self, slots: Sequence[str]) -> None:
         with anyio.move_on_after(self._patience):
@@ -153,8 +154,8 @@ class HaproxyRouter:
                 await anyio.sleep(_LOOK)
             return
         raise RouterFault(
-            f"{' and '.join(slots)} got a share and didn't pass HAProxy's check within"
-            f" {self._patience:g} s; the others keep theirs: look at the slot's log"
+            f"{' and '.join(slots)} should get more and didn't pass HAProxy's check within"
+            f" {self._patience:g} s; all keep what they had: look at the slot's log"
         )
 
     async def _down(self, slots: Sequence[str]) -> list[str]:

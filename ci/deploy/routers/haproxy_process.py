@@ -14,11 +14,11 @@ from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 
 import anyio
-import psutil
 
 from ci.deploy.routers.haproxy import HaproxyRouter
 from ci.deploy.routers.haproxy_check import program, syntax
 from ci.deploy.routers.haproxy_config import Files, HaproxyOptions, rendered
+from ci.deploy.routers.haproxy_pid import ended, running_in, runs, send
 from ci.deploy.routers.haproxy_socket import RuntimeSocket
 from ci.deploy.routers.haproxy_workers import open_on
 from ci.errors import RouterFault
@@ -79,18 +79,18 @@ async def stop(folder: Path, grace: float = 30.0) -> str:
         How it ended, in one line; empty where none ran.
     """
     at = _files(folder)
-    if (process := _process(at)) is None:
+    if (process := running_in(at)) is None:
         return ""
-    _signal(process, signal.SIGUSR1)
+    send(process, signal.SIGUSR1)
     with anyio.move_on_after(grace) as waiting:
-        while _runs(process) and await _has_requests(at):
+        while runs(process) and await _has_requests(at):
             await anyio.sleep(_LOOK)
         await anyio.sleep(_FLUSH)
     how = f"cut what was open after {grace:g} s" if waiting.cancelled_caught else "lost no request"
     for number in (signal.SIGTERM, signal.SIGKILL):
-        _signal(process, number)
+        send(process, number)
         with anyio.move_on_after(TERM_SECONDS):
-            while _runs(process):
+            while runs(process):
                 await anyio.sleep(_LOOK)
             for path in (at.socket, at.master, at.pid):
                 path.unlink(missing_ok=True)
@@ -134,7 +134,7 @@ async def _answers(at: Files) -> bool:
     try:
         await RuntimeSocket(at.socket).ask("show info")
     except RouterFault:
-        if _process(at) is not None:
+        if running_in(at) is not None:
             raise
         return False
     return True
@@ -151,7 +151,7 @@ async def _start(at: Files) -> None:
     logged = at.log.stat().st_size if at.log.exists() else 0
     pid = _spawned(at)
     with anyio.move_on_after(SECONDS):
-        while not _ended(pid):
+        while not ended(pid):
             with suppress(RouterFault):
                 await RuntimeSocket(at.socket).ask("show info")
                 return
@@ -182,7 +182,7 @@ def _spawned(at: Files) -> int:
 
 async def _reload(at: Files) -> None:
     """Have the master start a worker with the new configuration; the old one ends its streams."""
-    socket, process = RuntimeSocket(at.socket), _process(at)
+    socket, process = RuntimeSocket(at.socket), running_in(at)
     if process is None:
         raise RouterFault(f"{at.pid}: no such process, but HAProxy answers; restart it by hand")
     before = await _worker(socket)
@@ -221,37 +221,3 @@ async def _has_requests(at: Files) -> bool:
         return (await open_on(RuntimeSocket(at.master))).total() > 0
     except RouterFault:
         return True
-
-
-def _process(at: Files) -> psutil.Process | None:
-    """Return the running master of a folder, by its pid file and its command line."""
-    try:
-        process = psutil.Process(int(at.pid.read_text("ascii")))
-        ours = str(at.config) in process.cmdline()
-    except (OSError, ValueError, psutil.Error):
-        return None
-    return process if ours and _runs(process) else None
-
-
-def _runs(process: psutil.Process) -> bool:
-    _ended(process.pid)
-    try:
-        return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
-def _ended(pid: int) -> bool:
-    """Return whether a child of ours has ended, and let go of it."""
-    try:
-        return os.waitpid(pid, os.WNOHANG) != (0, 0)
-    except ChildProcessError:
-        return False
-
-
-def _signal(process: psutil.Process, number: int) -> None:
-    with suppress(ProcessLookupError, psutil.NoSuchProcess):
-        if number == signal.SIGKILL:
-            os.killpg(process.pid, number)
-        else:
-            process.send_signal(number)
