@@ -8,7 +8,7 @@ import anyio
 import httpx
 
 from ci.errors import AnswerFault
-from ci.server.bounded import BodyFault
+from ci.server.bounded import BodyFault, LateBody
 from ci.server.events import Events
 from ci.server.faults import brief, fault_of, status_line
 from ci.settings.traffic import TrafficSettings
@@ -86,8 +86,10 @@ class Stream:
         """Return what ended a stream; empty where it was whole by then."""
         if not self._so_far.lacking(self._api):
             return ""
+        if isinstance(error, LateBody):
+            return f"it stalled for {self._asked.patience:g} s"
         if isinstance(error, BodyFault | ValueError):
-            return str(error)
+            return str(error).partition(" after ")[0]  # how many bytes came is another each time
         if isinstance(error, httpx.TimeoutException):
             return f"no answer within {self._asked.patience:g} s"
         fault = fault_of("", error)
