@@ -47,6 +47,7 @@ grace = 20
 """
 CASE = "def test_answers(ask):\n    assert ask.generate('a')\n"
 WHY = "ValueError: why"
+IMPATIENT = ("readiness.serving=2", "readiness.first_token=1")
 ENVIRONMENT = ("--environment", "test")
 
 
@@ -137,7 +138,7 @@ def test_a_bad_release_is_taken_back(
     """A bad release gets traffic, stays, or ends the good one."""
     deployed(command, released("good"))
     planned(monkeypatch, **plan)
-    code, report = deployed(command, released("bad"), "readiness.serving=2")
+    code, report = deployed(command, released("bad"), *IMPATIENT)
     assert (code, report.verdict) == (1, Verdict.FAILED)
     assert cause in report.cause + str(check_of(report, "deploy").cases)
     world = anyio.run(grounds(place).look)
