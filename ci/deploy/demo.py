@@ -37,6 +37,8 @@ QUEUES_NOTHING = ("--max-running-requests=1", "--max-queued-requests=1")
 """What is wrong with C."""
 RATE = 6.0
 """Streams a second."""
+STREAMS = {"rate": RATE, "api": "generate", "output_tokens": 160}
+"""Long enough that several are under way at once."""
 LONGEST = 1800.0
 """Most seconds of streams."""
 _LOOK = 1.0
@@ -135,7 +137,7 @@ async def _step(stages: Stages, name: str, deployment: Deployment, *, good: bool
 @asynccontextmanager
 async def _streams(grounds: Grounds, stages: Stages) -> AsyncIterator[_Seen]:
     """Send streams through the router, and look at its shares, for as long as the context lasts."""
-    asked = grounds.settings.traffic.model_copy(update={"rate": RATE, "api": "generate"})
+    asked = grounds.settings.traffic.model_copy(update=STREAMS)
     seen, until = _Seen(anyio.current_time()), anyio.Event()
     stages.progress.note(f"streams to {grounds.router.url}: {RATE:g} a second")
     with one_error():

@@ -7,10 +7,8 @@ from collections.abc import AsyncIterator
 import anyio
 import pytest
 
-from ci.deploy.routers.none import NoRouter
 from ci.deploy.world import RouteSeen
 from ci.errors import RouterFault, UsageError
-from tests.fakes.sglang import FakeSglang
 from tests.unit.router_rigs import NEEDED, FakeRig, Rig, haproxy_rig
 from tests.unit.router_waits import HANG
 
@@ -178,29 +176,3 @@ async def test_an_unknown_slot_is_refused(rig: Rig) -> None:
         await rig.router.point("pink", rig.addresses[0])
     with pytest.raises(RouterFault, match="pink"):
         await rig.router.shift({"blue": 50, "pink": 50})
-
-
-async def test_without_a_router_the_one_slot_has_everything_while_it_listens() -> None:
-    """`replace` thinks that a router holds requests back, or that a dead server serves."""
-    with FakeSglang() as server:
-        router = NoRouter(server.url)
-        address = server.url.removeprefix("http://")
-        assert router.url == server.url
-        seen = await router.seen()
-        assert seen == {"blue": RouteSeen(address, share=100, up=True), "green": RouteSeen()}
-        await router.point("blue", address)
-        await router.shift({"blue": 100, "green": 0})
-    seen = await router.seen()
-    assert (seen["blue"].share, seen["blue"].up) == (0, False)
-
-
-@pytest.mark.parametrize("shares", [{"blue": 90, "green": 10}, {"blue": 0}, {"green": 100}])
-async def test_without_a_router_nothing_can_be_split_or_held_back(shares: dict[str, int]) -> None:
-    """A canary without a router is taken for one."""
-    router = NoRouter("http://127.0.0.1:30001")
-    with pytest.raises(UsageError, match="use strategy replace"):
-        await router.shift(shares)
-    with pytest.raises(UsageError, match=r"clients know 127\.0\.0\.1:30001 alone"):
-        await router.point("blue", "127.0.0.1:30002")
-    with pytest.raises(UsageError, match="no host"):
-        NoRouter("30001")

@@ -154,6 +154,7 @@ async def _start(at: Files) -> None:
         while not ended(pid):
             with suppress(RouterFault):
                 await RuntimeSocket(at.socket).ask("show info")
+                await RuntimeSocket(at.master).ask("show proc")
                 return
             await anyio.sleep(_LOOK)
     said = at.log.read_text("utf-8", "replace")[logged:]
