@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, field
 
+from ci.boot.serving import engine_of
 from ci.deploy.grounds import Grounds
 from ci.deploy.identity import through
 from ci.deploy.judged import Ask, nobody
@@ -17,12 +17,28 @@ from ci.deploy.taking import Budgets, Taking
 from ci.deploy.wanted import StrategyName, Wanted
 from ci.deploy.watching import Losses
 from ci.deploy.world import Release
+from ci.errors import SglangCiError
 from ci.report.model import Case, Phase
+from ci.settings.traffic import TrafficSettings
 from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Outcome
 
 NAME = "deploy"
 RESTED = "what was wanted has all traffic and runs alone"
+
+
+@dataclass
+class _Found:
+    """What a deployment found, by and by: proofs in between are checks of their own."""
+
+    cases: list[Case] = field(default_factory=list)
+    rest: StageResult = field(default_factory=StageResult)
+
+    async def told(self, tell: Tell) -> StageResult:
+        """Tell it as a stage."""
+        for case in self.cases:
+            tell(case)
+        return self.rest
 
 
 @dataclass(frozen=True)
@@ -55,18 +71,19 @@ class Deployment:
         )
 
     async def run(self, wanted: Wanted, stages: Stages, previous: Release | None = None) -> None:
-        """Bring about what is wanted; each proof, and the deployment itself, is a check."""
-        await stages.run(NAME, partial(self._held, wanted, previous, stages))
-
-    async def _held(
-        self, wanted: Wanted, previous: Release | None, stages: Stages, tell: Tell
-    ) -> StageResult:
-        async with self.grounds.held(self.wait):
-            outcome = await self._runner(stages, tell).run(wanted, previous)
-            tell(_rested(outcome))
-            if outcome.rested and (case := await self._answers(outcome)):
-                tell(case)
-        return _result(outcome, self.grounds)
+        """Bring about what is wanted; each proof is a check of the run, and so is all of it."""
+        found = _Found()
+        try:
+            async with self.grounds.held(self.wait):
+                outcome = await self._runner(stages, found.cases.append).run(wanted, previous)
+                found.cases.append(_rested(outcome))
+                if outcome.rested and (case := await self._answers(outcome)):
+                    found.cases.append(case)
+                found.rest = _result(outcome, self.grounds)
+        except SglangCiError as error:
+            await stages.fail(NAME, error)
+        else:
+            await stages.run(NAME, found.told)
 
     def _runner(self, stages: Stages, tell: Tell) -> Runner:
         at, router = self.grounds.at, self.grounds.router
@@ -76,13 +93,19 @@ class Deployment:
             target=self.grounds.target,
             router=router,
             prove=proof_of(settings, stages),
-            watch=Losses(router, rule, tell).watch,
+            watch=Losses(router, rule, tell, self._own_streams()).watch,
             budgets=Budgets(
                 prove=settings.readiness.whole() + settings.smoke.budget, watch=at.budget
             ),
         )
         asks = at.little_traffic == "ask"
         return Runner(taking, stages.progress.note, ask=self.ask, asks_when_unsure=asks)
+
+    def _own_streams(self) -> TrafficSettings | None:
+        settings, rate = self.grounds.settings, self.grounds.at.streams
+        api = settings.traffic.api if engine_of(settings).native else "chat"
+        changes = {"rate": rate, "api": api}
+        return settings.traffic.model_copy(update=changes) if rate else None
 
     async def _answers(self, outcome: DeployOutcome) -> Case | None:
         """Return who answers through the router, where anybody has all traffic."""

@@ -1,52 +1,133 @@
-"""A watch: the losses of a slot's real traffic, look by look, until they are known."""
+"""A watch: what a slot loses, of its users' requests and of streams of our own.
+
+The router counts what fails and what is cut, and can't look into an answer: SGLang sheds load by
+a 200 whose stream ends with an abort. So streams of our own go to both slots beside the users',
+each judged by itself. They can condemn a slot; only the users' requests let it pass.
+"""
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import partial
+
 import anyio
 
+from ci.concurrency import one_error
 from ci.deploy.judged import Judged
 from ci.deploy.seams import Router
 from ci.deploy.sequential import LossRule
 from ci.deploy.watch import LossWatch
-from ci.deploy.world import SLOTS, WHOLE
+from ci.deploy.world import SLOTS, WHOLE, RouteSeen, Traffic
+from ci.errors import ServerFault
+from ci.settings.traffic import TrafficSettings
 from ci.stages import Tell
+from ci.traffic.options import TrafficOptions
+from ci.traffic.pace import streams
+from ci.traffic.records import Ending, StreamRecord
 from ci.verdict import Verdict
+
+Routes = Mapping[str, RouteSeen]
 
 
 class Losses:
-    """Judges a slot's traffic by what the router counts of it.
+    """Judges a slot by what it loses.
 
     A slot that loses too much is told at once, and one that doesn't when its seconds are over.
     Where they are over too soon to tell, the next watch of that slot and share goes on with what
     is known.
 
     Args:
-        router: What counts.
-        rule: What may be lost, and with which rates of error that is judged.
+        router: What counts the users' requests.
+        rule: What may be lost; its rate of false aborts is parted between users' and our streams.
         tell: Is told what each watch found.
+        own: The streams of our own; none where None.
         poll: Seconds between two looks.
     """
 
-    def __init__(self, router: Router, rule: LossRule, tell: Tell, poll: float = 1.0) -> None:
-        self._router, self._rule, self._tell, self._poll = router, rule, tell, poll
-        self._open: tuple[str, int, LossWatch] | None = None
+    def __init__(
+        self,
+        router: Router,
+        rule: LossRule,
+        tell: Tell,
+        own: TrafficSettings | None = None,
+        poll: float = 1.0,
+    ) -> None:
+        self._router, self._tell, self._own, self._poll = router, tell, own, poll
+        self._rule = replace(rule, false_abort=rule.false_abort / 2) if own else rule
+        self._counted = {slot: Traffic() for slot in SLOTS}
+        self._open: tuple[str, int, tuple[LossWatch, LossWatch]] | None = None
 
     async def watch(self, slot: str, share: int, seconds: float) -> Judged:
         """Judge a slot that has a share of 100 for so many seconds at least."""
-        watch = await self._begun(slot, share)
-        with anyio.move_on_after(seconds):
-            while watch.verdict is not Verdict.FAILED:
-                await anyio.sleep(self._poll)
-                watch = watch.looked(await self._router.seen())
-        case = watch.case()
-        known = watch.verdict is not Verdict.INCONCLUSIVE
-        self._open = None if known else (slot, share, watch)
-        if known:
-            self._tell(case.model_copy(update={"name": f"{case.name} at {share} %"}))
-        return Judged(watch.verdict, f"{case.name} at {share} %: {case.message}")
+        stable = "" if share == WHOLE else next(name for name in SLOTS if name != slot)
+        users, ours = await self._begun(slot, share, stable)
+        async with self._streams(slot, stable, seconds) as counted:
+            with anyio.move_on_after(seconds):
+                while Verdict.FAILED not in {users.verdict, ours.verdict}:
+                    await anyio.sleep(self._poll)
+                    users, ours = users.looked(await self._router.seen()), ours.looked(counted())
+        return self._judged(slot, share, users, ours)
 
-    async def _begun(self, slot: str, share: int) -> LossWatch:
+    def _judged(self, slot: str, share: int, users: LossWatch, ours: LossWatch) -> Judged:
+        decisive, whose = (
+            (ours, "of our streams")
+            if ours.verdict is Verdict.FAILED
+            else (users, "of users' requests")
+        )
+        known = decisive.verdict is not Verdict.INCONCLUSIVE
+        case = decisive.case()
+        case = case.model_copy(update={"name": f"{case.name} at {share} %, {whose}"})
+        self._open = None if known else (slot, share, (users, ours))
+        if known:
+            self._tell(case)
+        return Judged(decisive.verdict, f"{case.name}: {case.message}")
+
+    async def _begun(self, slot: str, share: int, stable: str) -> tuple[LossWatch, LossWatch]:
         if self._open and self._open[:2] == (slot, share):
             return self._open[2]
-        stable = "" if share == WHOLE else next(name for name in SLOTS if name != slot)
-        return LossWatch.begun(await self._router.seen(), slot, stable, self._rule)
+        begun = partial(LossWatch.begun, candidate=slot, stable=stable, rule=self._rule)
+        return begun(await self._router.seen()), begun(self._ours())
+
+    def _ours(self) -> Routes:
+        """Return what came of our own streams, as a router would count it."""
+        return {slot: RouteSeen(traffic=traffic) for slot, traffic in self._counted.items()}
+
+    @asynccontextmanager
+    async def _streams(
+        self, slot: str, stable: str, seconds: float
+    ) -> AsyncIterator[Callable[[], Routes]]:
+        """Send streams to the slots for as long as the context lasts; yield what counts them."""
+        if self._own is None:
+            yield self._ours
+            return
+        routes, until = await self._router.seen(), anyio.Event()
+        with one_error():
+            async with anyio.create_task_group() as tasks:
+                for name in filter(None, (slot, stable)):
+                    url = f"http://{routes[name].address}"
+                    tasks.start_soon(self._send, name, url, seconds, until)
+                yield self._ours
+                until.set()
+                tasks.cancel_scope.deadline = anyio.current_time() + self._own.patience
+
+    async def _send(self, slot: str, url: str, seconds: float, until: anyio.Event) -> None:
+        """Send streams to one slot; one that answers nothing at all has lost one."""
+        assert self._own  # noqa: S101 - by `_streams`
+        try:
+            await streams(
+                url, TrafficOptions(self._own, seconds), partial(self._count, slot), until
+            )
+        except ServerFault:
+            self._add(slot, Traffic(requests=1, failed=1))
+
+    def _count(self, slot: str, record: StreamRecord) -> None:
+        failed, cut = record.ending is Ending.FAILED, record.ending is Ending.CUT
+        self._add(slot, Traffic(requests=1, failed=int(failed), cut=int(cut)))
+
+    def _add(self, slot: str, more: Traffic) -> None:
+        known = self._counted[slot]
+        self._counted[slot] = Traffic(
+            known.requests + more.requests, known.failed + more.failed, known.cut + more.cut
+        )

@@ -42,6 +42,11 @@ class DeploySettings(Section):
     watch: Seconds = Field(
         0.0, description="Seconds for which a release is watched when it has all traffic; 0: none."
     )
+    streams: Annotated[float, Field(ge=0, le=100), NoBool] = Field(
+        2.0,
+        description="Streams of our own that a watch sends to each slot every second, as [traffic] "
+        "describes them; 0: none.",
+    )
     allowed_loss: Rate = Field(
         0.005, description="Share of requests that may fail or be cut without a doubt."
     )
