@@ -112,7 +112,7 @@ def status(environment: Environment, config: ConfigFile = None, settings: Set = 
     from ci.deploy.places import places
 
     grounds = Grounds.of(effective(config, settings, {}).settings, environment)
-    world = anyio.run(grounds.look)
+    world = anyio.run(grounds.looked)
     typer.echo(f"{environment} at {grounds.router.url}")
     for place in places(world):
         slot, route = place.slot, place.route

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from ci.deploy.world import Release
 from ci.errors import UsageError
 from ci.release import promotion
-from ci.release.history import HistoryLine
 from ci.release.judge import Judge
 from ci.release.session import RepositorySession
 from ci.report.model import Check
 from ci.settings import Settings
+from ci.verdict import Verdict
 
 
 @dataclass(frozen=True)
@@ -36,17 +36,18 @@ def current(session: RepositorySession, environment: str) -> Released:
         MissingArtifact: Nothing was ever promoted there.
         BrokenArtifact: Its tag and its history disagree.
     """
-    return _of(session, environment, session.reader(environment).current())
-
-
-def _of(session: RepositorySession, environment: str, line: HistoryLine) -> Released:
+    line = session.reader(environment).current()
     judge = session.judge(line.digest)
-    release = Release(
-        digest=line.digest,
-        reference=str(session.registry.reference.at(line.digest)),
+    return Released(_release(session, judge), judge.check(environment, rollback=line.rollback))
+
+
+def _release(session: RepositorySession, judge: Judge) -> Release:
+    digest = judge.image.descriptor.digest
+    return Release(
+        digest=digest,
+        reference=str(session.registry.reference.at(digest)),
         version=_version(judge),
     )
-    return Released(release, judge.check(environment, rollback=line.rollback))
 
 
 def _version(judge: Judge) -> str:
@@ -59,7 +60,7 @@ def _version(judge: Judge) -> str:
 
 
 def promoted_back(session: RepositorySession, environment: str) -> Released:
-    """Promote what was in an environment before, and return it.
+    """Promote what was in an environment before, where its policy holds, and return it.
 
     Raises:
         MissingArtifact: Nothing was there before.
@@ -69,8 +70,10 @@ def promoted_back(session: RepositorySession, environment: str) -> Released:
     before = session.reader(environment).previous()
     judge = session.judge(before.digest)
     plan = promotion.plan(judge.reader(environment), judge.image, rollback=True)
-    line = promotion.carry_out(plan, session.signer, session.where.to_dict(), session.now)
-    return _of(session, environment, line)
+    policy = judge.check(environment, rollback=True)
+    if policy.verdict is Verdict.PASSED:
+        promotion.carry_out(plan, session.signer, session.where.to_dict(), session.now)
+    return Released(_release(session, judge), policy)
 
 
 def of_this_host(settings: Settings) -> Release:

@@ -150,7 +150,9 @@ class EnvironmentSettings(Section):
         0.0, description="How old evidence and approvals may be, in days; 0: any age."
     )
     after: str = Field("", description="The environment in which the digest must have been before.")
-    deploy: DeploySettings = DeploySettings()
+    deploy: DeploySettings = Field(
+        DeploySettings(), description="How a digest goes out there, and what watches it."
+    )
 
     @model_validator(mode="after")
     def _approvable(self) -> Self:

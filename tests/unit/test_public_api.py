@@ -10,7 +10,7 @@ import difflib
 import inspect
 import sys
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -40,15 +40,22 @@ def commands(app: typer.Typer, path: str) -> Iterator[str]:
         assert command.callback
         name = command.callback.__name__.rpartition("_")[2]
         assert command.name in {None, name}
-        hints = get_type_hints(command.callback, include_extras=True)
-        pairs = inspect.signature(command.callback).parameters.values()
-        shown = [parameter(one.name, hints[one.name]) for one in pairs]
-        free = [one.default is inspect.Parameter.empty for one in pairs]
-        words = (word if needed else f"[{word}]" for word, needed in zip(shown, free, strict=True))
-        yield " ".join([path, name, *words])
+        yield " ".join([path, name, *words(command.callback)])
     for group in app.registered_groups:
         assert group.typer_instance
+        itself = group.typer_instance.registered_callback
+        if itself and itself.callback:
+            yield " ".join([path, str(group.name), *words(itself.callback)])
         yield from commands(group.typer_instance, f"{path} {group.name}")
+
+
+def words(callback: Callable[..., Any]) -> Iterator[str]:
+    """Yield a subcommand's arguments and options, in brackets where they may miss."""
+    hints = get_type_hints(callback, include_extras=True)
+    for one in inspect.signature(callback).parameters.values():
+        if hints[one.name] is not typer.Context:
+            shown = parameter(one.name, hints[one.name])
+            yield shown if one.default is inspect.Parameter.empty else f"[{shown}]"
 
 
 def parameter(name: str, hint: Any) -> str:

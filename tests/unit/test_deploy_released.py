@@ -1,0 +1,119 @@
+"""From a promotion to what runs, and back: a registry, a real HAProxy, a fake SGLang."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import anyio
+import pytest
+
+from ci.deploy.demo import clear
+from ci.deploy.grounds import Grounds
+from ci.report.write import load
+from ci.settings import load as read
+from ci.verdict import Verdict
+from tests.fakes.launched import install
+from tests.fakes.layout import image, write_tar
+from tests.readme import readme
+from tests.unit.launching import free_port
+from tests.unit.release_commands import LABELS, Workplace
+from tests.unit.releases import key
+from tests.unit.router_rigs import INSTALLED
+
+pytestmark = [
+    pytest.mark.unit,
+    pytest.mark.skipif(not INSTALLED, reason="haproxy isn't installed"),
+]
+CASE = "def test_answers(ask):\n    assert ask.generate('a')\n"
+
+
+@pytest.fixture
+def place(at: Workplace, monkeypatch: pytest.MonkeyPatch) -> Iterator[Workplace]:
+    """A project whose environment `test` is deployed to this host."""
+    for name, value in install(at.folder / "installed").items():
+        monkeypatch.setenv(name, value)
+    (at.folder / "cases").mkdir()
+    (at.folder / "cases/test_own.py").write_text(CASE)
+    with tempfile.TemporaryDirectory() as folder:
+        text = (at.folder / "sglang-ci.toml").read_text()
+        text = text.replace("[registry]\n", f'[registry]\nrepository = "{at.reference}"\n')
+        more = (
+            '[server]\ndevice = "cpu"\nstop_grace = 5\n[smoke]\nbuiltin = false\n'
+            f'directories = ["cases"]\n[environments.test.deploy]\nfolder = "{folder}"\n'
+            f"port = {free_port()}\ngrace = 20\n"
+        )
+        (at.folder / "sglang-ci.toml").write_text(text + more)
+        yield at
+        anyio.run(clear, grounds(at))
+
+
+def grounds(at: Workplace) -> Grounds:
+    """Return what the environment stands on."""
+    return Grounds.of(read(at.folder / "sglang-ci.toml", {}).settings, "test")
+
+
+def shown(at: Workplace, argv: list[str], *, code: int = 0, by: str = "") -> str:
+    """Run a command of the README's, and return what it printed."""
+    secret = {"SIGNING_KEY": key(by)[0] if by else ""}
+    found, out, err = at.runner(argv[1:], at.variables | secret)
+    assert found == code, out + err
+    return out + err
+
+
+def running(at: Workplace) -> list[str]:
+    """Return the references that run, of those that are proven and have all traffic."""
+    world = anyio.run(grounds(at).looked)
+    return [
+        slot.release.reference
+        for name, slot in world.slots.items()
+        if slot.release and slot.proven and world.routes[name].share == 100
+    ]
+
+
+def test_what_is_promoted_runs_and_goes_back(place: Workplace) -> None:
+    """Something else than the tag's digest runs, or nobody can go back to what ran before."""
+    at = place
+    at.publish()
+    first = at.by_digest
+    shown(at, readme("sglang-ci deploy --environment test"), code=4)
+    at.run("promote", first, "--environment", "test", by="ci")
+    assert f"start {first}" in shown(at, readme("sglang-ci deploy plan"))
+    shown(at, readme("sglang-ci deploy --environment test"))
+    assert running(at) == [first]
+    assert [check.name for check in load(Path("report")).checks][:1] == ["policy test"]
+
+    write_tar(Path("image.tar"), image([b"another"], labels=LABELS))
+    second = ("publish", "image.tar", f"{at.reference}:second", "--report", "proof")
+    at.run(*second, "--installed", "installed.json", by="ci")
+    at.run("promote", at.by_digest, "--environment", "test", by="ci")
+    shown(at, readme("sglang-ci deploy --environment test"))
+    assert running(at) == [at.by_digest]
+    assert at.by_digest in shown(at, readme("sglang-ci deploy status"))
+
+    url = {"http://localhost:30000": grounds(at).router.url}
+    shown(at, [*readme("sglang-ci traffic", url), "--requests=5", "--rate=20"])
+
+    shown(at, readme("sglang-ci rollback"), by="ci")
+    assert running(at) == [first]
+    assert load(Path("report")).verdict is Verdict.PASSED
+    shown(at, readme("sglang-ci deploy abort"))
+    assert running(at) == [first]
+
+
+def test_what_the_policy_refuses_does_not_run(place: Workplace) -> None:
+    """A digest whose evidence was taken away goes out all the same."""
+    at = place
+    at.publish()
+    at.run("promote", at.by_digest, "--environment", "test", by="ci")
+    strict = (
+        "--set",
+        "environments.test.approvals=1",
+        "--set",
+        'environments.test.approvers=["ada"]',
+    )
+    found, out, err = at.runner(["deploy", "-e", "test", *strict], at.variables)
+    assert found == 1, out + err
+    assert "approvals" in out + err
+    assert running(at) == []
