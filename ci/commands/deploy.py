@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from ci.deploy.deployment import Deployment
     from ci.deploy.released import Released
     from ci.deploy.wanted import Wanted
+    from ci.deploy.world import Release
+    from ci.release.session import RepositorySession
     from ci.settings import Settings
 
 app = typer.Typer(
@@ -66,8 +68,10 @@ def deploy(
         return
     if not environment:
         raise typer.BadParameter("missing; name one of the settings", param_hint="--environment")
+    from ci.deploy.released import current
+
     at = _settings(config, settings, repository)
-    _deployed(at, environment, report_dir, wait, approved, _current)
+    _deployed(at, environment, report_dir, wait, approved, current)
 
 
 def rollback(
@@ -173,14 +177,6 @@ def _settings(config: Path | None, assignments: list[str] | None, repository: st
     return effective(config, assignments, given).settings
 
 
-def _current(session: object, environment: str) -> Released:
-    from ci.deploy.released import current
-    from ci.release.session import RepositorySession
-
-    assert isinstance(session, RepositorySession)  # noqa: S101 - by `_deployed`
-    return current(session, environment)
-
-
 def _deployed(
     at: Settings,
     environment: str,
@@ -213,12 +209,35 @@ def _deployed(
             async def work() -> None:
                 found = await to_thread.run_sync(partial(asked, session, environment))
                 policy = await stages.run(found.policy.name, partial(_told, found))
-                if policy.verdict is Verdict.PASSED:
-                    await deployment.run(deployment.wanted(found.release, back=back), stages)
+                if policy.verdict is not Verdict.PASSED:
+                    return
+                await deployment.run(deployment.wanted(found.release, back=back), stages)
+                await _recorded(stages, session, found.release, environment)
 
             return await stages.report(work)
 
         reported(at, report_dir, prove)
+
+
+async def _recorded(
+    stages: Stages, session: RepositorySession, release: Release, environment: str
+) -> None:
+    """Keep the deployment's record, where it did anything and somebody can sign that."""
+    from ci.deploy import record
+
+    check = stages.checks[-1]
+    if not check.phases:
+        return
+    if not (os.environ.get("SIGNING_KEY") or os.environ.get("SIGSTORE_ID_TOKEN")):
+        stages.left_out(record.NAME, record.NEEDS)
+        return
+
+    async def kept(tell: Tell) -> StageResult:
+        return await to_thread.run_sync(
+            partial(record.keep, session, release, environment, check, tell)
+        )
+
+    await stages.run(record.NAME, kept)
 
 
 async def _told(found: Released, tell: Tell) -> StageResult:

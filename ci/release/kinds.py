@@ -23,6 +23,13 @@ class Promotion(EvidenceKind):
     predicate_type = "urn:sglang-ci:promotion:1"
 
 
+class Deployment(EvidenceKind):
+    """How a digest went out to an environment, step by step, and how that ended."""
+
+    name = "deployment"
+    predicate_type = "urn:sglang-ci:deployment:1"
+
+
 def _evidence() -> tuple[EvidenceKind, ...]:
     names = [module.name for module in pkgutil.iter_modules(evidence.__path__)]
     kinds = [import_module(f"{evidence.__name__}.{name}").KIND for name in names]
@@ -32,7 +39,7 @@ def _evidence() -> tuple[EvidenceKind, ...]:
 EVIDENCE = {kind.name: kind for kind in _evidence()}
 """The kinds that a publication has and an environment may demand, in the order of making."""
 KINDS: dict[str, EvidenceKind] = {
-    kind.name: kind for kind in (*EVIDENCE.values(), Approval(), Promotion())
+    kind.name: kind for kind in (*EVIDENCE.values(), Approval(), Promotion(), Deployment())
 }
 """All of them, by the names that settings and messages use."""
 

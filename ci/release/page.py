@@ -51,6 +51,7 @@ def page_of(judge: Judge) -> ReleasePage:
         *(table for kind, piece in told if piece for table in kind.tables(piece)),
         Table("Approvals", ("environment", "by", "when", "says", "doubt"), _approvals(judge)),
         Table("Promotions", ("environment", "number", "when", "by"), _promotions(judge)),
+        Table("Deployments", ("environment", "ended", "when", "by", "why"), _deployments(judge)),
         Table("Evidence", ("kind", "signed by", "made", "bundle", "problem"), _pieces(judge)),
     )
     filled = tuple(section for section in sections if section.rows)
@@ -141,6 +142,21 @@ def _promotions(judge: Judge) -> tuple[tuple[Cell, ...], ...]:
             number = f"{told.get('number')}{' (roll-back)' if told.get('rollback') else ''}"
             signer = f"{actor}, signed by {found.signer or 'nobody'}"
             rows.append((str(told.get("environment", "")), number, _time(found), signer))
+    return tuple(rows)
+
+
+def _deployments(judge: Judge) -> tuple[tuple[Cell, ...], ...]:
+    rows = []
+    for found in judge.evidence.of("deployment"):
+        told = found.predicate
+        where = told.get("where")
+        actor = str(where.get("actor", "")) if isinstance(where, dict) else ""
+        if not found.problem:
+            ended = str(told.get("verdict", ""))
+            signer = f"{actor}, signed by {found.signer or 'nobody'}"
+            cause = str(told.get("cause", ""))
+            verdict = Verdict(ended) if ended in set(Verdict) else ended
+            rows.append((str(told.get("environment", "")), verdict, _time(found), signer, cause))
     return tuple(rows)
 
 

@@ -88,8 +88,11 @@ def test_what_is_promoted_runs_and_goes_back(place: Workplace) -> None:
     second = ("publish", "image.tar", f"{at.reference}:second", "--report", "proof")
     at.run(*second, "--installed", "installed.json", by="ci")
     at.run("promote", at.by_digest, "--environment", "test", by="ci")
-    shown(at, readme("sglang-ci deploy --environment test"))
+    shown(at, readme("sglang-ci deploy --environment test"), by="ci")
     assert running(at) == [at.by_digest]
+    page = at.run("show", at.by_digest)
+    assert "### Deployments" in page
+    assert "signed by ci" in page.partition("### Deployments")[2].partition("###")[0]
     assert at.by_digest in shown(at, readme("sglang-ci deploy status"))
 
     url = {"http://localhost:30000": grounds(at).router.url}
