@@ -1,18 +1,13 @@
-"""What is judged at a step of a canary: its losses, as the router counts them, and its speed."""
+"""What is judged at a step of a canary: its losses, as they are counted by slot."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Self
 
 from ci.deploy.sequential import Count, Evidence, Finding, LossRule
 from ci.deploy.world import RouteSeen
-from ci.gate.blocks import BlockResult
-from ci.gate.compare import Comparison, Watcher, compare
-from ci.gate.loaded import loaded
-from ci.gate.stage import Contest
 from ci.report.model import Case
 from ci.traffic.binomial import interval
 from ci.verdict import Outcome, Verdict
@@ -122,54 +117,6 @@ class LossWatch:
             return f"more than {rule.allowed:.2%}, but not shown to be {others}"
         enough = f"{rule.least} in a row without a loss would show it"
         return f"can't tell {rule.allowed:.2%} from {rule.bad:.2%} yet; {enough}"
-
-
-@dataclass(frozen=True)
-class Way:
-    """How one slot is reached for probes.
-
-    Args:
-        url: The slot's own address as a URL, or the router's.
-        headers: What has the router send a request to this slot; never recorded.
-    """
-
-    url: str
-    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
-
-
-async def speed(
-    stable: Way, candidate: Way, contest: Contest, seconds: float, watcher: Watcher | None = None
-) -> Comparison:
-    """Compare the speed of both slots by the gate's interleaved pairs of blocks.
-
-    The probes come on top of the users' requests, in closed loops of `[gate] concurrency`.
-
-    Args:
-        stable: The slot that is held to be right.
-        candidate: The slot that is asked about.
-        contest: What the gate is asked, and the load of a block; both slots run already, whatever
-            its `servers` says.
-        seconds: Most seconds; INCONCLUSIVE where they are over without a decision.
-        watcher: Who is told of each pair.
-
-    Raises:
-        UsageError: So few pairs can't show anything.
-        ServerFault: The candidate is broken.
-        CheckBroken: The stable slot is broken, so nothing can be said of the candidate.
-    """
-    ways = {"stable": stable, "candidate": candidate}
-    options = replace(contest.options, budget=min(seconds, contest.options.budget))
-    async with AsyncExitStack() as stack:
-        blocks = {}
-        for name, way in ways.items():
-            headers = {**contest.asked.headers, **way.headers}
-            asked = replace(contest.asked, headers=headers)
-            blocks[name] = await stack.enter_async_context(loaded(asked, contest.load))
-
-        async def block(name: str, seed: int) -> BlockResult:
-            return await blocks[name](ways[name].url, seed)
-
-        return await compare(block, "stable", "candidate", options, watcher)
 
 
 def _since(before: Counters, now: Counters) -> Count:

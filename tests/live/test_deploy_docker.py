@@ -20,7 +20,7 @@ from tests.live.docker import Docker, own_docker
 from tests.registries import Running, docker_registry
 from tests.target_contract import BLUE, Rig, TargetContract
 
-pytestmark = [pytest.mark.live, pytest.mark.anyio]
+pytestmark = [pytest.mark.live, pytest.mark.long, pytest.mark.anyio]
 
 
 @dataclass

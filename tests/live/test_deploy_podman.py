@@ -29,7 +29,7 @@ from tests.live.podman import HANG, Podman, own_podman
 from tests.registries import Running, docker_registry
 from tests.target_contract import BLUE, GREEN, Rig, TargetContract, said, seen_as
 
-pytestmark = [pytest.mark.live, pytest.mark.anyio]
+pytestmark = [pytest.mark.live, pytest.mark.long, pytest.mark.anyio]
 
 
 @dataclass

@@ -24,6 +24,7 @@ PLACES = {
     ("upgrade", "environments"),
     ("upgrade", "uv"),
     ("upgrade", "overrides"),
+    ("environments", ANY, "deploy", "folder"),
     ("report", "directory"),
     ("registry", "ca_file"),
     ("trust", "keys", ANY),
@@ -33,7 +34,8 @@ PLACES = {
 def content(key: Key, value: str) -> str:
     """Return a settings file that gives `value` to the path at `key`."""
     text = f'["{value}"]' if key == ("smoke", "directories") else f'"{value}"'
-    return f"[{'.'.join(key[:-1])}]\n{key[-1].replace(ANY, 'ci')} = {text}\n"
+    table = ".".join(key[:-1]).replace(ANY, "ci")
+    return f"[{table}]\n{key[-1].replace(ANY, 'ci')} = {text}\n"
 
 
 def given(settings: Settings, key: Key) -> str:
@@ -88,6 +90,7 @@ def test_containers_see_what_has_an_argument() -> None:
         ("report", "directory"),
         ("engine", "python"),
         *(("upgrade", name) for name in ("environments", "uv", "overrides")),
+        ("environments", ANY, "deploy", "folder"),
     }
     assert all(isinstance(mark, HostPath) for mark in places().values())
 

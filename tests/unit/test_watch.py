@@ -1,29 +1,15 @@
-"""What a router counts, look by look, becomes evidence; and probes say how fast a slot is."""
+"""What a router counts, look by look, becomes evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-import anyio
 import pytest
 
-from ci.bench.dialects import Sampling
-from ci.bench.lengths import Lengths
-from ci.bench.options import BenchOptions, WarmUp
-from ci.bench.prompts import SyntheticPrompts
-from ci.bench.saturation import SaturationBounds
-from ci.bench.schedule import Closed
 from ci.deploy.sequential import Count, Finding, LossRule
-from ci.deploy.watch import LossWatch, Way, speed
+from ci.deploy.watch import LossWatch
 from ci.deploy.world import RouteSeen, Traffic
-from ci.errors import CheckBroken, ServerFault
-from ci.gate.compare import Comparison
-from ci.gate.stage import Contest
 from ci.verdict import Outcome, Verdict
-from tests.fakes.faulty import closed_port
-from tests.fakes.relay import relaying
-from tests.fakes.timed import Timed, Timing
-from tests.unit.gate_samples import QUICK
 
 pytestmark = pytest.mark.unit
 
@@ -121,70 +107,3 @@ def test_the_rule_is_the_callers() -> None:
     begun = LossWatch.begun(routes((0, 0, 0)), "green", rule=strict)
     assert begun.looked(routes((200, 0, 0))).verdict is Verdict.INCONCLUSIVE
     assert begun.looked(routes((strict.least, 0, 0))).verdict is Verdict.PASSED
-
-
-CONTEST = Contest(
-    options=QUICK,
-    load=Closed(concurrency=2, requests=4),
-    asked=BenchOptions(
-        prompts=SyntheticPrompts(output=Lengths.parse("4")),
-        sampling=Sampling(keep_outputs=True),
-        warm_up=WarmUp(requests=4, seconds=5),
-        bounds=SaturationBounds(cpu_share=9, lag=9, delay=9),
-        poll=0,
-    ),
-    servers="together",
-)
-
-
-def compared(stable: Way, candidate: Way, seconds: float = HANG) -> Comparison:
-    """Return what probes say of two slots."""
-
-    async def ask() -> Comparison:
-        with anyio.fail_after(HANG):
-            return await speed(stable, candidate, CONTEST, seconds)
-
-    return anyio.run(ask)
-
-
-def test_a_slow_slot_is_found_by_probes() -> None:
-    """A release that takes several times as long goes out."""
-    fast, slow = Timing(ttft=0.01, itl=0.002), Timing(ttft=0.15, itl=0.03)
-    with Timed(fast) as blue, Timed(slow) as green:
-        found = compared(Way(blue.url), Way(green.url))
-    assert found.verdict is Verdict.FAILED
-
-
-def test_probes_have_an_end() -> None:
-    """A step lasts as long as the gate would like."""
-    with Timed(Timing(ttft=0.05)) as blue, Timed(Timing(ttft=0.05)) as green:
-        found = compared(Way(blue.url), Way(green.url), 1.0)
-    assert found.verdict is Verdict.INCONCLUSIVE
-    assert found.cut
-
-
-def test_a_header_sends_probes_to_their_slot() -> None:
-    """Both sides of a pair are asked of the same slot, and nothing is ever slower."""
-    fast, slow = Timing(ttft=0.01, itl=0.002), Timing(ttft=0.15, itl=0.03)
-
-    def pick(request: bytes) -> int:
-        return int(b"x-pin: green" in request)
-
-    with (
-        Timed(fast) as blue,
-        Timed(slow) as green,
-        relaying([blue.url, green.url], pick=pick) as router,
-    ):
-        stable, candidate = (Way(router, {"x-pin": slot}) for slot in ("blue", "green"))
-        found = compared(stable, candidate)
-    assert found.verdict is Verdict.FAILED
-
-
-def test_who_is_broken_is_told() -> None:
-    """A dead stable slot is laid on the candidate."""
-    dead = Way(f"http://127.0.0.1:{closed_port()}")
-    with Timed(Timing()) as server:
-        with pytest.raises(CheckBroken):
-            compared(dead, Way(server.url))
-        with pytest.raises(ServerFault):
-            compared(Way(server.url), dead)

@@ -32,6 +32,8 @@ _LEFT = {"BUILD_ID", "JENKINS_SERVER_COOKIE", *ARGUMENTS}
 """Variables that the server doesn't inherit: what CI kills by, and secrets of a release."""
 _BORN_SECONDS = 5.0
 _POLL = 0.05
+_MISSED = 5
+"""Looks in a row without a trace of a process after which it has ended."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +133,12 @@ async def spawn(launch: Launch, log: Path, mark: str, kept: tuple[int, ...]) -> 
         raise TargetFault(problem) from error
     finally:
         os.close(output)
+    missed = 0  # a process can't be read in the instant in which it becomes another program
     with anyio.move_on_after(_BORN_SECONDS):
-        while any(_alive(mark)):
+        while missed < _MISSED:
             if (found := find(mark)) is not None:
                 return found
+            missed = 0 if any(_alive(mark)) else missed + 1
             await anyio.sleep(_POLL)
     return None
 
