@@ -406,7 +406,8 @@ def test_a_server_that_dies_in_the_middle_cuts_and_then_fails(tmp_path: Path) ->
     assert endings[Ending.GOOD] >= 3
     assert endings[Ending.CUT] >= 1
     assert endings[Ending.FAILED] >= 1
-    assert {one.why for one in found if one.ending is Ending.FAILED} == {"connection refused"}
+    reasons = {one.why for one in found if one.ending is Ending.FAILED}
+    assert "connection refused" in reasons  # beside those whose answer had not begun
 
 
 def _until(condition: Callable[[], bool]) -> None:
