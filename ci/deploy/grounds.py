@@ -87,7 +87,9 @@ class Grounds:
         last = Stage(WHOLE, self.at.watch)
         if StrategyName(self.at.strategy) is not StrategyName.CANARY:
             return (last,)
-        return (*(Stage(share, self.at.hold) for share in self.at.shares), last)
+        gates = set(self.at.gates)
+        shares = (Stage(share, self.at.hold, share in gates) for share in self.at.shares)
+        return (*shares, last)
 
     async def look(self) -> World:
         """Return what is there; the router has to run.

@@ -39,6 +39,9 @@ class DeploySettings(Section):
         (10, 50), description="A canary's shares of new requests before it gets all, of 100."
     )
     hold: Budget = Field(60.0, description="Seconds for which each of these shares is watched.")
+    gates: tuple[Share, ...] = Field(
+        (), description="Those of the shares after which a person has to agree, by --approved."
+    )
     watch: Seconds = Field(
         0.0, description="Seconds for which a release is watched when it has all traffic; 0: none."
     )
@@ -65,6 +68,8 @@ class DeploySettings(Section):
     def _sensible(self) -> Self:
         if list(self.shares) != sorted(set(self.shares)):
             raise ValueError(f"shares = {list(self.shares)} have to rise")
+        if missing := set(self.gates) - set(self.shares):
+            raise ValueError(f"gates = {sorted(missing)} aren't among the shares")
         if self.allowed_loss >= self.bad_loss:
             raise ValueError("allowed_loss has to be below bad_loss")
         return self

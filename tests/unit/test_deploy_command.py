@@ -14,6 +14,7 @@ import pytest
 
 from ci.deploy.demo import clear
 from ci.deploy.grounds import Grounds
+from ci.deploy.wanted import Stage
 from ci.report.model import Report
 from ci.report.write import load
 from ci.settings import load as read
@@ -172,6 +173,20 @@ def test_no_stream_is_lost_on_the_way(command: Command, place: Path) -> None:
     assert len(records) > 20
     assert {one.ending for one in records} == {Ending.GOOD}, [one.why for one in records if one.why]
     assert {one.slot for one in records} == {"blue", "green"}
+
+
+def test_stages_are_those_of_the_settings(place: Path) -> None:
+    """A canary goes to everything at once, or past the gate that a person has to open."""
+    with (place / "sglang-ci.toml").open("a") as file:
+        file.write('strategy = "canary"\nshares = [10, 50]\nhold = 7\ngates = [50]\nwatch = 9\n')
+    assert grounds(place).stages == (Stage(10, 7), Stage(50, 7, gate=True), Stage(100, 9))
+
+
+@pytest.mark.parametrize("wrong", ["shares=[50, 10]", "gates=[20]", "allowed_loss=0.5", "hold=0"])
+def test_settings_that_lead_nowhere(place: Path, command: Command, wrong: str) -> None:
+    """A wrong setting is found when a release has half of the traffic."""
+    wrong = f"environments.test.deploy.{wrong}"
+    assert command("deploy", *ENVIRONMENT, "--set", wrong) == 2
 
 
 def test_an_environment_that_needs_a_registry_says_so(
