@@ -50,6 +50,7 @@ def test_wrong_setting_names_its_key(dagger: Dagger, tmp_path: Path) -> None:
     assert "server.prot" in said(ran)
 
 
+@pytest.mark.long
 def test_failing_case_of_the_user_fails(dagger: Dagger, tmp_path: Path) -> None:
     """A user's own smoke case and a wrong version both count."""
     cases = tmp_path / "cases"

@@ -40,6 +40,7 @@ def test_operations_of_a_real_server(live_server: ServerProcess, tmp_path: Path)
     assert check.facts["sglang"] == Settings().image.sglang_version
 
 
+@pytest.mark.long
 def test_a_malformed_regex_is_found_by_itself(live_server: ServerProcess, tmp_path: Path) -> None:
     """What breaks a real server in one field of seventy isn't found, and neither is its field."""
     others = tuple(one for one in packaged() if not one.id.startswith("stop_regex"))

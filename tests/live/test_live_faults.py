@@ -43,6 +43,7 @@ def test_killed_in_smoke(command: Command) -> None:
     assert report.checks[-1].count(Outcome.PASSED) > 0
 
 
+@pytest.mark.long
 def test_hung_in_smoke(command: Command) -> None:
     """A server whose scheduler hangs fails the suite in seconds, and is stopped by force."""
     run = _in_smoke(command, "smoke.timeout=5", "server.stop_grace=3")
