@@ -121,7 +121,7 @@ def status(environment: Environment, config: ConfigFile = None, settings: Set = 
     for place in places(world):
         slot, route = place.slot, place.route
         since = f" since {slot.started:%Y-%m-%d %H:%M:%S}Z" if slot.started else ""
-        what = slot.release.reference or slot.release.digest if slot.release else ""
+        what = slot.release.called if slot.release else ""
         proven = ("proven" if slot.proven else "not proven") if slot.release else ""
         told = (slot.life.value + since, proven, slot.ended, what)
         typer.echo(f"{place.name}: {', '.join(filter(None, told))}")

@@ -18,7 +18,7 @@ class Fetch:
     @property
     def line(self) -> str:
         """What the step does."""
-        return f"fetch {self.release.reference or self.release.digest}"
+        return f"fetch {self.release.called}"
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Start:
     @property
     def line(self) -> str:
         """What the step does."""
-        return f"start {self.release.reference or self.release.digest} in {self.slot}"
+        return f"start {self.release.called} in {self.slot}"
 
 
 @dataclass(frozen=True)

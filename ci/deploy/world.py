@@ -39,6 +39,11 @@ class Release:
     version: str = ""
     deployment: str = ""
 
+    @property
+    def called(self) -> str:
+        """What a person is told: its reference, or the beginning of a digest without one."""
+        return self.reference or self.digest[: len("sha256:") + 12]
+
 
 @dataclass(frozen=True)
 class SlotSeen:
