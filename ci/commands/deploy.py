@@ -53,9 +53,7 @@ Approved = Annotated[
 @app.callback()
 def deploy(
     context: typer.Context,
-    environment: Annotated[
-        str, typer.Option("--environment", "-e", help="An environment of the settings.")
-    ] = "",
+    environment: Environment = "",
     repository: Repository = "",
     wait: Wait = 0,
     approved: Approved = 0,
@@ -189,16 +187,16 @@ def _deployed(
 ) -> None:
     """Find out what is to run, hold its evidence against the policy, and deploy it."""
     from ci.deploy.deployment import Deployment
-    from ci.deploy.grounds import Grounds, deploy_settings
+    from ci.deploy.grounds import Grounds
     from ci.deploy.released import of_this_host, refused
     from ci.release.session import access_of
 
-    target = deploy_settings(at, environment).target
     if not at.registry.repository:
-        if problem := refused(at, environment, target):
-            raise problem
         deployment = Deployment(Grounds.of(at, environment), wait, approved)
+        if problem := refused(at, environment):
+            raise problem
         _run(at, report_dir, deployment, deployment.wanted(of_this_host(at), back=back))
+        return
     with begin(at.registry.repository, at) as session:
         grounds = Grounds.of(at, environment, access_of(at, os.environ))
         deployment = Deployment(grounds, wait, approved)

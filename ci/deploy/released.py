@@ -80,9 +80,6 @@ def of_this_host(settings: Settings) -> Release:
     """Return what the settings would start here, as a release: without a registry.
 
     Its digest is that of the settings that a server is started by. Nobody has signed it.
-
-    Raises:
-        UsageError: An image is wanted, and those are in registries alone.
     """
     parts = {
         name: getattr(settings, name).model_dump(mode="json")
@@ -93,10 +90,10 @@ def of_this_host(settings: Settings) -> Release:
     return Release(digest=digest, reference="", version=settings.image.sglang_version)
 
 
-def refused(settings: Settings, environment: str, target: str) -> UsageError | None:
+def refused(settings: Settings, environment: str) -> UsageError | None:
     """Return why an environment can't be deployed to without a registry; None where it can."""
     demands = settings.environments[environment]
-    if target == "container":
+    if demands.deploy.target == "container":
         return UsageError("containers run images: name their repository by registry.repository")
     if demands.approvals or demands.after:
         return UsageError(
