@@ -29,6 +29,8 @@ from ci.errors import SettingsError, SglangCiError, UsageError
 from ci.secrets.veil import learn_environment, veiled
 from ci.verdict import Verdict
 
+INTERRUPTED = 128 + signal.SIGINT
+
 app = typer.Typer(
     name="sglang-ci",
     help="Prove SGLang serving images, from a commit to production.",
@@ -64,10 +66,26 @@ def run() -> None:
         others = error.others if isinstance(error, SettingsError) else ()
         code = USAGE if isinstance(error, UsageError) else EXIT[error.verdict]
         _end("\n".join(f"sglang-ci: {one}" for one in (error, *others)), code)
+    except SystemExit as ended:
+        if ended.code == INTERRUPTED:
+            _end_interrupted()
+        raise
     except KeyboardInterrupt:
-        _end("", 128 + signal.SIGINT)
+        _end_interrupted()
     except Exception:  # noqa: BLE001 - Python's own exit code 1 would read as FAILED
         _end(traceback.format_exc().rstrip(), EXIT[Verdict.ERROR])
+
+
+def _end_interrupted() -> None:
+    """Exit as an interrupted command does, at once.
+
+    Python itself would end `python -m ci` by the signal, and not by this exit code, where the
+    interrupt came while a string was executed, as `dataclass` does on import.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError):
+            stream.flush()
+    os._exit(INTERRUPTED)
 
 
 def _end(told: str, code: int) -> None:

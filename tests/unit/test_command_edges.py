@@ -105,3 +105,21 @@ def test_an_interrupt_at_the_start_is_quiet(tmp_path: Path, later: float) -> Non
             process.kill()
     assert code == 128 + signal.SIGINT, said
     assert not said
+
+
+def test_an_interrupt_within_generated_code_ends_with_its_exit_code(tmp_path: Path) -> None:
+    """Python ends `-m` by SIGINT itself where the interrupt came while a string was executed."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import os, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        "        if name == 'anyio._backends._asyncio':\n"
+        "            exec(f'os.kill({os.getpid()}, signal.SIGINT); [*range(1000)]')\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+    )
+    asked = [sys.executable, "-m", "ci", "wait", "http://127.0.0.1:1"]
+    within = environment() | {"PYTHONPATH": str(tmp_path)}
+    ran = subprocess.run(
+        asked, cwd=tmp_path, env=within, capture_output=True, text=True, timeout=HANG, check=False
+    )
+    assert (ran.returncode, ran.stdout, ran.stderr) == (128 + signal.SIGINT, "", "")
