@@ -16,6 +16,7 @@ from ci.deploy.routers.haproxy import HaproxyRouter
 from ci.deploy.routers.haproxy_config import HaproxyOptions
 from ci.deploy.routers.haproxy_process import router_of, start
 from ci.deploy.seams import Target
+from ci.deploy.targets.arguments import ContainerOptions
 from ci.deploy.targets.container import ContainerTarget
 from ci.deploy.targets.process import ProcessTarget
 from ci.deploy.targets.program import Program
@@ -61,14 +62,21 @@ class Grounds:
         at = deploy_settings(settings, environment)
         folder = at.folder.absolute() / environment
         router = router_of(folder / "router", _options(at))
+        beside = StrategyName(at.strategy) is not StrategyName.REPLACE
+        slots = folder / "slots"
         if at.target == "container":
             program = Program(at.program, at.program)
+            options = ContainerOptions(
+                gpus={slot: getattr(at.gpus, slot) for slot in SLOTS},
+                shared_memory=at.shared_memory,
+                network=at.network,
+                beside=beside,
+            )
             target: Target = ContainerTarget(
-                program, environment, folder / "slots", settings, access or Access()
+                program, environment, slots, settings, access or Access(), options
             )
         else:
-            beside = StrategyName(at.strategy) is not StrategyName.REPLACE
-            target = ProcessTarget(folder / "slots", settings, beside=beside)
+            target = ProcessTarget(slots, settings, beside=beside)
         return cls(environment, settings, target, router)
 
     @property

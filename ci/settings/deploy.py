@@ -11,7 +11,15 @@ from ci.settings.fields import Budget, HostPath, NoBool, Section
 
 Share = Annotated[int, Field(ge=1, le=99), NoBool]
 Rate = Annotated[float, Field(gt=0, lt=1), NoBool]
+Index = Annotated[int, Field(ge=0), NoBool]
 Seconds = Annotated[float, Field(ge=0, le=86_400), NoBool]
+
+
+class SlotGpus(Section):
+    """[environments.NAME.deploy.gpus]: indices of the GPUs that a slot's container gets."""
+
+    blue: tuple[Index, ...] = Field((), description="Such as [0, 1]; empty for none.")
+    green: tuple[Index, ...] = Field((), description="Likewise; the same ones where both fit.")
 
 
 class DeploySettings(Section):
@@ -22,6 +30,17 @@ class DeploySettings(Section):
     )
     program: Literal["podman", "docker"] = Field(
         "podman", description="The program that runs containers."
+    )
+    gpus: SlotGpus = Field(
+        SlotGpus(), description="Indices of the GPUs that each slot's container gets."
+    )
+    shared_memory: Annotated[str, Field(pattern=r"^[1-9]\d*[kmg]$")] = Field(
+        "8g", description="Size of a container's /dev/shm, which servers with several GPUs need."
+    )
+    network: Literal["published", "host"] = Field(
+        "published",
+        description="A container's port is published on server.host alone; or it shares the host's "
+        "network.",
     )
     router: Literal["haproxy"] = Field("haproxy", description="What moves traffic.")
     strategy: Literal["replace", "blue-green", "canary"] = Field(

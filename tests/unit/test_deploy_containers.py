@@ -12,16 +12,18 @@ from pathlib import Path
 import pytest
 
 from ci.boot.model_files import Model
+from ci.deploy.grounds import Grounds
 from ci.deploy.targets.arguments import ContainerOptions, ContainerStart
 from ci.deploy.targets.container import ContainerTarget
 from ci.deploy.targets.inspected import Inspected, labels, mark_of, read_mark
 from ci.deploy.targets.login import logged_in
 from ci.deploy.targets.program import Program
 from ci.deploy.world import SLOTS, Life, Release, SlotSeen
-from ci.errors import TargetFault
+from ci.errors import SettingsError, TargetFault
 from ci.registry.access import Access
 from ci.registry.reference import Reference
 from ci.settings import ServerSettings, Settings
+from ci.settings.load import load
 from tests.unit.launching import program
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -214,3 +216,35 @@ def test_a_registry_s_certificates_are_given_to_podman(tmp_path: Path) -> None:
     with logged_in(PODMAN, Reference("host", "a/b"), access, tmp_path) as (flags, _):
         assert flags[0] == "--tls-verify=false"
         assert (Path(flags[-1]) / "ca.crt").read_text() == "certificate"
+
+
+def test_what_containers_get_of_their_machine_are_settings(tmp_path: Path) -> None:
+    """GPUs, shared memory and the network can't be said, and `replace` asks for room for two."""
+    text = """
+    [environments.prod.deploy]
+    target = "container"
+    strategy = "replace"
+    gpus = { blue = [0, 1], green = [2, 3] }
+    shared_memory = "32g"
+    network = "host"
+    """
+    (tmp_path / "sglang-ci.toml").write_text(text)
+    target = Grounds.of(load(tmp_path / "sglang-ci.toml").settings, "prod").target
+    assert isinstance(target, ContainerTarget)
+    gpus = {"blue": (0, 1), "green": (2, 3)}
+    assert target.options == ContainerOptions({}, gpus, "32g", "host", beside=False)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "gpus = { red = [0] }",
+        "gpus = { blue = [-1] }",
+        'shared_memory = "8 g"',
+    ],
+)
+def test_what_no_container_could_get_is_refused(tmp_path: Path, line: str) -> None:
+    """A misspelt slot gets no GPU, and nobody is told."""
+    (tmp_path / "sglang-ci.toml").write_text(f"[environments.prod.deploy]\n{line}\n")
+    with pytest.raises(SettingsError, match=r"environments\.prod\.deploy"):
+        load(tmp_path / "sglang-ci.toml")
