@@ -28,10 +28,11 @@ LOCK = $(UV) pip compile --quiet --universal --generate-hashes --python-version 
 ci: server
 	$(BIN)/sglang-ci ci $(ARGS); code=$$?; echo '$(COMMAND)'; exit $$code
 
-# Unit tests wait for processes more than they compute; the other tiers share a server and an engine.
+# Unit tests wait for processes more than they compute, and those of a file share what is made once;
+# the other tiers share a server and an engine.
 test: lint
 ifeq ($(ARGS),)
-	$(BIN)/python -m pytest -m unit -n 3
+	$(BIN)/python -m pytest -m unit -n 3 --dist worksteal
 	$(BIN)/python -m pytest -m "not unit and not long" --durations 20 --durations-min 5
 else
 	$(BIN)/python -m pytest $(ARGS)

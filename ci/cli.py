@@ -1,8 +1,8 @@
 """The entrance of the `sglang-ci` command, and what has to hold before anything is imported.
 
-The subcommands' packages take a second to load. So this file needs nothing but Python, and sees
-first that Ctrl-C ends the process quietly, that there are streams to write to, and a folder to
-work in.
+The packages of a subcommand take up to a second to load. So this file needs nothing but Python,
+and sees first that Ctrl-C ends the process quietly, until there is something to unwind
+(`ci.commands.outcome`), that there are streams to write to, and a folder to work in.
 """
 
 from __future__ import annotations

@@ -134,12 +134,10 @@ class _Driver:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the garbage collector away; what exists by now is never looked at again."""
+    """Keep the garbage collector away; it has looked at what exists by now."""
     gc.collect()
-    gc.freeze()
     gc.disable()
     try:
         yield
     finally:
         gc.enable()
-        gc.unfreeze()

@@ -56,7 +56,6 @@ app.add_typer(config.app, name="config")
 def run() -> None:
     """Run the command that the arguments name, and exit as it says."""
     try:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
         learn_environment(os.environ)
         with guarded_output():
             app()

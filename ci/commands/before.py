@@ -6,10 +6,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
 
-import anyio
 import typer
 
-from ci.commands.outcome import USAGE, Refused
+from ci.commands.outcome import USAGE, Refused, awaited
 from ci.preflight.asked import Finding, Intent
 from ci.preflight.stage import NAME, preflight, refusals
 from ci.report.model import Report, merge
@@ -27,7 +26,7 @@ def refuse_settings(asked: Intent) -> None:
     """
     if not asked.wrong:
         return
-    for line in refusals(anyio.run(preflight, asked, lambda _: None)):
+    for line in refusals(awaited(preflight, asked, lambda _: None)):
         typer.echo(f"sglang-ci: {line}", err=True)
     raise typer.Exit(USAGE)
 

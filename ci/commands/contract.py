@@ -6,11 +6,10 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-import anyio
 import typer
 
 from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed
-from ci.commands.outcome import one_stage, reported
+from ci.commands.outcome import awaited, one_stage, reported
 from ci.commands.server import Flags, Url
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ def record(
 
     at = effective(config, settings, {}).settings
     engines.only_sglang(at.engine.profile, "contract")
-    found = anyio.run(stage.ContractSide(url, installed).contract, at.contract.timeout)
+    found = awaited(stage.ContractSide(url, installed).contract, at.contract.timeout)
     save(found, out)
     for name, part in found.parts.items():
         typer.echo(f"{name}: {part.unknown or part.absent or f'{len(part.items)} items'}")

@@ -12,16 +12,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-import anyio
 import typer
-from anyio import to_thread
 
 from ci.commands.options import ConfigFile, ReportDir, Set, effective
-from ci.commands.outcome import reported
+from ci.commands.outcome import awaited, reported
 from ci.commands.registry import session as begin
-from ci.report.model import Report
-from ci.report.progress import Progress
-from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Verdict
 
 if TYPE_CHECKING:
@@ -30,7 +25,10 @@ if TYPE_CHECKING:
     from ci.deploy.wanted import Wanted
     from ci.deploy.world import Release
     from ci.release.session import RepositorySession
+    from ci.report.model import Report
+    from ci.report.progress import Progress
     from ci.settings import Settings
+    from ci.stages import StageResult, Stages, Tell
 
 app = typer.Typer(
     help="Deploy what an environment's tag names: start, prove, shift, watch, drain, stop.",
@@ -114,7 +112,7 @@ def status(environment: Environment, config: ConfigFile = None, settings: Set = 
     from ci.deploy.places import places
 
     grounds = Grounds.of(effective(config, settings, {}).settings, environment)
-    world = anyio.run(grounds.looked)
+    world = awaited(grounds.looked)
     typer.echo(f"{environment} at {grounds.router.url}")
     for place in places(world):
         slot, route = place.slot, place.route
@@ -150,7 +148,7 @@ def plan(
             release = current(session, environment).release
     else:
         release = of_this_host(at)
-    world = anyio.run(grounds.looked)
+    world = awaited(grounds.looked)
     for number, step in enumerate(steps(world, Deployment(grounds).wanted(release)), 1):
         typer.echo(f"{number}. {step.line}")
 
@@ -159,6 +157,7 @@ def plan(
 def demo(config: ConfigFile = None, settings: Set = None, report_dir: ReportDir = None) -> None:
     """Show it on this host: switch there and back, and take a bad release back, under streams."""
     from ci.deploy.demo import demonstrate
+    from ci.stages import Stages
 
     at = effective(config, settings, {}).settings
 
@@ -186,10 +185,13 @@ def _deployed(
     back: bool = False,
 ) -> None:
     """Find out what is to run, hold its evidence against the policy, and deploy it."""
+    from anyio import to_thread
+
     from ci.deploy.deployment import Deployment
     from ci.deploy.grounds import Grounds
     from ci.deploy.released import of_this_host, refused
     from ci.release.session import access_of
+    from ci.stages import Stages
 
     if not at.registry.repository:
         deployment = Deployment(Grounds.of(at, environment), wait, approved)
@@ -221,6 +223,8 @@ async def _recorded(
     stages: Stages, session: RepositorySession, release: Release, environment: str
 ) -> None:
     """Keep the deployment's record, where it did anything and somebody can sign that."""
+    from anyio import to_thread
+
     from ci.deploy import record
 
     check = stages.checks[-1]
@@ -239,12 +243,16 @@ async def _recorded(
 
 
 async def _told(found: Released, tell: Tell) -> StageResult:
+    from ci.stages import StageResult
+
     for case in found.policy.cases:
         tell(case)
     return StageResult(facts=found.policy.facts)
 
 
 def _run(at: Settings, report_dir: Path | None, deployment: Deployment, wanted: Wanted) -> None:
+    from ci.stages import Stages
+
     async def prove(progress: Progress, folder: Path) -> Report:
         stages = Stages(progress, folder)
         return await stages.report(partial(deployment.run, wanted, stages))

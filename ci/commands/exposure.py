@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from ci.commands.options import ConfigFile, ReportDir, Set, effective
 from ci.commands.outcome import one_stage
 from ci.commands.server import Url
-from ci.stages import StageResult, Stages, Tell
+
+if TYPE_CHECKING:
+    from ci.stages import StageResult, Stages, Tell
 
 
 def exposure(

@@ -8,18 +8,21 @@ import sys
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
 
-import anyio
 import typer
 
 from ci import bench, contract, fuzz, gate, graph, health, startup, traffic, upgrade
 from ci.errors import SglangCiError
-from ci.report.model import Report, merge
-from ci.report.progress import Progress, progress_for
-from ci.report.write import ReportFolder
 from ci.settings import Settings
-from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Verdict
+
+if TYPE_CHECKING:
+    from ci.report.model import Report
+    from ci.report.progress import Progress
+    from ci.stages import StageResult, Stages, Tell
+
+_T = TypeVar("_T")
 
 
 class Refused(Exception):
@@ -41,6 +44,23 @@ LEAVES = tuple(
 """Patterns of the files that stages leave beside the report."""
 
 
+def interruptible() -> None:
+    """Let Ctrl-C unwind what is begun from here on.
+
+    Before, it ends the process at once (`ci.cli`): of an interrupt in the middle of an import
+    Python makes another error, or none.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def awaited(work: Callable[..., Awaitable[_T]], *arguments: object) -> _T:
+    """Run asynchronous work to its end; Ctrl-C unwinds it."""
+    import anyio
+
+    interruptible()
+    return anyio.run(work, *arguments)
+
+
 def reported(
     settings: Settings,
     report_dir: Path | None,
@@ -53,11 +73,15 @@ def reported(
         report_dir: The report's folder; that of the settings where there is none.
         prove: Finds what is to be reported; it may raise `Refused`.
     """
+    from ci.report.progress import progress_for
+    from ci.report.write import ReportFolder
+
     progress, refused = progress_for(sys.stdout, os.environ), list[str]()
     place = report_dir or settings.report.directory
+    interruptible()
     with progress, ReportFolder.open(place, LEAVES) as folder:
         try:
-            found = anyio.run(prove, progress, folder.path)
+            found = awaited(prove, progress, folder.path)
         except Refused as refusal:
             found, refused = refusal.report, refusal.lines
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -91,6 +115,8 @@ def one_stage(
         work: What asks its question.
         before: What was found before, which the report keeps.
     """
+    from ci.report.model import merge
+    from ci.stages import Stages
 
     async def prove(progress: Progress, folder: Path) -> Report:
         stages = Stages(progress, folder)

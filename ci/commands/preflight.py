@@ -6,17 +6,18 @@ import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ci.commands.before import checked
 from ci.commands.options import ConfigFile, ReportDir, Set, lenient, listed, side
 from ci.commands.outcome import reported
 from ci.commands.server import Flags, ModelOption, SmokeDirs, model_of
 from ci.errors import UsageError
-from ci.preflight.asked import Finding, Intent
 from ci.verdict import Outcome
+
+if TYPE_CHECKING:
+    from ci.preflight.asked import Finding
 
 PublishTo = Annotated[
     str, typer.Option(metavar="REF", help="Where a release is to go: registry/repository[:tag].")
@@ -48,6 +49,9 @@ def preflight(
     report_dir: ReportDir = None,
 ) -> None:
     """Ask everything that can be known in seconds, and tell all that is wrong at once."""
+    from ci.commands.before import checked
+    from ci.preflight.asked import Intent
+
     overrides = model_of(model) | listed("smoke.directories", smoke)
     found, wrong = lenient(config, settings, overrides | listed("server.flags", flags))
     asked = Intent.here(
@@ -73,6 +77,8 @@ def _seen(file: Path) -> Iterator[Finding]:
     Raises:
         UsageError: It can't be read, or holds something else.
     """
+    from ci.preflight.asked import Finding
+
     try:
         for one in json.loads(file.read_bytes()):
             outcome = Outcome(one["outcome"])

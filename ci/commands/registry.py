@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ci.commands.options import effective
+from ci.commands.outcome import interruptible
 from ci.errors import UsageError
 from ci.extras import install
-from ci.report.model import now
 
 if TYPE_CHECKING:
     from ci.release.session import RepositorySession
@@ -33,7 +33,9 @@ def session(reference: str, settings: Settings) -> AbstractContextManager[Reposi
     """Return a session with the repository of `reference`, as whoever the variables name."""
     needs_extra()
     from ci.release.session import session as begin
+    from ci.report.model import now
 
+    interruptible()
     return begin(settings, reference, os.environ, now(), note)
 
 

@@ -11,23 +11,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from anyio import to_thread
 
 from ci.commands import environments
 from ci.commands.options import ConfigFile, ReportDir, Set, effective
 from ci.commands.outcome import EXIT, one_stage
 from ci.commands.registry import Environment, needs_extra, note, opened
 from ci.commands.registry import session as begin
-from ci.report.model import Check, Report
-from ci.report.write import load
-from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Outcome, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ci.release.publish import Published
+    from ci.report.model import Check, Report
     from ci.settings import Settings
+    from ci.stages import StageResult, Stages, Tell
 
 app = typer.Typer(
     help="Releases: evidence, approval, promotion. REGISTRY_USERNAME, REGISTRY_PASSWORD, "
@@ -84,6 +82,7 @@ def publish(
     from ci.release import intake
     from ci.release.publication import Publication
     from ci.release.publish import publish as send
+    from ci.report.write import load
 
     image, at = OciLayout.open(layout), effective(config, settings, {}).settings
     proven = load(report) if report else None
@@ -135,7 +134,10 @@ def verify(
     report_dir: ReportDir = None,
 ) -> None:
     """Judge whether a release may go to an environment, and leave a report."""
+    from anyio import to_thread
+
     from ci.release.policy import Policy
+    from ci.stages import StageResult
 
     at = effective(config, settings, {}).settings
     Policy.of(at, environment)
@@ -217,6 +219,7 @@ def _into_report(
     settings: Settings, folder: Path, proven: Report | None, published: Callable[[], Published]
 ) -> None:
     """Publish as one stage more of the report that proves the image, and exit as it says."""
+    from anyio import to_thread
 
     async def publication(stages: Stages, tell: Tell) -> StageResult:
         done = await to_thread.run_sync(published)

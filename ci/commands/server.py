@@ -6,14 +6,10 @@ import os
 import re
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
-import anyio
 import typer
-from packaging.utils import canonicalize_name
 
-from ci.boot import model_files, readiness, serving
-from ci.commands.before import checked, refuse_settings
 from ci.commands.options import (
     ConfigFile,
     ReportDir,
@@ -24,20 +20,15 @@ from ci.commands.options import (
     pairs,
     side,
 )
-from ci.commands.outcome import reported
+from ci.commands.outcome import awaited, reported
 from ci.errors import UsageError
-from ci.graph.host import prove_here
-from ci.graph.questions import QUESTIONS
-from ci.graph.running import Running
-from ci.graph.seen import RunOptions
-from ci.preflight.asked import Intent
-from ci.report.model import Report, merge
-from ci.report.progress import Progress
-from ci.report.write import load
 from ci.server.reach import base_url
 from ci.settings import Settings
-from ci.smoke.run import NAME as SMOKE
-from ci.versions.stage import NAME as VERSIONS
+
+if TYPE_CHECKING:
+    from ci.graph.running import Running
+    from ci.report.model import Report
+    from ci.report.progress import Progress
 
 Url = Annotated[str, typer.Argument(help="The server's base URL.", parser=base_url)]
 Expect = Annotated[
@@ -92,6 +83,10 @@ def ci(
     report_dir: ReportDir = None,
 ) -> None:
     """Start a real server on this host, prove it, stop it, and leave a report."""
+    from ci.commands.before import checked, refuse_settings
+    from ci.graph.host import prove_here
+    from ci.preflight.asked import Intent
+
     overrides = model_of(model) | listed("smoke.directories", smoke) | listed("server.flags", flags)
     found, wrong = lenient(config, settings, overrides)
     at = found.settings
@@ -108,8 +103,10 @@ def serve(
     model: ModelOption = "",
 ) -> None:
     """Start a server in the foreground, as `ci` would, in place of this process."""
+    from ci.boot import serving
+
     overrides = model_of(model) | listed("server.flags", flags)
-    anyio.run(serving.serve, effective(config, settings, overrides).settings)
+    awaited(serving.serve, effective(config, settings, overrides).settings)
 
 
 def prove(
@@ -129,6 +126,9 @@ def prove(
     report_dir: ReportDir = None,
 ) -> None:
     """Ask a server that runs already every question, in order, and leave a report."""
+    from ci.graph.running import Running
+    from ci.graph.seen import RunOptions
+
     overrides = listed("smoke.directories", smoke)
     overrides |= {"bench.prompts": str(prompts)} if prompts else {}
     at = effective(config, settings, overrides).settings
@@ -154,8 +154,12 @@ def wait(
     report_dir: ReportDir = None,
 ) -> None:
     """Wait until a server has given its first token, phase by phase."""
+    from ci.boot.readiness import NAME
+    from ci.graph.running import Running
+    from ci.graph.seen import RunOptions
+
     at = effective(config, settings, {}).settings
-    one_question(Running(url, RunOptions(at), log=log), readiness.NAME, report_dir)
+    one_question(Running(url, RunOptions(at), log=log), NAME, report_dir)
 
 
 def versions(
@@ -170,6 +174,10 @@ def versions(
     report_dir: ReportDir = None,
 ) -> None:
     """Compare the server's versions with the expected ones."""
+    from ci.graph.running import Running
+    from ci.graph.seen import RunOptions
+    from ci.versions.stage import NAME
+
     at = effective(config, settings, _expected(expect)).settings
     running = Running(
         url,
@@ -179,7 +187,7 @@ def versions(
         label_revision=label_revision,
         model_path=model_path,
     )
-    one_question(running, VERSIONS, report_dir)
+    one_question(running, NAME, report_dir)
 
 
 def smoke(
@@ -191,10 +199,14 @@ def smoke(
     report_dir: ReportDir = None,
 ) -> None:
     """Run the smoke suite, and your own cases, against a server."""
+    from ci.graph.running import Running
+    from ci.graph.seen import RunOptions
+    from ci.smoke.run import NAME
+
     chosen = {"smoke.select": select} if select else {}
     overrides = chosen | listed("smoke.directories", directories)
     at = effective(config, settings, overrides).settings
-    one_question(Running(url, RunOptions(at)), SMOKE, report_dir)
+    one_question(Running(url, RunOptions(at)), NAME, report_dir)
 
 
 def fetch(
@@ -202,7 +214,9 @@ def fetch(
     revision: Annotated[str, typer.Option(help="Its pinned revision: a commit or tag.")],
 ) -> None:
     """Fetch a hub model into the local cache, and print its folder."""
-    typer.echo(anyio.run(model_files.fetch, name, revision))
+    from ci.boot import model_files
+
+    typer.echo(awaited(model_files.fetch, name, revision))
 
 
 def report(
@@ -210,6 +224,9 @@ def report(
     report_dir: ReportDir = None,
 ) -> None:
     """Merge reports into one, and render it."""
+    from ci.report.model import merge
+    from ci.report.write import load
+
     parts = [load(path) for path in paths]  # the report's folder may be one of them
 
     async def merged(progress: Progress, _: Path) -> Report:  # noqa: ARG001
@@ -220,6 +237,8 @@ def report(
 
 def one_question(running: Running, name: str, report_dir: Path | None) -> None:
     """Put one question to a server that runs already, and exit as the answer says."""
+    from ci.graph.questions import QUESTIONS
+
     questions = [question for question in QUESTIONS if question.name == name]
     ask = partial(running.prove, questions=questions)
     reported(running.asked.settings, report_dir, ask)
@@ -243,6 +262,8 @@ def model_of(text: str) -> dict[str, str]:
 
 
 def _expected(texts: list[str] | None) -> dict[str, str]:
+    from packaging.utils import canonicalize_name
+
     found = {}
     for text, version in pairs("--expect", "NAME=VERSION", texts).items():
         name = canonicalize_name(text)

@@ -7,20 +7,19 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from anyio import to_thread
 
 from ci.commands.options import ConfigFile, ReportDir, Set, effective
 from ci.commands.outcome import one_stage
 from ci.commands.registry import needs_extra
 from ci.errors import UsageError
 from ci.registry.access import Access
-from ci.stages import StageResult, Stages, Tell
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ci.image.size import MeasuredImage
     from ci.settings import Settings
+    from ci.stages import StageResult, Stages, Tell
 
 Listing = Annotated[
     Path | None,
@@ -45,6 +44,8 @@ def size(
     report_dir: ReportDir = None,
 ) -> None:
     """Compare an image's size, by layer and package, with budgets and with a baseline's size."""
+    from anyio import to_thread
+
     from ci.image.size import NAME, weigh
 
     at = effective(config, settings, {}).settings

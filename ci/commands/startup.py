@@ -13,7 +13,6 @@ from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed
 from ci.commands.outcome import one_stage
 from ci.commands.server import Flags
 from ci.errors import UsageError
-from ci.report.write import load as load_report
 from ci.settings import Settings, load
 
 ALONE, PAIRS = 3, 12
@@ -39,6 +38,7 @@ def startup(
     report_dir: ReportDir = None,
 ) -> None:
     """Start a server here several times, and compare each phase with budgets and a baseline."""
+    from ci.report.write import load as load_report
     from ci.startup import stage as room
     from ci.startup.phases import earlier
 

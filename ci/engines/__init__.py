@@ -9,9 +9,9 @@ from __future__ import annotations
 from importlib import import_module
 from importlib.metadata import entry_points
 
+from ci import SGLANG
 from ci.engines.profile import Profile
 from ci.errors import SettingsError, UsageError
-from ci.settings.engine import SGLANG
 
 __all__ = ["GROUP", "only_sglang", "profile"]
 

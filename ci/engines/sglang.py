@@ -8,13 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from ci import SGLANG
 from ci.engines.metrics import SGLANG_METRICS
 from ci.engines.profile import Api, DescribedServer, Profile, ReadinessSeen
 from ci.errors import AnswerFault, BadAnswer, NotSglang
 from ci.server import first_token
 from ci.server.client import ServerClient
 from ci.server.exchange import Json
-from ci.settings.engine import SGLANG
 
 FIRST_ID, IDS = 10, 200
 """Token ids that prompts are made of: every vocabulary has them, and few of them are special."""

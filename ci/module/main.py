@@ -5,6 +5,7 @@ from typing import Annotated
 import dagger
 from dagger import Doc, check, function, object_type, up
 
+from ci import SGLANG
 from ci.errors import ImageUnavailable, UsageError
 from ci.module import build
 from ci.module.engine import explained
@@ -13,7 +14,6 @@ from ci.module.inputs import Credentials, Inputs, Origin
 from ci.module.preflight import Wish, examined, merged
 from ci.module.release import Environment, Release
 from ci.module.report import Report
-from ci.settings.engine import SGLANG
 
 ELSEWHERE = "An image that was built elsewhere, in place of the Dockerfile's"
 NO_CONTAINER = "the Dockerfile is SGLang's: bring an image of engine.profile {!r} by --container"

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 import dagger
 from dagger import dag
 
+from ci import SGLANG
 from ci.errors import InfrastructureFault
 from ci.image.bases import bases, remedy
 from ci.module import build, prober, publisher
 from ci.module.inputs import Inputs
 from ci.module.report import Report
 from ci.settings import Settings
-from ci.settings.engine import SGLANG
 from ci.verdict import Outcome
 
 STAGE = "preflight"

@@ -7,10 +7,10 @@ from functools import partial
 from pathlib import Path
 
 import ci
+from ci import SGLANG
 from ci.errors import RegistryFault, UsageError
 from ci.image.bases import bases, qualified, refuse_misspelt, remedy
 from ci.preflight.asked import Intent, NotAsked, PreflightQuestion
-from ci.settings.engine import SGLANG
 
 DOCKERFILE = Path(ci.__file__).parents[1] / "Dockerfile"
 OFFICIAL = "SGLANG_IMAGE"

@@ -6,10 +6,8 @@ from typing import Annotated
 
 from pydantic import Field
 
+from ci import SGLANG
 from ci.settings.fields import HostPath, Section
-
-SGLANG = "sglang"
-"""Name of the profile that is used where none is named."""
 
 
 class EngineSettings(Section):

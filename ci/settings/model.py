@@ -13,10 +13,11 @@ from typing import Annotated, Literal, Self
 from packaging.version import InvalidVersion, Version
 from pydantic import AfterValidator, Field, ValidationInfo, field_validator, model_validator
 
+from ci import SGLANG
 from ci.settings.bench import BenchSettings, GateSettings
 from ci.settings.budgets import BudgetSettings
 from ci.settings.contract import ContractSettings, UpgradeSettings
-from ci.settings.engine import SGLANG, EngineSettings
+from ci.settings.engine import EngineSettings
 from ci.settings.exposure import ExposureSettings
 from ci.settings.fields import Budget, Filled, HostPath, NoBool, Section, Unset
 from ci.settings.fuzz import FuzzSettings

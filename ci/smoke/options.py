@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ci.settings.engine import SGLANG
+from ci import SGLANG
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from ci import engines
-from ci.settings.engine import SGLANG
+from ci import SGLANG, engines
 from ci.smoke.answers import Chat, Completion, Generation
 from ci.smoke.ask import Ask
 from ci.smoke.record import Incapable

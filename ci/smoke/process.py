@@ -18,9 +18,9 @@ from typing import IO
 import anyio
 from anyio.abc import Process
 
+from ci import SGLANG
 from ci.concurrency import one_error, pipe
 from ci.server.key import variables
-from ci.settings.engine import SGLANG
 from ci.smoke import SUITE, warden
 from ci.smoke.options import SmokeOptions
 from ci.smoke.parts import SuitePart

@@ -17,6 +17,8 @@ from tests.fakes.deploy_invariants import broken
 from tests.fakes.deploy_states import CALM, Mishap, Model, Moved, Routes, Slots, State, mishaps
 from tests.fakes.deployment import BEGIN, FakeRouter, FakeTarget
 
+SHOWN = 5
+"""So many broken invariants end a search for any."""
 MOST_STEPS = 24
 """So many turns without a mishap lead to rest, from anywhere."""
 
@@ -65,7 +67,7 @@ class Exploration:
         commands: What somebody may want at any moment.
         strategy: What decides the steps.
         disturbances: How much may go wrong on one way.
-        enough: Ends at so many broken invariants.
+        sought: Ends where an invariant is broken in these words; where empty, at five of any.
         bad: Digest of a release that never passes its proof.
     """
 
@@ -75,12 +77,12 @@ class Exploration:
         commands: Iterable[Wanted],
         strategy: Strategy = next_step,
         disturbances: int = 2,
-        enough: int = 5,
+        sought: str = "",
         bad: str = "",
     ) -> None:
         self._start, self._commands = start, tuple(commands)
         self._model = Model(strategy, bad)
-        self._most, self._enough = disturbances, enough
+        self._most, self._sought = disturbances, sought
         self._left: dict[State, int] = {}
         self._calm: dict[State, Moved] = {}
         self._rest: dict[State, int] = {}
@@ -89,7 +91,7 @@ class Exploration:
     async def run(self) -> Found:
         """Search until there is nothing new."""
         waiting = deque([(self._start, self._most)])
-        while waiting and len(self.found.broken) < self._enough:
+        while waiting and not self._enough():
             state, left = waiting.popleft()
             if self._left.get(state, -1) >= left:
                 continue
@@ -101,6 +103,10 @@ class Exploration:
                 waiting.extend([(after, left - 1) async for after in self._disturbed(state)])
         self.found.states = len(self._left)
         return self.found
+
+    def _enough(self) -> bool:
+        told = [line for line in self.found.broken if self._sought in line]
+        return len(told) >= (1 if self._sought else SHOWN)
 
     async def _by_itself(self, state: State) -> AsyncIterator[State]:
         """Yield what follows without a mishap: the next turn, or the end of open requests."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from functools import cached_property
 
 from ci.deploy.judged import Judged
 from ci.deploy.progress import Progress
@@ -38,7 +39,14 @@ class State:
     progress: Progress
     graced: frozenset[str] = frozenset()
 
-    @property
+    def __hash__(self) -> int:
+        return self._hash
+
+    @cached_property
+    def _hash(self) -> int:
+        return hash((self.slots, self.routes, self.asked, self.progress, self.graced))
+
+    @cached_property
     def world(self) -> World:
         """What a look sees."""
         pairs = dict(zip(SLOTS, self.slots, strict=True))
@@ -170,7 +178,12 @@ class Model:
         order = sorted({slot.started for slot in slots.values() if slot.started})
         rank = {at: BEGIN + timedelta(seconds=place) for place, at in enumerate(order)}
         times = {name: slot.started and rank[slot.started] for name, slot in slots.items()}
-        ranked = tuple(replace(slots[name], started=times[name]) for name in SLOTS)
+        ranked = tuple(
+            slots[name]
+            if slots[name].started == times[name]
+            else replace(slots[name], started=times[name])
+            for name in SLOTS
+        )
         return ranked, tuple(self._router.routes[name] for name in SLOTS)
 
     def _happens(self) -> None:

@@ -14,6 +14,7 @@ from ci.errors import RouterFault, TargetFault
 
 Pause = Callable[[], Awaitable[None]]
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+NONE, SOME = Traffic(), Traffic(requests=1)
 
 
 class Cut(Enum):
@@ -208,8 +209,9 @@ class FakeRouter:
         for name, route in self.routes.items():
             up = route.address in there and not self.blind
             count = (route.open or int(route.share > 0)) if route.address in there else 0
-            traffic = Traffic(requests=1) if count or route.traffic.requests else Traffic()
-            self.routes[name] = replace(route, up=up, open=count, traffic=traffic)
+            traffic = SOME if count or route.traffic.requests else NONE
+            if (up, count, traffic) != (route.up, route.open, route.traffic):
+                self.routes[name] = replace(route, up=up, open=count, traffic=traffic)
 
     async def _begin(self, call: str, what: str) -> Cut | None:
         self.calls.append(f"{call} {what}")

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from ci.commands import server as server_commands
+from ci.commands import before
+from ci.graph import host
 from ci.image.installed import installed
 from ci.report.model import Case, Check, Report, now
 from ci.report.write import load
@@ -39,8 +40,8 @@ def proven(monkeypatch: pytest.MonkeyPatch) -> list[Settings]:
         check = Check(name="x", started=now(), seconds=0, cases=(case,))
         return Report(started=now(), finished=now(), checks=(check,))
 
-    monkeypatch.setattr(server_commands, "prove_here", prove)
-    monkeypatch.setattr(server_commands, "checked", lambda _, unchecked: unchecked)
+    monkeypatch.setattr(host, "prove_here", prove)
+    monkeypatch.setattr(before, "checked", lambda _, unchecked: unchecked)
     return seen
 
 

@@ -49,12 +49,12 @@ def explored(
     decide: Strategy = next_step,
     *,
     there: Release | None = A,
-    enough: int = 5,
+    sought: str = "",
     bad: str = "",
 ) -> Found:
     """Explore a deployment of B."""
     start = begun(wanted(strategy), there)
-    search = Exploration(start, commands(strategy), decide, enough=enough, bad=bad)
+    search = Exploration(start, commands(strategy), decide, sought=sought, bad=bad)
     return anyio.run(search.run)
 
 
@@ -181,5 +181,5 @@ def test_a_seeded_mistake_is_found(
     strategy: StrategyName, mistake: Callable[[World, Wanted, Done], Step], found: str
 ) -> None:
     """The exploration passes whatever the strategy does."""
-    broken = explored(strategy, mistake, enough=200).broken
+    broken = explored(strategy, mistake, sought=found).broken
     assert any(found in line for line in broken), broken[:3]

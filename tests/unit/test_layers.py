@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,9 +70,9 @@ def name_of(file: Path) -> str:
 
 
 def room_of(module: str) -> str:
-    """Return the room of a module of the package; empty for the package itself."""
+    """Return the room of a module of the package; empty for the package itself, and its names."""
     room = module.partition(".")[2].partition(".")[0]
-    return "" if room.startswith("__") else room
+    return "" if room.startswith("__") or room.isupper() else room
 
 
 def imports(file: Path, *, lazy: bool) -> Iterator[tuple[int, str]]:
@@ -186,6 +187,24 @@ def test_light_files_stay_light(name: str) -> None:
     """A file that an image's bare interpreter runs, or SGLang's processes load, needs more."""
     found = {module.partition(".")[0] for _, module in imports(ROOT / name, lazy=False)}
     assert found - set(sys.stdlib_module_names) <= LIGHT[name]
+
+
+@pytest.mark.parametrize(
+    ("loaded", "spared"),
+    [
+        ("ci.commands.app", {"anyio", "httpx", "jinja2", "rich", "ci.stages", "ci.report.model"}),
+        ("ci.smoke.plugin", {"asyncio", "jinja2", "ci.settings", "ci.stages"}),
+    ],
+)
+def test_what_starts_often_starts_fast(loaded: str, spared: set[str]) -> None:
+    """`--help`, a typing error, or each folder of cases waits for packages that it doesn't use."""
+    code = f"import sys, {loaded}; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    modules = set(done.stdout.split())
+    assert loaded in modules
+    assert not modules & spared
 
 
 def test_cases_need_what_a_users_case_may_use() -> None:
