@@ -38,12 +38,14 @@ class Sent:
         seconds: How long it took.
         status: The answer's HTTP status; None where no whole answer came.
         wrong: What is wrong with the answer; empty for nothing.
+        refused: What is to be done where it asks for another API key; empty where it doesn't.
     """
 
     drawn: DrawnRequest
     seconds: float
     status: int | None
     wrong: str
+    refused: str = ""
 
     @property
     def named(self) -> str:
@@ -91,7 +93,8 @@ class Sender:
             return Sent(drawn, anyio.current_time() - begin, None, error.problem)
         self._learn(drawn, answer)
         seconds = anyio.current_time() - begin
-        return Sent(drawn, seconds, answer.status, wrong(answer))
+        refused = self.exchange.refusal(drawn.operation.partition(" ")[2], answer)
+        return Sent(drawn, seconds, answer.status, wrong(answer), str(refused or ""))
 
     def _linked(self, drawn: DrawnRequest) -> str:
         """Return the request's path, every second time with a name that is there."""

@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx
 
-from ci.errors import AnswerFault, BadAnswer, NotSglang, Unresponsive
+from ci.errors import AnswerFault, BadAnswer, KeyRefused, NotSglang, Unresponsive
 from ci.server.documents import document
 from ci.server.door import Door
 from ci.server.faults import brief, fault_of, refusal
@@ -120,9 +120,13 @@ class Exchange:
         Raises:
             KeyRefused: It does.
         """
-        if refused := refusal(f"{self.url}{path}", answer.status, answer.body, self._door.key):
+        if refused := self.refusal(path, answer):
             raise refused
         return answer
+
+    def refusal(self, path: str, answer: Reply) -> KeyRefused | None:
+        """Return the error of an answer of `path` that asks for another API key, if it does."""
+        return refusal(f"{self.url}{path}", answer.status, answer.body, self._door.key)
 
     async def cut(self, path: str, body: Any) -> None:
         """Begin a stream, read its first piece, and go away."""

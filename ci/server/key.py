@@ -67,6 +67,11 @@ def variables(url: str) -> dict[str, str]:
     return {API_KEY: key} if key else {}
 
 
+def as_argument(url: str) -> str:
+    """Return what a shell's curl sends the key of the server at `url` by; empty without a key."""
+    return f' -H "Authorization: Bearer ${API_KEY}"' if key_of(url) else ""
+
+
 def authorization(key: str) -> dict[str, str]:
     """Return the header that carries a key; none where there is no key."""
     return {"Authorization": f"Bearer {key}"} if key else {}
