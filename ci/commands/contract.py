@@ -12,6 +12,7 @@ import typer
 from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed
 from ci.commands.outcome import one_stage, reported
 from ci.commands.server import Flags, Url
+from ci.server.key import BASELINE_API_KEY
 
 if TYPE_CHECKING:
     from ci.settings import Settings
@@ -70,7 +71,8 @@ def compare(
 
     at = effective(config, settings, {}).settings
     engines.only_sglang(at.engine.profile, "contract")
-    sides = (stage.ContractSide(baseline), stage.ContractSide(candidate, installed))
+    own = os.environ.get(BASELINE_API_KEY)
+    sides = (stage.ContractSide(baseline, key=own), stage.ContractSide(candidate, installed))
 
     async def compared(stages: Stages, tell: Tell) -> StageResult:
         return await stage.check_contract(sides, at.contract, stages.folder, tell)

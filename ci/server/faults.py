@@ -17,7 +17,7 @@ from ci.errors import (
     Unreachable,
 )
 from ci.server.bounded import BodyFault
-from ci.server.key import API_KEY
+from ci.server.key import variable_of
 from ci.server.reach import causes
 
 REFUSALS = {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
@@ -85,9 +85,10 @@ def refusal(url: str, status: int, body: str, key: str) -> KeyRefused | None:
     if status not in REFUSALS:
         return None
     said = body.replace(key, "…") if key else body
-    cure = f"the server wants an API key: set {API_KEY}"
+    variable = variable_of(url)
+    cure = f"the server wants an API key: set {variable}"
     if key:
-        cure = f"the server refuses this API key: set {API_KEY} to another one"
+        cure = f"the server refuses this API key: set {variable} to another one"
     told = f"; it says: {brief(said, 80)}" if said.strip() else ""
     return KeyRefused(url, cure + told, status, details=said)
 
