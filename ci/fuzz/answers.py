@@ -11,6 +11,7 @@ import anyio
 
 from ci.errors import AnswerFault
 from ci.fuzz.drawn import DrawnRequest
+from ci.secrets.veil import beginning
 from ci.server.documents import document
 from ci.server.exchange import Exchange, Reply
 
@@ -131,7 +132,7 @@ def wrong(answer: Reply) -> str:
     """
     if answer.status in SERVER_ERRORS and answer.status != NOT_IMPLEMENTED:
         body = " ".join(answer.body.split())
-        return f"HTTP {answer.status}: {body[:BODY] or 'no body'}"
+        return f"HTTP {answer.status}: {beginning(body, BODY) or 'no body'}"
     if answer.kind == "application/json" and answer.body:
         try:
             document(answer.body)

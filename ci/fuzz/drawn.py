@@ -17,6 +17,7 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from ci.errors import CheckBroken
+from ci.secrets.veil import beginning
 from ci.server.key import as_argument
 
 LINE = 64 * 1024 * 1024
@@ -101,7 +102,8 @@ class DrawnRequest:
             plain = self.text.isprintable() and self.text.encode() == self.raw
             quoted = shlex.quote(self.text) if plain else _escaped(self.raw)
             shown += f" --data-binary {quoted}"
-        return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}… ({len(shown)} characters)"
+        cut = f"{beginning(shown, SHOWN)}… ({len(shown)} characters)"
+        return shown if len(shown) <= SHOWN else cut
 
 
 def _escaped(raw: bytes) -> str:

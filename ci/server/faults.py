@@ -16,6 +16,7 @@ from ci.errors import (
     SglangCiError,
     Unreachable,
 )
+from ci.secrets.veil import beginning
 from ci.server.bounded import BodyFault
 from ci.server.key import variable_of
 from ci.server.reach import causes
@@ -101,4 +102,4 @@ def status_line(status: int, target: str = "") -> str:
 def brief(text: str, length: int = 120) -> str:
     """Return the start of `text` on one line."""
     line = " ".join(text.split()) or "empty"
-    return line if len(line) <= length else f"{line[:length]}…"
+    return line if len(line) <= length else f"{beginning(line, length)}…"

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from ci.errors import SettingsError
+from ci.secrets.veil import beginning
 from ci.settings.model import Settings
 
 _SHOWN = 120
@@ -98,7 +99,7 @@ def quoted(value: object) -> str:
         return "such a number"
     if "PRIVATE KEY" in text:
         return "a private key"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text if len(text) <= _SHOWN else f"{beginning(text, _SHOWN)}…"
 
 
 def _source(key: tuple[str, ...], sources: Mapping[tuple[str, ...], str]) -> str:

@@ -22,7 +22,7 @@ GRACE = 0.3
 LIMIT = 5.0
 """Most seconds until everything is gone; what starts new processes all the time may outlive it."""
 
-_SHOWN = 120
+_TOLD = 8192
 """Most characters of a command that are told."""
 _PDEATHSIG, _SUBREAPER = 1, 36
 
@@ -91,7 +91,7 @@ def _below() -> dict[int, str]:
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if process.status() != psutil.STATUS_ZOMBIE:
-                found[process.pid] = (" ".join(process.cmdline()) or process.name())[:_SHOWN]
+                found[process.pid] = (" ".join(process.cmdline()) or process.name())[:_TOLD]
     return found
 
 
