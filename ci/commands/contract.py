@@ -32,7 +32,17 @@ Installed = Annotated[
         "for launch flags and the engine's defaults.",
     ),
 ]
-A_SIDE = "A recorded file, or the URL of a running server."
+
+
+def _side(text: str) -> str:
+    from ci.contract.stage import side_named
+
+    return side_named(text)
+
+
+Side = Annotated[
+    str, typer.Argument(help="A recorded file, or the URL of a running server.", parser=_side)
+]
 
 
 @app.command()
@@ -58,8 +68,8 @@ def record(
 
 @app.command()
 def compare(
-    baseline: Annotated[str, typer.Argument(help=A_SIDE)],
-    candidate: Annotated[str, typer.Argument(help=A_SIDE)],
+    baseline: Side,
+    candidate: Side,
     installed: Installed = "",
     config: ConfigFile = None,
     settings: Set = None,

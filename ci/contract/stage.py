@@ -47,14 +47,30 @@ class ContractSide:
         Raises:
             SglangCiError: It is neither a recording nor an SGLang server that answers.
         """
-        if self.where.startswith(("http://", "https://")):
+        if is_url(self.where):
             interface = await installation(self.installed)
-            at = base_url(self.where)
-            with wanted_at(at, self.key, BASELINE_API_KEY):
-                return await record(at, interface, seconds=seconds)
+            with wanted_at(self.where, self.key, BASELINE_API_KEY):
+                return await record(self.where, interface, seconds=seconds)
         if self.installed:
             raise UsageError(f"{self.where} is recorded already: it has no installation to ask")
         return load(Path(self.where))
+
+
+def is_url(text: str) -> bool:
+    """Return whether a side is a server, and not a recorded file."""
+    return text.startswith(("http://", "https://"))
+
+
+def side_named(text: str) -> str:
+    """Return what names a side, before anybody is asked.
+
+    Raises:
+        UsageError: It is neither a recording nor a server's URL.
+    """
+    if is_url(text):
+        return base_url(text)
+    load(Path(text))
+    return text
 
 
 async def installation(text: str) -> Interface | None:

@@ -41,7 +41,7 @@ class Reply:
     @classmethod
     def of(cls, response: httpx.Response, body: bytes) -> Self:
         """Return a response as the answer that it is."""
-        kind = response.headers.get("content-type", "").partition(";")[0].strip()
+        kind = media_type(response)
         target = response.headers.get("location", "")
         text, headers = body.decode("utf-8", "replace"), dict(response.headers)
         return cls(response.status_code, kind, text, target, headers)
@@ -177,6 +177,12 @@ def exchanging(
     """
     door = Door.to(url, seconds) if keyed else Door(base_url(url), seconds)
     return Exchange(door, door.client(reuse=False, transport=transport))
+
+
+def media_type(response: httpx.Response) -> str:
+    """Return the media type of a response, in small letters and without parameters."""
+    kind: str = response.headers.get("content-type", "")
+    return kind.partition(";")[0].strip().lower()
 
 
 def object_of(url: str, answer: Reply, key: str) -> Json:

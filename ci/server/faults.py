@@ -94,6 +94,11 @@ def refusal(url: str, status: int, body: str, key: str) -> KeyRefused | None:
     return KeyRefused(url, cure + told, status, details=said)
 
 
+def is_passing(status: int) -> bool:
+    """Return whether a status says that another time the answer may be another one."""
+    return status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS
+
+
 def status_line(status: int, target: str = "") -> str:
     """Return an answer's status, and where it redirects to, in words."""
     return f"HTTP {status}, redirects to {target}" if target else f"HTTP {status}"

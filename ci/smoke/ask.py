@@ -17,6 +17,7 @@ from ci.concurrency import waited_for_core
 from ci.secrets.veil import beginning, ending
 from ci.server.bounded import BodyFault
 from ci.server.documents import document
+from ci.server.exchange import media_type
 from ci.smoke.answers import Chat, Completion, Generation, Generations, read
 from ci.smoke.arrival import Arrival
 from ci.smoke.server import Server
@@ -104,11 +105,11 @@ class Ask:
         moments: list[float] = []
         with self.client.stream("POST", path, json={**body, "stream": True}) as response:
             raw = _body(response, moments)
-        kind = response.headers.get("content-type", "")
+        kind = media_type(response)
         where = f"POST {path}"
         if refused := refused_key(response):
             raise refused
-        if response.status_code != httpx.codes.OK or not kind.startswith("text/event-stream"):
+        if response.status_code != httpx.codes.OK or kind != "text/event-stream":
             start = beginning(raw.decode("utf-8", "replace"), 200)
             raise AssertionError(f"{where}: no stream, but {response.status_code} {kind}: {start}")
         return parse(raw, where), moments, response.headers.get("content-length", "")
