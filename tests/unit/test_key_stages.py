@@ -281,6 +281,15 @@ def test_a_key_that_cannot_be_sent_is_a_usage_error(
     assert "sk-secret" not in said.out + said.err + written()
 
 
+def test_a_key_that_cannot_be_sent_is_told_before_anybody_is_waited_for(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line end in a key is told after ten minutes of waiting for the server's port."""
+    monkeypatch.setenv(VARIABLE, "sk-secret\n")
+    assert command("wait", "http://127.0.0.1:1", "--set", "readiness.port_open=3") == 4
+    assert "SGLANG_API_KEY can't be sent" in load(Path("report")).cause
+
+
 @pytest.mark.parametrize("flags", [[f"--api-key={KEY}"], ["--api-key", "old", "--api-key", KEY]])
 def test_a_server_that_we_start_gets_the_key_of_its_own_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]
