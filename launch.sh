@@ -18,11 +18,12 @@
 #   EXPECTED_SGLANG_VERSION  refuse to start any other
 #   DRAIN_SECONDS            after SIGTERM refuse new work, and give what was accepted so many
 #                            seconds before it is aborted; empty: SGLang's own way (20)
-#   LOG_FILE                 copy all output there, below a line "launch.sh began on KERNEL",
-#                            the boot id of the kernel on which the file is locked (flock)
-#                            until the server ends, however it ends. The last line,
-#                            "launch.sh: server output ended", comes once the server's
-#                            children have ended too, unless their container's end cuts it off.
+#   LOG_FILE                 copy all output there, secrets veiled where PYTHON has sglang-ci,
+#                            below a line "launch.sh began on KERNEL", the boot id of the kernel
+#                            on which the file is locked (flock) until the server ends, however
+#                            it ends. The last line, "launch.sh: server output ended", comes once
+#                            the server's children have ended too, unless their container's end
+#                            cuts it off.
 #
 # Exit codes of a refusal; any other code is the server's:
 #   64  a setting has a value that isn't allowed
@@ -42,15 +43,26 @@ refuse() { # CODE WHAT WHERE REMEDY
     exit "$1"
 }
 
+read_model_flags() { # FOLDER
+    model_flags=()
+    [[ ! -r $1/launch.flags ]] ||
+        mapfile -t model_flags < <(sed -E 's/^\s+|\s+$//g; /^(#|$)/d' "$1/launch.flags")
+}
+
 # SGLang kills its children before it ends, and signals reach whole process groups: what
 # copies the output is neither a child (&) nor in the group (set -m). The copy of stderr
 # holds the pipe of the other one (3>&1), which thus ends last.
-copy_output() {
-    local boot=/proc/sys/kernel/random/boot_id
+copy_output() { # FLAG ...
+    local boot=/proc/sys/kernel/random/boot_id known=("$@")
     { exec 9>>"$LOG_FILE" && flock -w 1 9; } 2>/dev/null ||
         refuse 64 'bad LOG_FILE' "$LOG_FILE" 'name one that can be written and is not in use'
     echo "launch.sh began on $(cat $boot 2>/dev/null)" >"$LOG_FILE"
-    copy() { trap '' HUP INT TERM && tee -ap "$LOG_FILE"; }
+    known+=("${model_flags[@]}")
+    copy() {
+        trap '' HUP INT TERM
+        "$PYTHON" -m ci.secrets.tee "${known[@]}" "$LOG_FILE" 2>/dev/null ||
+            tee -ap "$LOG_FILE"
+    }
     exec > >(set -m; { copy; echo 'launch.sh: server output ended' >>"$LOG_FILE"; } <&0 9>&- &)
     exec 2> >(set -m; copy 3>&1 >&2 <&0 9>&- &)
 }
@@ -63,7 +75,9 @@ has_gpu() {
 HOST=${HOST:-127.0.0.1} PORT=${PORT:-30000} LOG_LEVEL=${LOG_LEVEL:-info} DEVICE=${DEVICE:-auto}
 DRAIN_SECONDS=${DRAIN_SECONDS-20}
 PYTHON=${PYTHON:-$(type -P python3 || type -P python || echo python3)}
-[[ -z ${LOG_FILE:-} ]] || copy_output
+export PYTHONSAFEPATH=${PYTHONSAFEPATH-1} # folders named "ci" or "sglang" in $PWD are not ours
+read_model_flags "${MODEL_PATH:-}"
+[[ -z ${LOG_FILE:-} ]] || copy_output "$@"
 [[ $DEVICE == @(auto|cuda|cpu) ]] || refuse 64 'bad DEVICE' "$DEVICE" 'use auto, cuda or cpu'
 [[ $LOG_LEVEL == @(debug|info|warning|error|critical) ]] ||
     refuse 64 'bad LOG_LEVEL' "$LOG_LEVEL" 'use debug, info, warning, error or critical'
@@ -71,7 +85,6 @@ PYTHON=${PYTHON:-$(type -P python3 || type -P python || echo python3)}
     refuse 64 'bad DRAIN_SECONDS' "$DRAIN_SECONDS" 'use a number of seconds, or leave it empty'
 type -P "$PYTHON" >/dev/null || refuse 71 'no interpreter' "$PYTHON" 'set PYTHON to one with sglang'
 
-export PYTHONSAFEPATH=${PYTHONSAFEPATH-1} # folders named "ci" or "sglang" in $PWD are not ours
 MODEL_PATH=${MODEL_PATH:-$(
     "$PYTHON" -c 'from ci.platform import TINY_MODEL; print(TINY_MODEL)' 2>/dev/null
 )} || refuse 64 'no MODEL_PATH' "$PYTHON has no packaged model" 'set it to the folder of a model'
@@ -87,11 +100,8 @@ if [[ $DEVICE == cpu ]]; then
     flags+=(--attention-backend torch_native --sleep-on-idle
         --max-total-tokens 8192 --max-running-requests 8) # else 60 % of memory is taken
 fi
-if [[ -r $MODEL_PATH/launch.flags ]]; then
-    mapfile -t model_flags < <(sed -E 's/^\s+|\s+$//g; /^(#|$)/d' "$MODEL_PATH/launch.flags")
-    flags+=("${model_flags[@]}")
-fi
-flags+=("$@")
+read_model_flags "$MODEL_PATH"
+flags+=("${model_flags[@]}" "$@")
 
 export SGLANG_CI_DRAIN_SECONDS=$DRAIN_SECONDS # read by ci/platform/drain.py, where it is installed
 command=$("$PYTHON" - "$gpu" "${flags[@]}" <<'CHECKS'

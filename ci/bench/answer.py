@@ -10,6 +10,7 @@ import asyncio
 from typing import Any, Protocol
 
 from ci.bench.records import ErrorKind
+from ci.secrets.veil import beginning
 from ci.server.documents import document
 from ci.server.events import Events, is_done
 
@@ -102,7 +103,7 @@ class ReceivedAnswer:
             try:
                 self._dialect.read(event, self)
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                shown = event[:_SHOWN].decode("utf-8", "replace")
+                shown = event.decode("utf-8", "replace")
                 self.fault(ErrorKind.MALFORMED, f"an event makes no sense ({error}): {shown}")
 
     def tokens(self, count: int) -> None:
@@ -128,7 +129,7 @@ class ReceivedAnswer:
     def fault(self, kind: ErrorKind, detail: str) -> None:
         """Take in what is wrong; the first fault counts."""
         if self.error is None:
-            self.error, self.detail = kind, " ".join(detail.split())[:_SHOWN]
+            self.error, self.detail = kind, beginning(" ".join(detail.split()), _SHOWN)
 
     def end(self, stamp: float) -> None:
         """Take in that the message is complete."""

@@ -12,11 +12,14 @@ import sys
 
 import httpx
 
+from ci.secrets.veil import beginning, learn_environment
+
 REACH_SECONDS = 5.0
 
 
 def main(name: str, revision: str) -> int:
     """Fetch and return the exit code."""
+    learn_environment(os.environ)
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.pop("HF_HUB_OFFLINE", None)
     try:
@@ -45,10 +48,10 @@ def main(name: str, revision: str) -> int:
 
 
 def _refusal(error: Exception) -> str:
-    text = " ".join(str(error).split())
+    text = beginning(" ".join(str(error).split()), 160)
     if type(error).__name__ == "GatedRepoError" or "401" in text or "403" in text:
-        return f"the hub refuses: set HF_TOKEN to a token that may read this model ({text[:160]})"
-    return f"the hub has no such model or revision ({text[:160]})"
+        return f"the hub refuses: set HF_TOKEN to a token that may read this model ({text})"
+    return f"the hub has no such model or revision ({text})"
 
 
 def _fail(line: str) -> int:

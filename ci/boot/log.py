@@ -15,6 +15,8 @@ import anyio
 
 from ci.errors import SglangCiError, UsageError
 from ci.report.model import Phase
+from ci.secrets import files
+from ci.secrets.veil import MARGIN, beginning
 
 KEPT_LINES = 4000
 LONGEST_LINE = 10_000
@@ -76,7 +78,7 @@ class ServerLog:
 
     def add(self, line: str, at: float) -> None:
         """Take in one line that arrived `at` (`anyio.current_time()`)."""
-        line = line[:LONGEST_LINE]
+        line = beginning(line, LONGEST_LINE)
         self._lines.append(line)
         self.began |= line.startswith(BEGAN) and line.removeprefix(BEGAN) == _kernel()
         for pattern in _PATTERNS:
@@ -176,7 +178,7 @@ class _Tail:
             chunk = file.read()
         self._position += len(chunk)
         *lines, rest = (self._rest + chunk).split(b"\n")
-        self._rest = rest[:LONGEST_LINE]
+        self._rest = rest[: LONGEST_LINE + MARGIN]
         return [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
 
 
@@ -189,8 +191,7 @@ def last(path: Path, most: int = LAST_BYTES) -> ServerLog:
     log = ServerLog(0.0)
     try:
         with path.open("rb") as file:
-            file.seek(max(0, path.stat().st_size - most))
-            content = file.read()
+            content = files.end_of(file, most)
     except FileNotFoundError:
         content = b""
     except OSError as error:

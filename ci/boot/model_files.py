@@ -17,6 +17,14 @@ from ci.platform import TINY_MODEL
 from ci.settings import ModelSettings
 
 FETCH_SECONDS = 3600.0
+FLAGS = "launch.flags"
+"""File in a model's folder with flags that its server gets."""
+
+
+def flags_in(text: str) -> tuple[str, ...]:
+    """Return the flags in the text of such a file: one a line, but comments."""
+    lines = (line.strip() for line in text.splitlines())
+    return tuple(line for line in lines if line and not line.startswith("#"))
 
 
 @dataclass(frozen=True)
@@ -30,6 +38,14 @@ class Model:
 
     path: Path
     label: str
+
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """The launch flags that travel with it, as `launch.sh` reads them."""
+        try:
+            return flags_in((self.path / FLAGS).read_text("utf-8", "replace"))
+        except OSError:
+            return ()
 
 
 async def resolve(settings: ModelSettings) -> Model:

@@ -6,7 +6,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 import anyio
-import httpx
 
 from ci.boot import listening
 from ci.boot.listening import Listener, Patience
@@ -21,6 +20,7 @@ from ci.errors import (
     Unreachable,
     Unresponsive,
 )
+from ci.server.faults import is_passing
 
 POLL = 0.05
 GONE_SECONDS = 0.7
@@ -95,5 +95,5 @@ class Polling:
 def _is_final(error: AnswerFault | None) -> bool:
     """Return whether a server that is still starting doesn't answer like that."""
     if isinstance(error, BadAnswer):
-        return error.status is None or error.status < httpx.codes.INTERNAL_SERVER_ERROR
+        return error.status is None or not is_passing(error.status)
     return isinstance(error, NotSglang | OtherServer)

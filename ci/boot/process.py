@@ -25,6 +25,7 @@ from ci.boot.port import listens
 from ci.concurrency import one_error, pipe
 from ci.errors import SglangCiError
 from ci.secrets.files import Flow
+from ci.secrets.veil import MARGIN
 
 _CHUNK = 65_536
 _GUARD = "setpriv"
@@ -41,7 +42,7 @@ class _Lines:
 
     def add(self, chunk: bytes) -> None:
         *lines, rest = (self._rest + chunk).split(b"\n")
-        self._rest = rest[:LONGEST_LINE]
+        self._rest = rest[: LONGEST_LINE + MARGIN]
         for line in lines:
             self._log.add(line.decode("utf-8", "replace").rstrip("\r"), anyio.current_time())
 

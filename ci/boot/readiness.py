@@ -30,6 +30,7 @@ from ci.errors import (
 from ci.report.model import Case, Figure, Phase
 from ci.report.progress import Progress
 from ci.server.client import ServerClient
+from ci.server.key import key_of
 from ci.settings import ReadinessSettings
 from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
@@ -65,7 +66,12 @@ class Readiness:
         self._polls = Polling(listener, self.log)
 
     async def wait(self, tell: Tell) -> StageResult:
-        """Wait for each phase in turn; each is a case, and the first that fails is the last."""
+        """Wait for each phase in turn; each is a case, and the first that fails is the last.
+
+        Raises:
+            UsageError: The server's key can't be sent.
+        """
+        key_of(self.url)
         begin, error = anyio.current_time(), None
         phases: list[Phase] = []
         for name, budget, probe in self._phases():

@@ -26,6 +26,7 @@ from ci.errors import CheckBroken, InfrastructureFault, ServerFault
 from ci.image import installed as listing
 from ci.image.listing import Installed
 from ci.report.progress import Progress
+from ci.secrets.veil import learn_flags
 from ci.server.key import api_key, wanted_at
 from ci.settings import Settings
 from ci.stages import checked
@@ -43,14 +44,15 @@ async def served(settings: Settings, output: Path | None) -> AsyncIterator[Serve
     model = await model_of(settings)
     with reserved(at.host, at.port) as port:
         launch = launch_of(settings, model, port)
-        key = api_key((*launch.argv, *launch.flags), launch.environment)
-        with wanted_at(launch.url, key):
+        own = () if launch.argv else model.flags
+        key = api_key((*launch.argv, *own, *launch.flags), launch.environment)
+        with wanted_at(launch.url, key or None):
             async with running(launch, output) as server:
                 yield server
 
 
 async def model_of(settings: Settings) -> Model:
-    """Return the model to serve; the packaged one is SGLang's alone.
+    """Return the model to serve; the packaged one is SGLang's alone. Its flags' secrets are veiled.
 
     Raises:
         InfrastructureFault: The engine isn't installed here, or the model can't be had.
@@ -59,7 +61,9 @@ async def model_of(settings: Settings) -> Model:
     await _present(settings)
     if not engine_of(settings).native and at.path is None and not at.name:
         return Model(Path(), "")
-    return await resolve(at)
+    model = await resolve(at)
+    learn_flags(model.flags)
+    return model
 
 
 async def _present(settings: Settings) -> None:

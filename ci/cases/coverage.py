@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from ci.cases.model import GeneratedCase, Provenance
 from ci.cases.program import Gen, flat
 from ci.cases.sift import Sifted
+from ci.secrets.veil import beginning
 
 MOST = 100
 """Most dropped candidates that are told one by one."""
@@ -110,7 +111,7 @@ def _dropped(found: Coverage) -> Iterator[str]:
     if found.dropped_cases:
         yield ""
     for one in found.dropped_cases[:MOST]:
-        told = one.told[:300].replace("`", "'")
+        told = beginning(one.told, 300).replace("`", "'")
         yield f"- {one.name}: {one.why}: `{told}`"
     if len(found.dropped_cases) > MOST:
         yield f"- and {len(found.dropped_cases) - MOST} more, in `coverage.json`"

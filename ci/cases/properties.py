@@ -17,6 +17,7 @@ from pydantic import Field
 from ci.cases.json_start import relaxed, start_of
 from ci.cases.observed import ObservedRun, Score
 from ci.cases.program import CasePart, Name
+from ci.secrets.veil import ending
 
 NEAR = 0.1
 """How far two scores of the same option may lie apart: batching changes a model's numbers."""
@@ -242,7 +243,7 @@ def _first_error(value: Any, schema: Any) -> str:
 
 def _misscored(score: Score) -> str:
     if not score.echo.endswith(score.option):
-        return f"was asked, and a text that ends in {score.echo[-40:]!r} was scored"
+        return f"was asked, and a text that ends in {ending(score.echo, 40)!r} was scored"
     if not all(-math.inf < one <= NEAR for one in (score.mean, score.alone)):
         return f"has no log-probability: {score.mean}"
     if abs(score.mean - score.alone) > NEAR:

@@ -11,6 +11,7 @@ import typer
 from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed
 from ci.commands.outcome import awaited, one_stage, reported
 from ci.commands.server import Flags, Url
+from ci.server.key import BASELINE_API_KEY
 
 if TYPE_CHECKING:
     from ci.settings import Settings
@@ -30,7 +31,17 @@ Installed = Annotated[
         "for launch flags and the engine's defaults.",
     ),
 ]
-A_SIDE = "A recorded file, or the URL of a running server."
+
+
+def _side(text: str) -> str:
+    from ci.contract.stage import side_named
+
+    return side_named(text)
+
+
+Side = Annotated[
+    str, typer.Argument(help="A recorded file, or the URL of a running server.", parser=_side)
+]
 
 
 @app.command()
@@ -56,8 +67,8 @@ def record(
 
 @app.command()
 def compare(
-    baseline: Annotated[str, typer.Argument(help=A_SIDE)],
-    candidate: Annotated[str, typer.Argument(help=A_SIDE)],
+    baseline: Side,
+    candidate: Side,
     installed: Installed = "",
     config: ConfigFile = None,
     settings: Set = None,
@@ -69,7 +80,8 @@ def compare(
 
     at = effective(config, settings, {}).settings
     engines.only_sglang(at.engine.profile, "contract")
-    sides = (stage.ContractSide(baseline), stage.ContractSide(candidate, installed))
+    own = os.environ.get(BASELINE_API_KEY)
+    sides = (stage.ContractSide(baseline, key=own), stage.ContractSide(candidate, installed))
 
     async def compared(stages: Stages, tell: Tell) -> StageResult:
         return await stage.check_contract(sides, at.contract, stages.folder, tell)

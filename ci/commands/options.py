@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ci.errors import SettingsError, UsageError
+from ci.server.key import BASELINE_API_KEY
 from ci.server.reach import base_url
 from ci.settings import Effective, load
 from ci.settings.load import read
@@ -85,8 +86,10 @@ def side(name: str, text: str, image: str = "") -> GateSide:
     Raises:
         UsageError: It is neither.
     """
+    from ci.gate.blocks import Arm
     from ci.gate.stage import GateSide
 
     if Path(text).suffix == ".toml":
         return GateSide(name, image=image, settings=load(Path(text), os.environ).settings)
-    return GateSide(name, base_url(text), image)
+    key = os.environ.get(BASELINE_API_KEY) if name == Arm.BASELINE else None
+    return GateSide(name, base_url(text), image, key=key)

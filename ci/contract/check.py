@@ -12,6 +12,7 @@ from ci.accepted import Acceptance
 from ci.contract.compare import Compared, ContractChange
 from ci.contract.rules import SETS, ChangeKind
 from ci.report.model import Case
+from ci.secrets.veil import beginning
 from ci.settings.contract import AcceptedChange
 from ci.verdict import Outcome
 
@@ -137,4 +138,4 @@ def _text(value: Any) -> str:
 
 def _brief(value: Any) -> str:
     text = _text(value)
-    return text if len(text) <= SHORT else f"{text[:SHORT]}…"
+    return text if len(text) <= SHORT else f"{beginning(text, SHORT)}…"

@@ -10,6 +10,7 @@ from ci.contract.check import Allowance, told
 from ci.contract.compare import Compared, ContractChange
 from ci.contract.model import Contract
 from ci.contract.rules import SETS, ChangeKind
+from ci.secrets.veil import beginning
 
 MOST = 100
 """Most lines of one list; a page that nobody reads to its end helps nobody."""
@@ -133,5 +134,5 @@ def _shown(value: Any) -> str:
 def cell(text: str) -> str:
     """Return text as it may stand in a cell of a table, on one line and not endless."""
     line = " ".join(text.split())
-    line = line if len(line) <= CELL else f"{line[:CELL]}…"
+    line = line if len(line) <= CELL else f"{beginning(line, CELL)}…"
     return line.replace("|", "\\|").replace("<", "&lt;")

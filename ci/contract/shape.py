@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ci.contract.model import Items
+from ci.secrets.veil import beginning
 from ci.server.documents import document
 from ci.server.events import DONE, Events, is_done
 
@@ -36,7 +37,7 @@ def shape(name: str, value: Any, *, codes: bool = False, depth: int = DEPTH) -> 
         for field, each in value.items():
             items |= shape(f"{name}.{field}", each, codes=codes, depth=depth - 1)
             if codes and field in CODES and isinstance(each, str | int | None):
-                items[f"{name}.{field}"]["value"] = str(each)[:LONGEST_VALUE]
+                items[f"{name}.{field}"]["value"] = beginning(str(each), LONGEST_VALUE)
     return items
 
 

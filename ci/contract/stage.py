@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +15,8 @@ from ci.contract.record import record
 from ci.contract.rules import ChangeKind
 from ci.errors import UsageError
 from ci.secrets import files
+from ci.server.key import BASELINE_API_KEY, wanted_at
+from ci.server.reach import base_url
 from ci.settings.contract import ContractSettings
 from ci.stages import StageResult, Tell
 
@@ -29,10 +31,12 @@ class ContractSide:
     Args:
         where: A recorded file, or a running server's URL.
         installed: The server's interpreter, or what `interface.py` printed; may be empty.
+        key: The API key of a running server; None where it has none of its own.
     """
 
     where: str
     installed: str = ""
+    key: str | None = field(default=None, repr=False)
 
     async def contract(self, seconds: float) -> Contract:
         """Return the side's contract, recorded now where it is a server.
@@ -43,12 +47,30 @@ class ContractSide:
         Raises:
             SglangCiError: It is neither a recording nor an SGLang server that answers.
         """
-        if self.where.startswith(("http://", "https://")):
+        if is_url(self.where):
             interface = await installation(self.installed)
-            return await record(self.where, interface, seconds=seconds)
+            with wanted_at(self.where, self.key, BASELINE_API_KEY):
+                return await record(self.where, interface, seconds=seconds)
         if self.installed:
             raise UsageError(f"{self.where} is recorded already: it has no installation to ask")
         return load(Path(self.where))
+
+
+def is_url(text: str) -> bool:
+    """Return whether a side is a server, and not a recorded file."""
+    return text.startswith(("http://", "https://"))
+
+
+def side_named(text: str) -> str:
+    """Return what names a side, before anybody is asked.
+
+    Raises:
+        UsageError: It is neither a recording nor a server's URL.
+    """
+    if is_url(text):
+        return base_url(text)
+    load(Path(text))
+    return text
 
 
 async def installation(text: str) -> Interface | None:

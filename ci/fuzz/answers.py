@@ -11,6 +11,7 @@ import anyio
 
 from ci.errors import AnswerFault
 from ci.fuzz.drawn import DrawnRequest
+from ci.secrets.veil import beginning
 from ci.server.documents import document
 from ci.server.exchange import Exchange, Reply
 
@@ -38,12 +39,14 @@ class Sent:
         seconds: How long it took.
         status: The answer's HTTP status; None where no whole answer came.
         wrong: What is wrong with the answer; empty for nothing.
+        refused: What is to be done where it asks for another API key; empty where it doesn't.
     """
 
     drawn: DrawnRequest
     seconds: float
     status: int | None
     wrong: str
+    refused: str = ""
 
     @property
     def named(self) -> str:
@@ -91,7 +94,8 @@ class Sender:
             return Sent(drawn, anyio.current_time() - begin, None, error.problem)
         self._learn(drawn, answer)
         seconds = anyio.current_time() - begin
-        return Sent(drawn, seconds, answer.status, wrong(answer))
+        refused = self.exchange.refusal(drawn.operation.partition(" ")[2], answer)
+        return Sent(drawn, seconds, answer.status, wrong(answer), str(refused or ""))
 
     def _linked(self, drawn: DrawnRequest) -> str:
         """Return the request's path, every second time with a name that is there."""
@@ -128,7 +132,7 @@ def wrong(answer: Reply) -> str:
     """
     if answer.status in SERVER_ERRORS and answer.status != NOT_IMPLEMENTED:
         body = " ".join(answer.body.split())
-        return f"HTTP {answer.status}: {body[:BODY] or 'no body'}"
+        return f"HTTP {answer.status}: {beginning(body, BODY) or 'no body'}"
     if answer.kind == "application/json" and answer.body:
         try:
             document(answer.body)

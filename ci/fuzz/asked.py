@@ -29,6 +29,7 @@ class OperationResult:
         accepted: How often each accepted defect was met.
         withheld: How many requests weren't sent.
         problems: Why there are fewer requests of a kind than wanted.
+        refused: What the first answer that asks for another API key wants; empty for none.
     """
 
     operation: str
@@ -39,6 +40,7 @@ class OperationResult:
     accepted: Counter[str] = field(default_factory=Counter)
     withheld: int = 0
     problems: dict[str, str] = field(default_factory=dict)
+    refused: str = ""
 
     @classmethod
     def of(cls, waiting: Sequence[str]) -> OperationResult:
@@ -55,6 +57,7 @@ class OperationResult:
     def take(self, sent: Sent, known: KnownDefects) -> None:
         """Take in an answer."""
         self.statuses[sent.named] += 1
+        self.refused = self.refused or sent.refused
         accepted = known.accepted(sent.drawn, sent.wrong) if sent.wrong else None
         if accepted:
             self.accepted[accepted.id] += 1
@@ -75,7 +78,8 @@ class OperationResult:
             cut: Why not all of its requests were sent; empty where they were.
         """
         seconds = anyio.current_time() - self.begun
-        lacking = [*self._lacking(), *([cut] if cut else [])]
+        barred = self.refused if self._barred() else ""
+        lacking = [*filter(None, (barred, *self._lacking(), cut))]
         found = self._merged()
         for name, sent in zip(self._names(list(found)), found.values(), strict=True):
             least = min(sent, key=lambda one: len(one.drawn.body) + len(one.drawn.target))
@@ -90,9 +94,14 @@ class OperationResult:
             )
         if not found:
             known = Outcome.PASSED if self.statuses else Outcome.SKIPPED
-            outcome = Outcome.INCONCLUSIVE if lacking else known
+            lacks = Outcome.ERROR if barred else Outcome.INCONCLUSIVE
+            outcome = lacks if lacking else known
             message = "; ".join([*lacking, self._told()])
             yield Case(name=self.operation, outcome=outcome, message=message, seconds=seconds)
+
+    def _barred(self) -> bool:
+        """Return whether another API key was asked for, and no request was let in."""
+        return bool(self.refused) and not any(status[0] == "2" for status in self.statuses)
 
     def _told(self) -> str:
         told = [f"{status} {count}" for status, count in sorted(self.statuses.items())]

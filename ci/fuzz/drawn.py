@@ -17,6 +17,8 @@ from anyio.abc import Process
 from anyio.streams.buffered import BufferedByteReceiveStream
 
 from ci.errors import CheckBroken
+from ci.secrets.veil import beginning
+from ci.server.key import as_argument
 
 LINE = 64 * 1024 * 1024
 """Most bytes of a line that a process prints."""
@@ -90,17 +92,18 @@ class DrawnRequest:
         return self.field.partition(" ")[0].partition("[")[0]
 
     def curl(self, url: str) -> str:
-        """Return a command that sends the request to the server at `url`."""
+        """Return a command that sends the request to the server at `url`, its key by a variable."""
         parts = ["curl", "-sS", "-X", self.method, f"{url}{self.target}"]
         for name, value in self.headers.items():
             if name.lower() not in {"accept", "accept-encoding"}:
                 parts += ["-H", f"{name}: {value}"]
-        shown = " ".join(map(shlex.quote, parts))
+        shown = " ".join(map(shlex.quote, parts)) + as_argument(url)
         if self.body:
             plain = self.text.isprintable() and self.text.encode() == self.raw
             quoted = shlex.quote(self.text) if plain else _escaped(self.raw)
             shown += f" --data-binary {quoted}"
-        return shown if len(shown) <= SHOWN else f"{shown[:SHOWN]}… ({len(shown)} characters)"
+        cut = f"{beginning(shown, SHOWN)}… ({len(shown)} characters)"
+        return shown if len(shown) <= SHOWN else cut
 
 
 def _escaped(raw: bytes) -> str:

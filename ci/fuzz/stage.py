@@ -121,6 +121,7 @@ class _Run:
         counts = (at.examples, at.edges, at.seed, at.drawing, at.output_tokens)
         try:
             with anyio.move_on_after(at.budget) as budget:
+                await self._alive()
                 await self._ask(document, Wanted(tuple(self.waiting), *counts))
                 end = ""
             if budget.cancelled_caught:

@@ -30,6 +30,7 @@ from ci.gate.result import result_of
 from ci.gate.sequential import Look
 from ci.gate.words import percent
 from ci.report.progress import Progress
+from ci.server.key import BASELINE_API_KEY, wanted_at
 from ci.settings import Settings
 from ci.stages import StageResult, Stages, Tell
 
@@ -49,12 +50,14 @@ class GateSide:
         url: URL of its server; empty where one is to be started here.
         image: The image that it runs, where that is known.
         settings: What starts it.
+        key: The API key of a server that runs already; None where it has none of its own.
     """
 
     name: str
     url: str = ""
     image: str = ""
     settings: Settings = field(default_factory=Settings)
+    key: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -174,7 +177,8 @@ async def up(side: GateSide, stages: Stages) -> AsyncIterator[str]:
         CheckBroken: It can't be started here.
     """
     if side.url:
-        yield side.url
+        with wanted_at(side.url, side.key, BASELINE_API_KEY):
+            yield side.url
         return
     log = stages.folder / f"{side.name}.log"
     stages.progress.note(f"starting the {side.name}")

@@ -15,6 +15,7 @@ import psutil
 
 from ci.boot.launch import is_sglang
 from ci.errors import CheckBroken, SglangCiError, UsageError
+from ci.secrets.veil import beginning
 from ci.server.door import Door
 from ci.server.exchange import Exchange, Json
 
@@ -96,7 +97,7 @@ class HostTarget:
         except psutil.Error as error:
             raise UsageError(f"pid {self.pid}: {error}") from error
         if role_of(title) != "parent":
-            raise UsageError(f"pid {self.pid} is no SGLang server: {title[:80]}")
+            raise UsageError(f"pid {self.pid} is no SGLang server: {beginning(title, 80)}")
         self._seen[self.pid] = parent
         self._look()
 

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import dagger
 
 from ci.errors import ImageUnavailable
+from ci.secrets.veil import beginning
 
 _IDENTIFIER = re.compile(r"[A-Za-z0-9+/=_-]{60,}")
 _TRACE = re.compile(r"\s*\[traceparent:[^\]]*\]")
@@ -46,4 +47,4 @@ def cause(error: dagger.QueryError) -> str:
 def _short(text: str, most: int) -> str:
     """Return text as one line, shortened at its end."""
     line = " ".join(text.split())
-    return line if len(line) <= most else f"{line[: most - 1]}…"
+    return line if len(line) <= most else f"{beginning(line, most - 1)}…"

@@ -136,6 +136,7 @@ class Image:
             service=proven.as_service(args=arguments, use_entrypoint=engine.native),
             mounted=container,
             arguments=arguments,
+            model_flags=await models.flags(container, path) if engine.native else [],
             image=self.container,
             engine=engine.name,
             model_path=path,

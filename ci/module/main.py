@@ -18,6 +18,9 @@ from ci.module.report import Report
 ELSEWHERE = "An image that was built elsewhere, in place of the Dockerfile's"
 NO_CONTAINER = "the Dockerfile is SGLang's: bring an image of engine.profile {!r} by --container"
 
+UNPROVEN, NOWHERE = "an image that passes every check", "a registry: --publish-to REF"
+"""What publishing needs where it isn't done."""
+
 
 @object_type
 class SglangCi:
@@ -80,20 +83,26 @@ class SglangCi:
         in any case.
         """
         wish = Wish(publish_to, self.revision, baseline, gpu, container)
+        report, image = await self._proven(wish, baseline_config)
+        if image is None or not report.passed or not publish_to:
+            return await report.without("publish", UNPROVEN if publish_to else NOWHERE)
+        return await image.pushed(report, publish_to)
+
+    async def _proven(
+        self, wish: Wish, baseline_config: dagger.File | None
+    ) -> tuple[Report, Image | None]:
+        """Return what was found, and the image it was found of, where it came to that."""
         first = await examined(self._inputs(), wish)
         if not first.passed:
-            return first
+            return first, None
         try:
-            image = await self.image(gpu=gpu, container=container)
+            image = await self.image(gpu=wish.gpu, container=wish.container)
             with explained("the image can't be had"):
                 await image.container.sync()
         except ImageUnavailable as error:
-            return await merged(first, await Report.failed("image", error))
-        against = await image.against(baseline, baseline_config)
-        report = await merged(first, await image.proven(against))
-        if not publish_to or not report.passed:
-            return report
-        return await image.pushed(report, publish_to)
+            return await merged(first, await Report.failed("image", error)), None
+        against = await image.against(wish.baseline, baseline_config)
+        return await merged(first, await image.proven(against)), image
 
     @function(cache="never")
     async def preflight(

@@ -3,6 +3,7 @@
 import dagger
 from dagger import dag
 
+from ci.boot.model_files import FLAGS, flags_in
 from ci.module.build import USER, with_package
 from ci.module.inputs import Inputs
 from ci.settings import ModelSettings
@@ -42,6 +43,14 @@ async def path(container: dagger.Container, *, folder: bool) -> str:
         return found
     files = await container.directory(found).entries()
     return f"{found}/{files[0]}" if len(files) == 1 else found
+
+
+async def flags(container: dagger.Container, path: str) -> list[str]:
+    """Return the launch flags that travel with the model that lies at `path` of an image."""
+    file = f"{path}/{FLAGS}"
+    if not path or not await container.exists(file):
+        return []
+    return list(flags_in(await container.file(file).contents()))
 
 
 async def _fetched(

@@ -14,6 +14,7 @@ from ci.image.bases import bases, remedy
 from ci.module import build, prober, publisher
 from ci.module.inputs import Inputs
 from ci.module.report import Report
+from ci.secrets.veil import beginning
 from ci.settings import Settings
 from ci.verdict import Outcome
 
@@ -189,4 +190,4 @@ async def _answer(name: str, ask: Callable[[], Awaitable[str]], cure: str) -> Se
 
 def _last(error: dagger.QueryError) -> str:
     lines = _TRACE.sub("", str(error)).strip().splitlines()
-    return lines[-1][:_LONGEST] if lines else "no answer"
+    return beginning(lines[-1], _LONGEST) if lines else "no answer"

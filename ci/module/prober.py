@@ -61,11 +61,13 @@ def with_config(container: dagger.Container, config: dagger.File | None) -> dagg
     return container if config is None else container.with_mounted_file(CONFIG, config)
 
 
-def with_key(container: dagger.Container, key: str, run: str) -> dagger.Container:
-    """Return `container` with the API key of the server of `run`, where that wants one."""
+def with_key(
+    container: dagger.Container, key: str, run: str, variable: str = API_KEY
+) -> dagger.Container:
+    """Return `container` with the API key of the server of `run` in a variable, empty for none."""
     if not key:
-        return container
-    return container.with_secret_variable(API_KEY, dag.set_secret(f"api-key-{run}", key))
+        return container.with_env_variable(variable, "")
+    return container.with_secret_variable(variable, dag.set_secret(f"api-key-{run}", key))
 
 
 def ask(container: dagger.Container, stage: str, *arguments: str) -> dagger.Container:

@@ -8,7 +8,7 @@ from dagger import Doc, dag, field, function, object_type
 from ci import __version__
 from ci.errors import SglangCiError
 from ci.preflight.stage import NAME as PREFLIGHT
-from ci.report.model import Case, Check, now
+from ci.report.model import Case, Check, NotRun, now
 from ci.report.model import Report as Found
 from ci.report.write import rendered
 from ci.verdict import Outcome, Verdict
@@ -29,6 +29,13 @@ def refused(found: Found) -> list[str]:
 
 class NotPassedError(Exception):
     """The verdict isn't PASSED; the message is the one line that says why."""
+
+
+def _written(found: Found, directory: dagger.Directory) -> dagger.Directory:
+    """Return `directory` with a report in it."""
+    for name, content in rendered(found).items():
+        directory = directory.with_new_file(name, content)
+    return directory
 
 
 @object_type
@@ -68,10 +75,17 @@ class Report:
         check = Check(name=stage, started=began, seconds=0, cases=(case,))
         facts = {"engine": "containers", "sglang-ci": __version__}
         found = Found(started=began, finished=began, checks=(check,), facts=facts)
-        directory = dag.directory()
-        for name, content in rendered(found).items():
-            directory = directory.with_new_file(name, content)
-        return await cls.of(directory)
+        return await cls.of(_written(found, dag.directory()))
+
+    async def without(self, stage: str, needs: str) -> "Report":
+        """Return the same report, which says too that `stage` wasn't run, and what it needs."""
+        found = await self._found()
+        left = (*found.not_run, NotRun(stage=stage, needs=needs))
+        told = found.model_copy(update={"not_run": left})
+        return await Report.of(_written(told, self.directory))
+
+    async def _found(self) -> Found:
+        return Found.model_validate_json(await self.directory.file(FILE).contents())
 
     @property
     def passed(self) -> bool:
@@ -90,6 +104,6 @@ class Report:
         The command line calls it on a report that stands last in a chain.
         """
         if not self.passed:
-            found = Found.model_validate_json(await self.directory.file(FILE).contents())
-            raise NotPassedError("\n".join([f"{self.verdict}: {self.cause}", *refused(found)]))
+            also = refused(await self._found())
+            raise NotPassedError("\n".join([f"{self.verdict}: {self.cause}", *also]))
         return await self.directory.id()

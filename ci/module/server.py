@@ -11,7 +11,7 @@ from ci.module import faults, prober
 from ci.module.build import LOCK, listed, printed
 from ci.module.inputs import Inputs
 from ci.module.report import Report
-from ci.server.key import api_key
+from ci.server.key import BASELINE_API_KEY, api_key
 
 VERSION_LABEL = "org.opencontainers.image.version"
 DEVICE = "ci/boot/device.py"
@@ -36,6 +36,7 @@ class Server:
     ] = field()
     mounted: dagger.Container
     arguments: list[str]
+    model_flags: list[str]
     image: dagger.Container
     engine: str
     model_path: str
@@ -100,6 +101,7 @@ class Server:
         against = await baseline.up() if baseline is not None else []
         await self.service.start()
         asked, known = await self._known(await self._beside(self.run))
+        asked = await baseline.known_to(asked) if baseline is not None else asked
         arguments = [*self._log(), *known, *await self._facts(), *self._files(), *against]
         asked = prober.ask(asked, "prove", await prober.url(self.service), *arguments)
         return await self._ended(await self._found(asked, "prove"), baseline)
@@ -107,7 +109,7 @@ class Server:
     async def compared(self, baseline: "Server") -> Report:
         """Say whether this server is slower than `baseline`, and stop both."""
         _, url, *image = await baseline.up()
-        asked = await self._ready()
+        asked = await baseline.known_to(await self._ready())
         asked = prober.ask(asked, "compare", url, await prober.url(self.service), *image)
         return await self._ended(await self._found(asked, "compare"), baseline)
 
@@ -116,6 +118,15 @@ class Server:
         await (await self._ready()).sync()
         image = ["--baseline-image", self.reference] if self.reference else []
         return ["--baseline", await prober.url(self.service), *image]
+
+    async def known_to(self, container: dagger.Container) -> dagger.Container:
+        """Return a prober of another server, with the key of this one as its baseline."""
+        return prober.with_key(container, await self._key(), self.run, BASELINE_API_KEY)
+
+    async def _key(self) -> str:
+        """Return the key that it wants; empty for none."""
+        flags = [*self.model_flags, *self.arguments]
+        return api_key(flags, (await self.inputs.settings()).server.environment)
 
     async def _ended(self, report: Report, baseline: "Server | None") -> Report:
         """Stop the servers; return `report`."""
@@ -149,9 +160,8 @@ class Server:
 
     async def _beside(self, run: str, lock: str = LOCK) -> dagger.Container:
         """Return a prober of the server of `run`, with the user's files and the server's key."""
-        environment = (await self.inputs.settings()).server.environment
         container = prober.with_config(prober.beside(run, lock), self.inputs.config)
-        container = prober.with_key(container, api_key(self.arguments, environment), run)
+        container = prober.with_key(container, await self._key(), run)
         if self.inputs.smoke_cases is not None:
             container = container.with_mounted_directory(CASES, self.inputs.smoke_cases)
         if self.inputs.prompts is not None:

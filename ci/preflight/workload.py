@@ -13,6 +13,7 @@ from pathlib import Path
 import ci
 from ci.errors import CheckBroken, UsageError
 from ci.preflight.asked import Intent, PreflightQuestion
+from ci.secrets.veil import beginning
 
 _COLLECTS = 60.0
 """Most seconds of a collection."""
@@ -92,7 +93,7 @@ def _why(lines: list[str]) -> str:
     file = re.sub(r"^_+ ERROR collecting (.*?) _+$", r"\1", place)
     errors = [line.removeprefix("E").strip() for line in lines if line.startswith("E ")]
     told = f"{Path(file).name}: {errors[-1]}" if file and errors else lines[-1] if lines else ""
-    return told[:_LONGEST] or "pytest says nothing"
+    return beginning(told, _LONGEST) or "pytest says nothing"
 
 
 def load(asked: Intent) -> str:

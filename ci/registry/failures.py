@@ -28,6 +28,7 @@ from ci.errors import (
     RegistryUnreachable,
 )
 from ci.registry.exchange import RegistryReply, RegistryRequest
+from ci.secrets.veil import beginning
 
 _KINDS: dict[int, type[RegistryFault]] = {
     HTTPStatus.UNAUTHORIZED: RegistryRefused,
@@ -113,7 +114,7 @@ def said(body: str) -> str:
         text = "; ".join(part.strip(": ") for part in parts)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         text = "" if body.lstrip().startswith("<") else body
-    line = " ".join(text.split())[:_LONGEST_TEXT]
+    line = beginning(" ".join(text.split()), _LONGEST_TEXT)
     return "".join(letter for letter in line if letter.isprintable())
 
 

@@ -15,6 +15,7 @@ from threading import Thread
 from typing import TYPE_CHECKING, TypeVar
 
 from ci.errors import SigningFault
+from ci.secrets.veil import beginning
 
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
@@ -170,5 +171,5 @@ def _told(error: BaseException) -> str:
     Parts of it may be whatever somebody wrote into a bundle.
     """
     said = str(error).strip() or str(error.__cause__ or "").strip() or type(error).__name__
-    line = said.splitlines()[0][:_LONGEST]
+    line = beginning(said.splitlines()[0], _LONGEST)
     return "".join(each if each.isprintable() else "?" for each in line)

@@ -10,6 +10,7 @@ import re
 from collections import Counter
 
 from ci.report.model import Check, Figure, Report
+from ci.secrets.veil import beginning, ending
 from ci.verdict import Outcome, Verdict
 
 _ESCAPES = re.compile(
@@ -56,7 +57,8 @@ def shorten(text: str, limit: int) -> str:
     if len(text) <= limit:
         return text
     kept = limit // 2
-    return f"{text[:kept]}\n… {len(text) - 2 * kept} characters left out …\n{text[-kept:]}"
+    left_out = f"… {len(text) - 2 * kept} characters left out …"
+    return f"{beginning(text, kept)}\n{left_out}\n{ending(text, kept)}"
 
 
 def duration(seconds: float) -> str:

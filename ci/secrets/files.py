@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
-from ci.secrets.veil import veiled, veiled_data
+from ci.secrets.veil import MARGIN, veiled, veiled_data
 
 _LINE = 65_536
 """Most bytes of a line that are held back until its end."""
-_TAIL = 4096
 
 
 def write(path: Path, text: str) -> None:
@@ -70,7 +70,7 @@ class Flow:
         shown, self._rest = _bytes(held[:whole]), held[whole:]
         if len(self._rest) > _LINE:
             kept = _bytes(self._rest)
-            shown, self._rest = shown + kept[:-_TAIL], kept[-_TAIL:]
+            shown, self._rest = shown + kept[:-MARGIN], kept[-MARGIN:]
         return shown
 
     def end(self) -> bytes:
@@ -86,6 +86,15 @@ def copy(source: Path, target: Path) -> None:
         while chunk := read.read(_LINE):
             shown.write(flow.add(chunk))
         shown.write(flow.end())
+
+
+def end_of(file: IO[bytes], most: int) -> bytes:
+    """Return the last `most` bytes of a file, from the beginning of a line on."""
+    begin = max(0, file.seek(0, os.SEEK_END) - most)
+    file.seek(max(0, begin - 1))
+    if begin:
+        file.readline()
+    return file.read()
 
 
 def _bytes(content: bytes) -> bytes:

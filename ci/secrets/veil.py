@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cache
 from pathlib import Path
 from string import ascii_lowercase, ascii_uppercase
@@ -26,6 +26,8 @@ _LEAST = 4
 """Fewest characters of a learned secret that is veiled."""
 _PLAIN = {"true", "false", "none", "null", "empty", "auto", "default", "dummy", VEIL}
 """Values that are no secret, whatever they are called."""
+MARGIN, _AROUND = 4096, 262_144
+"""Most characters of a secret, and of what is looked at beyond where a text is cut."""
 _BEFORE = 64
 """Most characters of a name or a flag that are looked at."""
 
@@ -106,6 +108,11 @@ def learn_flags(flags: Iterable[str]) -> None:
             learn(word[begin:end] for begin, end in _found(word))
 
 
+def known() -> list[str]:
+    """Return what was learned, for a process of ours."""
+    return sorted(_known)
+
+
 def forget() -> None:
     """Forget what was learned."""
     _known.clear()
@@ -125,6 +132,29 @@ def veiled(text: str) -> str:
             shown += [text[done:begin], VEIL]
             done = end
     return "".join([*shown, text[done:]])
+
+
+def beginning(text: str, most: int) -> str:
+    """Return the first `most` characters of `text`, none of them half of a secret.
+
+    A text that is shortened is veiled before: what is cut through can't be found any more.
+    """
+    return _cut(text, most, slice(most + _AROUND), lambda shown, kept: shown[:kept])
+
+
+def ending(text: str, most: int) -> str:
+    """Return the last `most` characters of `text`, likewise."""
+    start = slice(-(most + _AROUND), None)
+    return _cut(text, most, start, lambda shown, kept: shown[len(shown) - kept :])
+
+
+def _cut(text: str, most: int, window: slice, keep: Callable[[str, int], str]) -> str:
+    """Return one end of a text; the margin, which may cut through a secret, is left out."""
+    if len(text) <= most:
+        return text
+    looked_at = text[window]
+    shown, spare = veiled(looked_at), MARGIN if len(looked_at) < len(text) else 0
+    return keep(shown, max(0, min(most, len(shown) - spare)))
 
 
 def veiled_flags(flags: Iterable[str]) -> list[str]:

@@ -12,8 +12,7 @@ from ci.errors import AnswerFault, BadAnswer, NotSglang
 from ci.server import first_token
 from ci.server.door import Door
 from ci.server.exchange import Exchange, Json
-
-_SERVER_ERROR = httpx.codes.INTERNAL_SERVER_ERROR
+from ci.server.faults import is_passing
 
 
 class ServerClient(Exchange):
@@ -53,7 +52,7 @@ class ServerClient(Exchange):
         try:
             info = await self.get("/model_info")
         except BadAnswer as error:
-            if error.status is None or error.status >= _SERVER_ERROR:
+            if error.status is None or is_passing(error.status):
                 raise
             raise NotSglang(error.url, f"not an SGLang server: {error.problem}") from error
         if not isinstance(info.get("model_path"), str):

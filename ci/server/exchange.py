@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import httpx
 
-from ci.errors import AnswerFault, BadAnswer, NotSglang, Unresponsive
+from ci.errors import AnswerFault, BadAnswer, KeyRefused, NotSglang, Unresponsive
 from ci.server.documents import document
 from ci.server.door import Door
 from ci.server.faults import brief, fault_of, refusal
@@ -41,7 +41,7 @@ class Reply:
     @classmethod
     def of(cls, response: httpx.Response, body: bytes) -> Self:
         """Return a response as the answer that it is."""
-        kind = response.headers.get("content-type", "").partition(";")[0].strip()
+        kind = media_type(response)
         target = response.headers.get("location", "")
         text, headers = body.decode("utf-8", "replace"), dict(response.headers)
         return cls(response.status_code, kind, text, target, headers)
@@ -120,9 +120,13 @@ class Exchange:
         Raises:
             KeyRefused: It does.
         """
-        if refused := refusal(f"{self.url}{path}", answer.status, answer.body, self._door.key):
+        if refused := self.refusal(path, answer):
             raise refused
         return answer
+
+    def refusal(self, path: str, answer: Reply) -> KeyRefused | None:
+        """Return the error of an answer of `path` that asks for another API key, if it does."""
+        return refusal(f"{self.url}{path}", answer.status, answer.body, self._door.key)
 
     async def cut(self, path: str, body: Any) -> None:
         """Begin a stream, read its first piece, and go away."""
@@ -173,6 +177,12 @@ def exchanging(
     """
     door = Door.to(url, seconds) if keyed else Door(base_url(url), seconds)
     return Exchange(door, door.client(reuse=False, transport=transport))
+
+
+def media_type(response: httpx.Response) -> str:
+    """Return the media type of a response, in small letters and without parameters."""
+    kind: str = response.headers.get("content-type", "")
+    return kind.partition(";")[0].strip().lower()
 
 
 def object_of(url: str, answer: Reply, key: str) -> Json:

@@ -16,8 +16,9 @@ from ci.errors import (
     SglangCiError,
     Unreachable,
 )
+from ci.secrets.veil import beginning
 from ci.server.bounded import BodyFault
-from ci.server.key import API_KEY
+from ci.server.key import variable_of
 from ci.server.reach import causes
 
 REFUSALS = {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}
@@ -85,11 +86,17 @@ def refusal(url: str, status: int, body: str, key: str) -> KeyRefused | None:
     if status not in REFUSALS:
         return None
     said = body.replace(key, "…") if key else body
-    cure = f"the server wants an API key: set {API_KEY}"
+    variable = variable_of(url)
+    cure = f"the server wants an API key: set {variable}"
     if key:
-        cure = f"the server refuses this API key: set {API_KEY} to another one"
+        cure = f"the server refuses this API key: set {variable} to another one"
     told = f"; it says: {brief(said, 80)}" if said.strip() else ""
     return KeyRefused(url, cure + told, status, details=said)
+
+
+def is_passing(status: int) -> bool:
+    """Return whether a status says that another time the answer may be another one."""
+    return status >= httpx.codes.INTERNAL_SERVER_ERROR or status == httpx.codes.TOO_MANY_REQUESTS
 
 
 def status_line(status: int, target: str = "") -> str:
@@ -100,4 +107,4 @@ def status_line(status: int, target: str = "") -> str:
 def brief(text: str, length: int = 120) -> str:
     """Return the start of `text` on one line."""
     line = " ".join(text.split()) or "empty"
-    return line if len(line) <= length else f"{line[:length]}…"
+    return line if len(line) <= length else f"{beginning(line, length)}…"

@@ -1,7 +1,8 @@
 """The API key of a server: where it comes from, and the header that carries it.
 
-A server that this process starts may have a key of its own, in its flags; any other one gets
-the key of the variable. A key is sent to its server and stands nowhere else.
+A server that this process starts may have a key of its own, in its flags, and a baseline that
+runs already in a variable of its own; any other one gets the key of the variable. A key is sent to
+its server and stands nowhere else.
 """
 
 from __future__ import annotations
@@ -15,10 +16,12 @@ from ci.errors import UsageError
 
 API_KEY = "SGLANG_API_KEY"
 """Variable that holds the key of a server that was started with `--api-key`."""
+BASELINE_API_KEY = "SGLANG_BASELINE_API_KEY"
+"""Variable that holds the key of a baseline that runs already, where it has another one."""
 FLAG = "--api-key"
 
-_OWN: dict[str, str] = {}
-"""Base URL to key of the servers that this process started."""
+_OWN: dict[str, tuple[str, str]] = {}
+"""Base URL to key, and the variable that it is from, of servers that have a key of their own."""
 
 
 def api_key(flags: Sequence[str], environment: Mapping[str, str]) -> str:
@@ -37,16 +40,24 @@ def api_key(flags: Sequence[str], environment: Mapping[str, str]) -> str:
 
 
 @contextmanager
-def wanted_at(url: str, key: str) -> Iterator[None]:
-    """Have `key`, where there is one, sent to the server at `url` while the context lasts."""
-    if not key:
+def wanted_at(url: str, key: str | None, variable: str = API_KEY) -> Iterator[None]:
+    """Have a key of its own sent to the server at `url` while the context lasts.
+
+    Args:
+        url: Its base URL.
+        key: Its key, empty where it gets none; None where it has none of its own.
+        variable: What the user sets to give another one.
+    """
+    if key is None:
         yield
         return
-    _OWN[url] = key
+    before = _OWN.get(url)
+    _OWN[url] = (key, variable)
     try:
         yield
     finally:
         del _OWN[url]
+        _OWN.update({url: before} if before else {})
 
 
 def key_of(url: str) -> str:
@@ -55,16 +66,27 @@ def key_of(url: str) -> str:
     Raises:
         UsageError: It can't be sent.
     """
-    key = _OWN.get(url) or os.environ.get(API_KEY, "")
+    key, variable = _OWN.get(url) or (os.environ.get(API_KEY, ""), API_KEY)
     if not (key.isascii() and key.isprintable()):
-        raise UsageError(f"{API_KEY} can't be sent: it holds more than printable ASCII characters")
+        raise UsageError(f"{variable} can't be sent: it holds more than printable ASCII characters")
     return key
+
+
+def variable_of(url: str) -> str:
+    """Return the variable by which the user gives a key to the server that has `url`."""
+    own = (name for base, (_, name) in _OWN.items() if url == base or url.startswith(f"{base}/"))
+    return next(own, API_KEY)
 
 
 def variables(url: str) -> dict[str, str]:
     """Return the variable by which a process of ours gets the key of the server at `url`."""
     key = key_of(url)
-    return {API_KEY: key} if key else {}
+    return {API_KEY: key} if key or url in _OWN else {}
+
+
+def as_argument(url: str) -> str:
+    """Return what a shell's curl sends the key of the server at `url` by; empty without a key."""
+    return f' -H "Authorization: Bearer ${variable_of(url)}"' if key_of(url) else ""
 
 
 def authorization(key: str) -> dict[str, str]:

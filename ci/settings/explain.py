@@ -10,9 +10,11 @@ from typing import Any
 from pydantic_core import ErrorDetails
 
 from ci.errors import SettingsError
+from ci.secrets.veil import VEIL, beginning
 from ci.settings.model import Settings
 
 _SHOWN = 120
+VEILED = "server.environment"
 _CLOSE = 0.75
 """How much of a variable's name has to be a setting's, of 1."""
 _KEY = "[key]"
@@ -31,7 +33,7 @@ _KINDS = {
 def explain(error: ErrorDetails, sources: Mapping[tuple[str, ...], str]) -> SettingsError:
     """Return the error that names the source, the key and what is allowed."""
     key = tuple(str(part) for part in error["loc"])
-    problem, allowed = f"{quoted(error['input'])} is not allowed", ""
+    problem, allowed = f"{quoted('.'.join(key), error['input'])} is not allowed", ""
     if error["type"] == "misfit":
         told = error["ctx"]
         key, problem, allowed = (*key, *told["below"]), told["problem"], told["allowed"]
@@ -90,15 +92,17 @@ def _key_of(section: str, rest: str) -> tuple[str, ...]:
     return (section, *close) if close else ()
 
 
-def quoted(value: object) -> str:
-    """Return a value as it is shown in a message."""
+def quoted(key: str, value: object) -> str:
+    """Return a setting's value as it is shown in a message; any of `VEILED` may be a secret."""
+    if f"{key}.".startswith(f"{VEILED}."):
+        return VEIL
     try:
         text = repr(value)
     except ValueError:  # a whole number with thousands of digits has none
         return "such a number"
     if "PRIVATE KEY" in text:
         return "a private key"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}…"
+    return text if len(text) <= _SHOWN else f"{beginning(text, _SHOWN)}…"
 
 
 def _source(key: tuple[str, ...], sources: Mapping[tuple[str, ...], str]) -> str:

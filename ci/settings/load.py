@@ -19,13 +19,12 @@ from pydantic import ValidationError
 
 from ci.errors import SettingsError
 from ci.secrets.veil import VEIL, learn_environment, learn_flags, veiled_data
-from ci.settings.explain import explain, nearly
+from ci.settings.explain import VEILED, explain, nearly, quoted
 from ci.settings.model import Settings
 from ci.settings.paths import resolved
 
 FILE = "sglang-ci.toml"
 PREFIX = "SGLANG_CI_"
-VEILED = "server.environment"
 NAMED = "environments"
 """The section whose keys are names of tables."""
 
@@ -200,7 +199,8 @@ def _parse(source: str, key: str, text: str) -> Any:
     try:
         return tomllib.loads(f"value = {text}")["value"]
     except (ValueError, RecursionError) as error:
-        raise SettingsError(source, key, f"{text!r} is not a TOML value: {error}") from error
+        problem = f"{quoted(key, text)} is not a TOML value: {error}"
+        raise SettingsError(source, key, problem) from error
 
 
 def _leaves(tree: Mapping[str, Any], above: _Key = ()) -> Iterator[tuple[_Key, Any]]:

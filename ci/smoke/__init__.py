@@ -7,3 +7,6 @@ SUITE = Path(__file__).parent / "suite"
 
 ANSWERS = "server answers"
 """Name of the case that is written, FAILED, when the rest of a session isn't worth trying."""
+
+SECRETS = "SGLANG_SMOKE_SECRETS"
+"""Variable by which a suite's process learns what it must never show; no case gets it."""

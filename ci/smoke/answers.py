@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from pydantic import BaseModel, ConfigDict, RootModel, ValidationError
 
+from ci.secrets.veil import beginning
+
 TokenLogprob = tuple[float | None, int, str | None]
 """Log-probability (None for a prompt's first token), token id, text where it was asked for."""
 
@@ -195,4 +197,4 @@ def read(kind: type[AnswerT], answer: object, where: str) -> AnswerT:
         first = error.errors(include_url=False)[0]
         key = ".".join(str(part) for part in first["loc"]) or "answer"
         problem = f"{where}: {key}: {first['msg']}"
-        raise AssertionError(f"{problem}\n{str(answer)[:4000]}") from error
+        raise AssertionError(f"{problem}\n{beginning(str(answer), 4000)}") from error

@@ -14,8 +14,10 @@ from typing import Any
 import httpx
 
 from ci.concurrency import waited_for_core
+from ci.secrets.veil import beginning, ending
 from ci.server.bounded import BodyFault
 from ci.server.documents import document
+from ci.server.exchange import media_type
 from ci.smoke.answers import Chat, Completion, Generation, Generations, read
 from ci.smoke.arrival import Arrival
 from ci.smoke.server import Server
@@ -103,12 +105,12 @@ class Ask:
         moments: list[float] = []
         with self.client.stream("POST", path, json={**body, "stream": True}) as response:
             raw = _body(response, moments)
-        kind = response.headers.get("content-type", "")
+        kind = media_type(response)
         where = f"POST {path}"
         if refused := refused_key(response):
             raise refused
-        if response.status_code != httpx.codes.OK or not kind.startswith("text/event-stream"):
-            start = raw[:200].decode("utf-8", "replace")
+        if response.status_code != httpx.codes.OK or kind != "text/event-stream":
+            start = beginning(raw.decode("utf-8", "replace"), 200)
             raise AssertionError(f"{where}: no stream, but {response.status_code} {kind}: {start}")
         return parse(raw, where), moments, response.headers.get("content-length", "")
 
@@ -118,12 +120,13 @@ class Ask:
         if refused := refused_key(response):
             raise refused
         if response.status_code != httpx.codes.OK:
-            raise AssertionError(f"POST {path}: {status_line(response)}\n{response.text[:4000]}")
+            body = beginning(response.text, 4000)
+            raise AssertionError(f"POST {path}: {status_line(response)}\n{body}")
         try:
             return document(response.content)
         except ValueError as error:
-            problem = f"POST {path}: the answer is not JSON: {response.text[:80]!r}"
-            raise AssertionError(f"{problem}\n{response.text[:4000]}") from error
+            problem = f"POST {path}: the answer is not JSON: {beginning(response.text, 80)!r}"
+            raise AssertionError(f"{problem}\n{beginning(response.text, 4000)}") from error
 
     def openai(self, **body: Any) -> dict[str, Any]:
         """Return the body of a greedy OpenAI request for 8 tokens, with `body` on top."""
@@ -158,6 +161,6 @@ def _body(response: httpx.Response, moments: list[float]) -> bytes:
             moments.append(time.monotonic())
             raw += chunk
     except BodyFault as error:
-        shown = bytes(raw[-4000:]).decode("utf-8", "replace")
+        shown = ending(raw.decode("utf-8", "replace"), 4000)
         raise AssertionError(f"{explain(error)}\n{shown}") from error
     return bytes(raw)

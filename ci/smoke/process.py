@@ -7,6 +7,7 @@ that lies where PYTHONPATH points.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -20,8 +21,10 @@ from anyio.abc import Process
 
 from ci import SGLANG
 from ci.concurrency import one_error, pipe
+from ci.secrets import files
+from ci.secrets.veil import known
 from ci.server.key import variables
-from ci.smoke import SUITE, warden
+from ci.smoke import SECRETS, SUITE, warden
 from ci.smoke.options import SmokeOptions
 from ci.smoke.parts import SuitePart
 
@@ -50,7 +53,7 @@ async def run_pytest(
     """
     with pipe() as (reader, writer):
         argv = command(url, options, part, f"/dev/fd/{writer.fileno()}")
-        environ = environment(part) | variables(url)
+        environ = environment(part) | variables(url) | {SECRETS: json.dumps(known())}
         async with _group(argv, environ, output, writer) as process:
             writer.close()
             with one_error():
@@ -139,5 +142,4 @@ async def _listen(reader: IO[bytes], feed: Callable[[bytes], None]) -> None:
 
 def text_of(output: IO[bytes]) -> str:
     """Return the end of what pytest printed."""
-    output.seek(max(0, output.seek(0, os.SEEK_END) - _CHUNK))
-    return output.read().decode("utf-8", "replace")
+    return files.end_of(output, _CHUNK).decode("utf-8", "replace")

@@ -20,7 +20,8 @@ from ci.concurrency import leaves
 from ci.engines.profile import OtherServer
 from ci.errors import KeyRefused, NotSglang, SglangCiError
 from ci.report.model import Case
-from ci.secrets.veil import learn_environment
+from ci.secrets.veil import beginning, ending, learn, learn_environment
+from ci.smoke import SECRETS
 from ci.smoke.transport import blame, explain
 from ci.verdict import Outcome
 
@@ -72,6 +73,7 @@ class Journal:
         From then on no case shows a secret of this process's environment.
         """
         learn_environment(os.environ)
+        learn(json.loads(os.environ.pop(SECRETS, "[]")))
         self._file: TextIO = path.open("a", encoding="utf-8")
         self._progress = progress
 
@@ -111,7 +113,7 @@ def found_in(
         return PhaseRecord(Outcome.SKIPPED, first_line(str(error)))
     if report.skipped:
         return skipped(skip_reason(report), packaged=packaged)
-    details = report.longreprtext[-DETAILS:]
+    details = ending(report.longreprtext, DETAILS)
     if error is None:
         return PhaseRecord(Outcome.FAILED, first_line(details), details)
     outcome, message = min(
@@ -146,7 +148,7 @@ def skip_reason(report: pytest.TestReport | pytest.CollectReport) -> str:
 def first_line(text: str) -> str:
     """Return the first line of `text` that isn't empty, without surrounding space, if long cut."""
     line = next((line.strip() for line in text.splitlines() if line.strip()), "")
-    return line if len(line) <= LINE else f"{line[:LINE]}…"
+    return line if len(line) <= LINE else f"{beginning(line, LINE)}…"
 
 
 def _blame(error: BaseException, host: str) -> tuple[Outcome, str]:
@@ -158,7 +160,7 @@ def _blame(error: BaseException, host: str) -> tuple[Outcome, str]:
     if isinstance(error, httpx.HTTPError) and _about(error, host):
         return blame(error), explain(error)
     if isinstance(error, json.JSONDecodeError) and _inside_httpx(error):
-        return Outcome.FAILED, f"the answer is not JSON: {error.doc[:80]!r}"
+        return Outcome.FAILED, f"the answer is not JSON: {beginning(error.doc, 80)!r}"
     if isinstance(error, pytest.FixtureLookupError):
         return Outcome.ERROR, f"fixture '{error.argname}' not found"
     return Outcome.ERROR, f"{type(error).__name__}: {line}" if line else type(error).__name__

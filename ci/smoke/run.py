@@ -13,6 +13,7 @@ import anyio
 from ci import engines
 from ci.concurrency import one_error
 from ci.report.model import Case
+from ci.secrets.veil import beginning
 from ci.smoke.lookout import Lookout
 from ci.smoke.options import SmokeOptions
 from ci.smoke.parts import SuitePart, parts
@@ -26,6 +27,8 @@ __all__ = ["NAME", "SmokeOptions", "run_smoke"]
 NAME = "smoke"
 """Name of the check."""
 
+_COMMAND = 120
+"""Most characters of a command that are shown."""
 _LAST_LOOK = 5.0
 """Most seconds in which a server that stopped answering, or was too slow, may say who it is."""
 
@@ -112,7 +115,7 @@ class _Run:
 
     def facts(self) -> dict[str, str]:
         """Return what is worth knowing beside the cases."""
-        left = [command for tape in self._tapes for command in tape.left]
+        left = [beginning(command, _COMMAND) for tape in self._tapes for command in tape.left]
         told = {"processes that cases left, ended": ", ".join(left)} if left else {}
         collected = sum(tape.collected for tape in self._tapes)
         return {"url": self._url, "cases collected": str(collected)} | told

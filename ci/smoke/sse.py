@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
+from ci.secrets.veil import beginning, ending
 from ci.server.documents import document
 from ci.server.events import Events, is_done
 
@@ -33,7 +34,7 @@ def parse(raw: bytes, where: str) -> tuple[Event, ...]:
     try:
         return tuple(_events(raw))
     except ValueError as error:
-        shown = raw.decode("utf-8", "replace")[-SHOWN:]
+        shown = ending(raw.decode("utf-8", "replace"), SHOWN)
         raise AssertionError(f"{where}: stream: {error}\n{shown}") from error
 
 
@@ -51,7 +52,7 @@ def first_event(pieces: Iterable[bytes], where: str) -> bytes:
     for piece in pieces:
         for data in events.feed(piece):
             return data
-    raise AssertionError(f"{where}: no event in the stream: {events.rest[:80]!r}")
+    raise AssertionError(f"{where}: no event in the stream: {beginning(repr(events.rest), 80)}")
 
 
 def _events(raw: bytes) -> Iterator[Event]:
@@ -74,11 +75,11 @@ def _event(data: bytes) -> Event:
     try:
         event = document(data)
     except UnicodeDecodeError as error:
-        raise ValueError(f"an event is not UTF-8: {shown[:80]!r}") from error
+        raise ValueError(f"an event is not UTF-8: {beginning(shown, 80)!r}") from error
     except ValueError as error:
-        raise ValueError(f"an event is not JSON: {shown[:80]!r}") from error
+        raise ValueError(f"an event is not JSON: {beginning(shown, 80)!r}") from error
     if not isinstance(event, dict):
-        raise ValueError(f"an event is no JSON object: {shown[:80]!r}")  # noqa: TRY004
+        raise ValueError(f"an event is no JSON object: {beginning(shown, 80)!r}")  # noqa: TRY004
     if event.get("error") or event.get("object") == "error":
-        raise ValueError(f"it holds an error: {shown[:200]}")
+        raise ValueError(f"it holds an error: {beginning(shown, 200)}")
     return event

@@ -10,6 +10,7 @@ from __future__ import annotations
 import httpx
 
 from ci.errors import KeyRefused, NameUnresolved
+from ci.secrets.veil import beginning
 from ci.server.bounded import BodyFault
 from ci.server.door import Door
 from ci.server.faults import fault_of, refusal
@@ -62,7 +63,7 @@ def status_line(response: httpx.Response) -> str:
     lines = _text(response).strip().splitlines()
     target = response.headers.get("location", "")
     told = f"redirects to {target}: " if target else ""
-    return f"HTTP {response.status_code}: {told}{lines[0][:200] if lines else 'no body'}"
+    return f"HTTP {response.status_code}: {told}{beginning(lines[0], 200) if lines else 'no body'}"
 
 
 def _text(response: httpx.Response) -> str:

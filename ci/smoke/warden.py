@@ -3,7 +3,8 @@
 `python warden.py TREE RESULTS PYTEST-ARGUMENT…`: TREE is put first where modules are looked
 for (empty: it is there already), RESULTS is the file of results. A process whose parent ends
 becomes a child of the nearest "subreaper" above it (prctl(2)). This process is one, so
-that everything that descends from it stays a descendant, whatever it does.
+that everything that descends from it stays a descendant, whatever it does. It stands between two
+of its kind, pytest's parent and the runner: whichever of them a case kills, the other one sweeps.
 """
 
 import ctypes
@@ -13,7 +14,9 @@ import resource
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
@@ -22,7 +25,7 @@ GRACE = 0.3
 LIMIT = 5.0
 """Most seconds until everything is gone; what starts new processes all the time may outlive it."""
 
-_SHOWN = 120
+_TOLD = 8192
 """Most characters of a command that are told."""
 _PDEATHSIG, _SUBREAPER = 1, 36
 
@@ -31,20 +34,34 @@ def main() -> int:
     """Run pytest; return its exit code, or die of the signal that it died of."""
     tree, results, *arguments = sys.argv[1:]
     sys.path[:0] = [tree] if tree else []
+    inner = partial(_watched, Path(results), partial(_pytest, arguments))
+    return _watched(Path(results), inner)
+
+
+def _watched(results: Path, work: Callable[[int], int], parent: int = 0) -> int:
+    """Do `work` in a child, sweep when it has ended or this process is to, and end as it did.
+
+    Args:
+        results: The file of results.
+        work: Takes this process's id, and returns an exit code.
+        parent: The process that this one is watched by; 0 for none of ours.
+    """
     _prctl(_SUBREAPER, 1)
-    parent = os.getpid()
-    child = os.fork()
+    me, child = os.getpid(), os.fork()
     if not child:
-        return _pytest(arguments, parent)
+        return work(me)
     try:
         signal.signal(signal.SIGTERM, _stop)
         _prctl(_PDEATHSIG, signal.SIGTERM)
+        if parent and os.getppid() != parent:
+            _stop(0, None)
         _, status = os.waitpid(child, 0)
-        _tell(Path(results), sweep(GRACE))
+        code = os.waitstatus_to_exitcode(status)
+        _tell(results, sweep(GRACE if code >= 0 else 0.0))
     except SystemExit:
         sweep(0.0)
         raise
-    return _as(os.waitstatus_to_exitcode(status))
+    return _as(code)
 
 
 def _pytest(arguments: list[str], parent: int) -> int:
@@ -82,16 +99,18 @@ def sweep(grace: float) -> list[str]:
 
 def _below() -> dict[int, str]:
     """Return the commands of all living descendants by process id, and reap the dead ones."""
-    import psutil
-
-    with suppress(ChildProcessError):
+    try:
         while os.waitpid(-1, os.WNOHANG)[0]:
             pass
+    except ChildProcessError:
+        return {}
+    import psutil
+
     found = {}
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             if process.status() != psutil.STATUS_ZOMBIE:
-                found[process.pid] = (" ".join(process.cmdline()) or process.name())[:_SHOWN]
+                found[process.pid] = (" ".join(process.cmdline()) or process.name())[:_TOLD]
     return found
 
 

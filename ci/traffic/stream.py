@@ -10,6 +10,7 @@ import httpx
 from ci.errors import AnswerFault
 from ci.server.bounded import BodyFault, LateBody
 from ci.server.events import Events
+from ci.server.exchange import media_type
 from ci.server.faults import brief, fault_of, status_line
 from ci.settings.traffic import TrafficSettings
 from ci.traffic.apis import PATHS, Progressed, request
@@ -72,7 +73,7 @@ class Stream:
         self._retried = retries not in {"", "0"}
         if self._status != httpx.codes.OK:
             return status_line(self._status, response.headers.get("location", ""))
-        kind = response.headers.get("content-type", "").partition(";")[0].strip().lower()
+        kind = media_type(response)
         self._began = kind == STREAM
         return "" if self._began else f"HTTP 200, and {kind or 'nothing'} in place of a stream"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from ci.contract.compare import closest
 from ci.contract.model import ContractPart, Facets, Items
@@ -30,13 +29,6 @@ def given(words: tuple[str, ...]) -> list[GivenFlag]:
         elif found and found[-1].value is None:
             found[-1] = GivenFlag(found[-1].name, word)
     return found
-
-
-def of_model(folder: Path) -> tuple[str, ...]:
-    """Return the flags that travel with a model."""
-    file = folder / "launch.flags"
-    lines = file.read_text(encoding="utf-8").splitlines() if file.is_file() else []
-    return tuple(line.strip() for line in lines if line.strip() and not line.startswith("#"))
 
 
 def cases(words: tuple[str, ...], old: ContractPart, new: ContractPart) -> Iterator[Case]:

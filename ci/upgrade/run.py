@@ -75,7 +75,7 @@ class Upgrade:
         """Return the cases of each comparison."""
         found: dict[str, list[Case]] = {}
         words = (
-            *flags.of_model((await resolve(self.settings.model)).path),
+            *(await resolve(self.settings.model)).flags,
             *self.settings.launch_flags(),
         )
         found["your flags"] = list(flags.cases(words, _part(old, "flags"), _part(new, "flags")))

@@ -54,7 +54,7 @@ def test_compare_says_its_verdict(command: Command, tmp_path: Path, sides: tuple
 def test_what_is_neither_server_nor_recording(command: Command, sides: tuple[str, str]) -> None:
     """A typing error is a traceback, or a verdict on nothing."""
     assert command("contract", "record", "http://127.0.0.1:1", "--out", "x.json") == 1
-    assert command("contract", "compare", sides[0], "missing.json") == 4
+    assert command("contract", "compare", sides[0], "missing.json") == 2
     asked = stage.ContractSide(sides[0], "python3")
     with pytest.raises(UsageError, match="recorded already"):
         anyio.run(asked.contract, 1.0)
@@ -83,3 +83,18 @@ def test_the_readmes_upgrade_is_understood(command: Command, tmp_path: Path) -> 
     at = [part for key, value in made.items() for part in ("--set", f"upgrade.{key}={value}")]
     assert command(*readme("sglang-ci upgrade")[1:], *at) == 4
     assert (tmp_path / "report" / PAGE).read_text().startswith("# SGLang 0.5.22 → 0.5.23: ERROR")
+
+
+@pytest.mark.parametrize(
+    "wrong", ["http://user:planted-pw@h", "http://h:99999", "127.0.0.1:30000", "nowhere.json", ""]
+)
+@pytest.mark.parametrize("first", [True, False])
+def test_a_side_that_is_neither_is_told_before_anybody_is_asked(
+    command: Command, capsys: pytest.CaptureFixture[str], wrong: str, *, first: bool
+) -> None:
+    """A typing error in the candidate is told after the baseline was asked for a minute."""
+    other = "http://127.0.0.1:1"
+    assert command("contract", "compare", *((wrong, other) if first else (other, wrong))) == 2
+    said = capsys.readouterr().err
+    assert "connection refused" not in said
+    assert "planted-pw" not in said

@@ -17,9 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ci.errors import BadAnswer
+from ci.fuzz.answers import wrong
 from ci.report.write import load
 from ci.server.client import ServerClient
 from ci.server.door import MAX_BODY, Door
+from ci.server.exchange import exchanging
 from ci.server.unpack import PIECE, Unpacker
 from ci.smoke.ask import Ask
 from ci.smoke.transport import explain, open_client
@@ -262,3 +264,18 @@ def test_the_url_of_a_page_is_whole(command: Command) -> None:
 def test_a_door_knows_its_server() -> None:
     """A URL with a slash at its end is another server."""
     assert Door.to("http://h:1/base/").url == "http://h:1/base"
+
+
+def test_a_media_type_is_read_whatever_its_letters() -> None:
+    """`Text/Event-Stream; charset=UTF-8` is no stream, and broken `Application/JSON` is good."""
+    done = b'data: {"a": 1}\n\ndata: [DONE]\n\n'
+    stream = answering(200, done, "Text/Event-Stream; charset=UTF-8")
+    with listening(stream) as url, open_client(url, HANG) as client:
+        assert Ask(client, "m").stream("/generate", {}) == ({"a": 1},)
+    with listening(answering(200, b"{", "Application/JSON")) as url:
+
+        async def told() -> str:
+            async with exchanging(url) as exchange:
+                return wrong(await exchange.ask("GET", "/"))
+
+        assert "says that it is JSON, and isn't" in anyio.run(told)

@@ -16,7 +16,7 @@ import anyio
 import httpx
 import pytest
 
-from ci.errors import CheckBroken, ServerFault, UsageError
+from ci.errors import CheckBroken, KeyRefused, ServerFault, UsageError
 from ci.extras import install
 from ci.fuzz.answers import Sender, Sent
 from ci.fuzz.asked import OperationResult
@@ -28,10 +28,12 @@ from ci.fuzz.stage import ALIVE, NOT_ASKED, SENT, Fuzzing
 from ci.report.model import Case, Check
 from ci.report.write import load
 from ci.server.exchange import exchanging
+from ci.server.key import API_KEY, wanted_at
 from ci.settings.fuzz import CHANGING, FuzzSettings, KnownDefect
 from ci.stages import StageResult, Tell, checked
 from ci.verdict import Outcome, Verdict
 from tests.fakes.described import DOCUMENT, Described, described
+from tests.fakes.keyed import guarded
 from tests.unit.commands import Command
 
 pytestmark = pytest.mark.unit
@@ -365,6 +367,48 @@ def test_a_command_sends_the_very_bytes(body: bytes) -> None:
     shell = "curl() { printf '%s' \"${@: -1}\"; }; " + drawn.curl("http://host")
     ran = subprocess.run(["bash", "-c", shell], capture_output=True, check=True)
     assert ran.stdout == body.partition(b"\x00")[0]
+
+
+def test_a_command_names_the_key_and_does_not_tell_it() -> None:
+    """A command that is copied is refused by a server with a key, or shows the key."""
+    drawn = DrawnRequest("POST /x", RequestKind.VALID, "POST", "/x", {}, "{}")
+    with wanted_at("http://host", "sk-own"):
+        told = drawn.curl("http://host")
+    shell = f"curl() {{ printf '%s|' \"$@\"; }}; {told}"
+    ran = subprocess.run(
+        ["bash", "-c", shell], capture_output=True, check=True, env={API_KEY: "sk-a b"}
+    )
+    assert "|-H|Authorization: Bearer sk-a b|" in ran.stdout.decode()
+    assert "sk-own" not in told
+    assert "Authorization" not in drawn.curl("http://other")
+
+
+@pytest.mark.parametrize("key", ["", "sk-wrong"])
+@pytest.mark.parametrize("status", [401, 403])
+def test_an_operation_that_wants_another_key_is_not_judged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, status: int
+) -> None:
+    """A server, or a gateway before it, that lets nobody in at a route PASSED there."""
+    monkeypatch.setenv(API_KEY, key)
+    with (
+        described() as server,
+        guarded(server.url, "sk-right", paths="/sizes", status=status) as url,
+    ):
+        check = fuzzed(replace(server, url=url), tmp_path, examples=4)
+    cases = {case.name: case for case in check.cases}
+    assert cases["GET /ready"].outcome is Outcome.PASSED
+    assert cases["POST /sizes"].outcome is Outcome.ERROR
+    said = "the server refuses this API key" if key else "the server wants an API key"
+    assert f"{url}/sizes: HTTP {status}: {said}: set {API_KEY}" in cases["POST /sizes"].message
+    assert check.verdict is Verdict.ERROR
+
+
+def test_a_missing_key_is_told_before_the_first_operation(tmp_path: Path) -> None:
+    """A typing error in a key is told after thousands of requests that were refused."""
+    with described() as server, guarded(server.url, "sk-right", paths="/(generate|sizes)") as url:
+        with pytest.raises(KeyRefused):
+            fuzzed(replace(server, url=url), tmp_path)
+        assert not server.asked
 
 
 def test_the_packaged_list_is_in_force() -> None:

@@ -12,7 +12,14 @@ from ci.errors import KeyRefused, UsageError
 from ci.gate.slowed import slowed
 from ci.server.door import Door
 from ci.server.faults import refusal
-from ci.server.key import API_KEY, api_key, key_of, variables, wanted_at
+from ci.server.key import (
+    API_KEY,
+    BASELINE_API_KEY,
+    api_key,
+    key_of,
+    variables,
+    wanted_at,
+)
 from tests.fakes.sglang import FakeSglang
 
 pytestmark = pytest.mark.unit
@@ -52,7 +59,7 @@ def test_flags_outweigh_the_variable_of_a_servers_own_environment() -> None:
 def test_each_server_gets_its_own_key(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two servers that are compared get one key, or a stranger gets that of ours."""
     monkeypatch.setenv(API_KEY, "of others")
-    with wanted_at(URL, KEY), wanted_at(OTHER, ""):
+    with wanted_at(URL, KEY), wanted_at(OTHER, None):
         assert (key_of(URL), key_of(OTHER)) == (KEY, "of others")
         assert Door.to(f"{URL}/").headers == {"Authorization": f"Bearer {KEY}"}
         assert variables(URL) == {API_KEY: KEY}
@@ -60,6 +67,28 @@ def test_each_server_gets_its_own_key(monkeypatch: pytest.MonkeyPatch) -> None:
     assert os.environ[API_KEY] == "of others"
     monkeypatch.delenv(API_KEY)
     assert Door.to(URL).headers == variables(URL) == {}
+
+
+def test_a_server_that_has_no_key_gets_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A baseline without a key is sent the candidate's, and so is a process that asks it."""
+    monkeypatch.setenv(API_KEY, "of others")
+    with wanted_at(URL, ""):
+        assert key_of(URL) == ""
+        assert Door.to(URL).headers == {}
+        assert variables(URL) == {API_KEY: ""}
+        with wanted_at(URL, KEY):
+            assert key_of(URL) == KEY
+        assert key_of(URL) == ""
+    assert key_of(URL) == "of others"
+
+
+def test_a_refusal_names_the_variable_of_its_server() -> None:
+    """A baseline's missing key sends the reader to the candidate's variable."""
+    with wanted_at(f"{URL}/base", KEY, BASELINE_API_KEY):
+        told = str(refusal(f"{URL}/base/generate", 401, "", KEY))
+        other = str(refusal(f"{URL}/generate", 401, "", ""))
+    assert "refuses this API key: set SGLANG_BASELINE_API_KEY to another one" in told
+    assert f"wants an API key: set {API_KEY}" in other
 
 
 @pytest.mark.anyio

@@ -14,6 +14,7 @@ from ci.report.write import load
 from ci.verdict import Verdict
 from tests.fakes.described import described
 from tests.fakes.keyed import guarded
+from tests.fakes.launched import Plan
 from tests.fakes.sglang import FakeSglang, Settings
 from tests.fakes.timed import Timed, Timing
 from tests.unit.commands import Command, proving
@@ -22,7 +23,7 @@ from tests.unit.contract_samples import openly
 pytestmark = pytest.mark.unit
 
 KEY = "sk-door-7f3a"
-VARIABLE = "SGLANG_API_KEY"
+VARIABLE, BASELINE = "SGLANG_API_KEY", "SGLANG_BASELINE_API_KEY"
 LIGHT = (
     *("--set", "bench.output=4", "--set", "bench.warm_up_requests=16", "--set", "bench.poll=0"),
     *("--set", "bench.requests=8", "--set", "bench.concurrency=[2]"),
@@ -160,6 +161,44 @@ def test_without_the_right_key_nothing_is_judged(
     assert "sk-wrong" not in written()
 
 
+@contextmanager
+def two(stage: str) -> Iterator[tuple[str, str]]:
+    """Yield the URLs of a baseline and a candidate, each of which wants a key of its own."""
+    server, keys = OPEN[stage], ("sk-baseline-1", KEY)
+    with server() as url, guarded(url, keys[0]) as first, guarded(url, keys[1]) as second:
+        yield first, second
+
+
+TWO: dict[str, Callable[[str, str], tuple[str, ...]]] = {
+    "bench": lambda first, second: ("compare", first, second, *LIGHT),
+    "contract": lambda first, second: ("contract", "compare", first, second),
+}
+
+
+@pytest.mark.parametrize("stage", TWO)
+@pytest.mark.parametrize("of_baseline", ["sk-baseline-1", "sk-wrong", None])
+def test_each_of_two_servers_is_asked_with_its_own_key(
+    command: Command, monkeypatch: pytest.MonkeyPatch, stage: str, of_baseline: str | None
+) -> None:
+    """The candidate's key is sent to the baseline, which may be somebody else's server."""
+    monkeypatch.setenv(VARIABLE, KEY)
+    if of_baseline is None:
+        monkeypatch.delenv(BASELINE, raising=False)
+    else:
+        monkeypatch.setenv(BASELINE, of_baseline)
+    with two(stage) as urls:
+        code = command(*TWO[stage](*urls))
+    cause = load(Path("report")).cause
+    if of_baseline == "sk-baseline-1":
+        assert code in {0, 3}, cause
+        assert "HTTP 401" not in written()
+    else:
+        assert code == 4
+        cure = BASELINE if of_baseline else VARIABLE
+        assert f"refuses this API key: set {cure} to another one" in cause
+        assert urls[0] in cause
+
+
 def test_a_proxy_that_forbids_is_a_missing_key(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -242,6 +281,15 @@ def test_a_key_that_cannot_be_sent_is_a_usage_error(
     assert "sk-secret" not in said.out + said.err + written()
 
 
+def test_a_key_that_cannot_be_sent_is_told_before_anybody_is_waited_for(
+    command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A line end in a key is told after ten minutes of waiting for the server's port."""
+    monkeypatch.setenv(VARIABLE, "sk-secret\n")
+    assert command("wait", "http://127.0.0.1:1", "--set", "readiness.port_open=3") == 4
+    assert "SGLANG_API_KEY can't be sent" in load(Path("report")).cause
+
+
 @pytest.mark.parametrize("flags", [[f"--api-key={KEY}"], ["--api-key", "old", "--api-key", KEY]])
 def test_a_server_that_we_start_gets_the_key_of_its_own_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]
@@ -252,4 +300,24 @@ def test_a_server_that_we_start_gets_the_key_of_its_own_flags(
         assert run.wait() == 0, run.output()
     report = run.report()
     assert {check.verdict for check in report.checks} == {Verdict.PASSED}
+    assert KEY not in run.output()
+
+
+@pytest.mark.parametrize("fault", ["", "unavailable"])
+def test_a_server_gets_the_key_of_its_models_own_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
+) -> None:
+    """A good server whose model brings its key along is asked without it, and its key is shown."""
+    monkeypatch.delenv(VARIABLE, raising=False)
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "config.json").write_text("{}")
+    (model / "launch.flags").write_text(f"  # ours\n\n--api-key={KEY}\n")
+    brief = ("--set", "readiness.serving=3", "--set", "readiness.first_token=3")
+    plan = Plan(faults=(fault,) if fault else ())
+    with proving(tmp_path, "--model", str(model), *brief, plan=plan) as run:
+        assert run.wait() == (1 if fault else 0), run.output()
+    assert "API key" not in run.report().cause
+    left = [path for path in (tmp_path / "report").rglob("*") if path.is_file()]
+    assert not [path for path in left if KEY in path.read_bytes().decode("latin-1")]
     assert KEY not in run.output()

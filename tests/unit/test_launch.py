@@ -17,10 +17,12 @@ import pytest
 
 from ci.boot.launch import is_sglang
 from ci.platform import TINY_MODEL
+from ci.secrets.veil import VEIL
 from tests.unit.launching import HANG, LAUNCH, Place, kill_group, make_place, program, with_command
 
 pytestmark = pytest.mark.unit
 
+SECRET = "sk-planted/7f3a-9c1d"
 BEGAN = f"launch.sh began on {Path('/proc/sys/kernel/random/boot_id').read_text()}"
 ENDED = "launch.sh: server output ended\n"
 ON_CPU = [
@@ -193,6 +195,23 @@ def test_log_file_holds_all_output(place: Place) -> None:
     assert first == BEGAN
     assert sorted(lines) == sorted([done.stdout, done.stderr])
     assert last == ENDED
+
+
+@pytest.mark.parametrize("where", ["flag", "model", "variable"])
+def test_log_file_shows_no_secret(place: Place, where: str) -> None:
+    """A file that is kept, or published, holds the key that the server was started with."""
+    log, flags = place.root / "log", ["--served-model-name=x"]
+    place = place.having(LOG_FILE=str(log), MODEL_PATH=str(place.model), DEVICE="cpu")
+    if where == "flag":
+        flags += ["--api-key", SECRET]
+    elif where == "model":
+        (place.model / "launch.flags").write_text(f"--api-key={SECRET}\n")
+    else:
+        place = place.having(SOME_TOKEN=SECRET)
+    done = place.run(*flags)
+    assert done.stdout.count(SECRET)
+    assert SECRET not in log.read_text()
+    assert log.read_text().count(VEIL) == done.stdout.count(SECRET)
 
 
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT, signal.SIGTERM])

@@ -58,7 +58,7 @@ LIGHT = {
     "ci/health/agent.py": set[str](),
     "ci/cases/interpreter.py": set[str](),
     "ci/contract/interface.py": set[str](),
-    "ci/boot/fetch.py": {"httpx"},
+    "ci/boot/fetch.py": {"ci", "httpx"},
     "ci/image/installed.py": set[str](),
 }
 """Files that are handed around or loaded by others, and all that they may import to be loaded."""

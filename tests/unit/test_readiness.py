@@ -264,6 +264,18 @@ async def test_a_stranger_now_and_then_is_passed_over(monkeypatch: pytest.Monkey
         assert (await check(url)).verdict is Verdict.PASSED
 
 
+async def test_a_server_that_is_asked_too_often_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A gateway's 429 for some seconds makes a good server FAILED as something else."""
+    monkeypatch.setattr(tunnels, "STRANGER_SECONDS", 0.12)
+    page = {"error": "slow down"}
+    busy = pages(dict.fromkeys((*SERVING, "/generate"), (429, page)))
+    with listening(changing((20, busy), (1, pages(SERVING)))) as url:
+        found = await check(url)
+        assert found.verdict is Verdict.PASSED, found.cause
+
+
 async def test_a_cut_now_and_then_is_passed_over(monkeypatch: pytest.MonkeyPatch) -> None:
     """One connection that is cut, seconds after another one, counts as the server's death."""
     monkeypatch.setattr(polling, "GONE_SECONDS", 0.12)

@@ -89,3 +89,15 @@ def test_bytes_are_settings_or_refused(
     path.write_bytes(raw)
     message = complaint(path, {}, {}, path.parent)
     assert not message or message.startswith(f"{path}: ")
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["{X_TOKEN='planted-66'", '["X_TOKEN=planted-66"]', "X_TOKEN=planted-66", "{A = {B = 1}}"],
+)
+def test_a_wrong_environment_is_told_without_its_values(text: str) -> None:
+    """A slip of the pen in variables, which may all be secrets, shows them."""
+    said = complaint(None, {}, {"server.environment": text})
+    assert "server.environment" in said
+    assert "planted" not in said
+    assert "planted" not in complaint(None, {"SGLANG_CI_SERVER__ENVIRONMENT": text})

@@ -84,6 +84,22 @@ def test_cancelled_run_leaves_no_process(tmp_path: Path) -> None:
     assert all(gone(pid) for pid in told(file))
 
 
+@pytest.mark.parametrize(
+    "killed", ["os.getppid()", "psutil.Process(os.getppid()).ppid()"], ids=["parent", "grandparent"]
+)
+def test_a_case_that_kills_what_watches_it_leaves_no_process(tmp_path: Path, killed: str) -> None:
+    """SIGKILL to pytest's own parent lets what detached itself escape."""
+    file = tmp_path / "pids"
+    last = f"import psutil, signal\n    os.kill({killed}, signal.SIGKILL)\n    time.sleep(600)\n"
+    text = DETACHED.format(file=str(file), seconds=0)
+    check = own(tmp_path / "cases", f"{text}    {last}")
+    pids = told(file)
+    assert len(pids) == 4
+    assert all(gone(pid) for pid in pids)
+    assert outcomes(check) == {"suite": Outcome.ERROR}
+    assert "SIG" in check.cause
+
+
 def gone(pid: int) -> bool:
     """Return whether a process ends within a few seconds; one that is dead counts as gone."""
     try:

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 
 from ci.deploy.world import WHOLE, Traffic
 from ci.errors import RouterFault
+from ci.secrets.veil import beginning
 
 Row = Mapping[str, str]
 
@@ -94,7 +95,7 @@ def table(text: str, separator: str) -> list[Row]:
     lines = [line for line in text.splitlines() if line.strip()]
     if not lines or not lines[0].startswith("# "):
         said = lines[0] if lines else "nothing"
-        raise RouterFault(f"not a table of HAProxy's, but: {said[:200]}")
+        raise RouterFault(f"not a table of HAProxy's, but: {beginning(said, 200)}")
     rows = csv.DictReader(io.StringIO("\n".join([lines[0][2:], *lines[1:]])), delimiter=separator)
     return [{key: value or "" for key, value in row.items() if key} for row in rows]
 

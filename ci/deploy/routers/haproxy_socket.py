@@ -8,6 +8,7 @@ import anyio
 from anyio.abc import SocketStream
 
 from ci.errors import RouterFault
+from ci.secrets.veil import beginning
 
 SECONDS = 5.0
 """Most seconds until a command is answered."""
@@ -60,7 +61,7 @@ class RuntimeSocket:
             RouterFault: As `ask`; or HAProxy says why it won't, and its words are told.
         """
         if said := (await self.ask(command)).strip():
-            raise self._fault(f"HAProxy refused `{command}`: {said[:_SHOWN]}")
+            raise self._fault(f"HAProxy refused `{command}`: {beginning(said, _SHOWN)}")
 
     async def _exchange(self, command: str) -> bytes:
         async with await anyio.connect_unix(self.path) as stream:

@@ -13,6 +13,7 @@ from pathlib import Path
 from ci.boot.log import LAST_BYTES
 from ci.errors import SglangCiError, TargetFault
 from ci.secrets import files
+from ci.secrets.veil import ending
 
 SHOWN_LINES = 200
 """Most lines of a log that are returned."""
@@ -79,7 +80,7 @@ class Kept:
         place = self._last(slot)
         with suppress(FileNotFoundError):
             place.replace(place.with_suffix(".log.1"))
-        files.write(place, text[-LAST_BYTES:])
+        files.write(place, ending(text, LAST_BYTES))
 
     def last_log(self, slot: str) -> str:
         """Return the last lines of the server that was taken away last; empty where none was."""

@@ -7,7 +7,7 @@ import httpx
 import pytest
 
 from ci.smoke.ask import Ask, conversation, native
-from ci.smoke.record import Incapable
+from ci.smoke.record import Incapable, first_line
 from ci.smoke.refusal import refused
 from ci.smoke.server import Server
 from ci.smoke.sse import first_event
@@ -112,7 +112,7 @@ def test_too_long_a_prompt_to_stream(client: httpx.Client, server: Server) -> No
     if response.status_code != httpx.codes.OK:
         return refused(response, server)
     first = first_event([response.content], "POST /generate")
-    assert b'"error"' in first, f"the stream begins with {first[:200]!r}"
+    assert b'"error"' in first, f"the stream begins with {first_line(repr(first))}"
     return None
 
 
