@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import anyio
-
+from ci.concurrency import lock_within
 from ci.deploy.routers.haproxy import HaproxyRouter
 from ci.deploy.routers.haproxy_config import HaproxyOptions
 from ci.deploy.routers.haproxy_process import router_of, start
@@ -124,33 +121,20 @@ class Grounds:
             TargetFault: Another deployment goes on, or the folder can't be written.
             RouterFault: The router can't be started.
         """
+        file = self.folder / "deploy.lock"
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
-            lock = os.open(self.folder / "deploy.lock", flags, 0o600)
+            file.touch(mode=0o600)
         except OSError as error:
             raise TargetFault(f"{self.folder}: {error.strerror}: see deploy.folder") from error
-        try:
-            await self._locked(lock, wait)
+        async with lock_within(file, wait, _AGAIN) as held:
+            if held is None:
+                raise TargetFault(
+                    f"another deployment to {self.environment} goes on: wait for its end by "
+                    "--wait SECONDS, or look at sglang-ci deploy status"
+                )
             await start(self.folder / "router", _options(self.at))
             yield
-        finally:
-            os.close(lock)
-
-    async def _locked(self, lock: int, wait: float) -> None:
-        end = anyio.current_time() + wait
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if anyio.current_time() >= end:
-                    raise TargetFault(
-                        f"another deployment to {self.environment} goes on: wait for its end by "
-                        "--wait SECONDS, or look at sglang-ci deploy status"
-                    ) from None
-                await anyio.sleep(_AGAIN)
-            else:
-                return
 
 
 def deploy_settings(settings: Settings, environment: str) -> DeploySettings:

@@ -17,8 +17,9 @@ from ci.boot.death import exited
 from ci.boot.launch import Launch
 from ci.boot.port import locked
 from ci.boot.serving import engine_of, installed, launch_of, model_of
+from ci.deploy.outliving import Birth, find
 from ci.deploy.targets import room
-from ci.deploy.targets.detached import Birth, end, find, spawn
+from ci.deploy.targets.detached import end, spawn
 from ci.deploy.targets.kept import Kept, as_faults, shown
 from ci.deploy.targets.record import SlotRecord
 from ci.deploy.world import SLOTS, Life, Release, SlotSeen

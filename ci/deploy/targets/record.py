@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ci.deploy.targets.detached import Birth
+from ci.deploy.outliving import Birth
 from ci.deploy.world import Release
 from ci.errors import TargetFault
 from ci.secrets import files
