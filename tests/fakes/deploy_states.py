@@ -167,10 +167,15 @@ class Model:
         """Return what is there; of times only their order is kept."""
         self._router.settle()
         slots = self._target.slots
-        order = sorted({slot.started for slot in slots.values() if slot.started})
-        rank = {at: BEGIN + timedelta(seconds=place) for place, at in enumerate(order)}
-        times = {name: slot.started and rank[slot.started] for name, slot in slots.items()}
-        ranked = tuple(replace(slots[name], started=times[name]) for name in SLOTS)
+        order = sorted({slot.number for slot in slots.values() if slot.number})
+        rank = {0: (None, 0)} | {
+            number: (BEGIN + timedelta(seconds=place), place + 1)
+            for place, number in enumerate(order)
+        }
+        known = {name: rank[slots[name].number] for name in SLOTS}
+        ranked = tuple(
+            replace(slots[name], started=at, number=number) for name, (at, number) in known.items()
+        )
         return ranked, tuple(self._router.routes[name] for name in SLOTS)
 
     def _happens(self) -> None:

@@ -64,7 +64,7 @@ class FakeTarget:
     )
     faults: Faults = field(default_factory=Faults)
     calls: list[str] = field(default_factory=list)
-    clock: float = 1
+    clock: int = 1
     killed: set[str] = field(default_factory=set)
     pause: Pause = no_pause
 
@@ -88,7 +88,8 @@ class FakeTarget:
             dies = slot in self.killed or cut in {Cut.HALF, Cut.OTHER_HALF}
             port = "2" if there.address.endswith("1") else "1"
             started = BEGIN + timedelta(seconds=self.clock)
-            self.slots[slot] = SlotSeen(slot, Life.UP, release, f"{slot}:{port}", started)
+            where, number = f"{slot}:{port}", self.clock + 1
+            self.slots[slot] = SlotSeen(slot, Life.UP, release, where, started, number)
             self.clock += 1
             if dies:
                 self.die(slot)
@@ -122,7 +123,8 @@ class FakeTarget:
     def run(self, slot: str, release: Release, *, proven: bool = True) -> None:
         """Let a release run in a slot."""
         started = BEGIN + timedelta(seconds=self.clock)
-        self.slots[slot] = SlotSeen(slot, Life.UP, release, f"{slot}:1", started, proven)
+        where, number = f"{slot}:1", self.clock + 1
+        self.slots[slot] = SlotSeen(slot, Life.UP, release, where, started, number, proven)
         self.clock += 1
 
     async def _begin(self, call: str, what: str) -> Cut | None:
