@@ -172,6 +172,11 @@ class FakeRouter:
         """Where clients send their requests."""
         return "http://router"
 
+    @property
+    def names_slots(self) -> bool:
+        """Whether its answers name the slot."""
+        return True
+
     async def seen(self) -> Mapping[str, RouteSeen]:
         """Return every slot."""
         await self._cut(self.faults.next("router"), {*Cut})
