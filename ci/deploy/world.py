@@ -121,6 +121,12 @@ class World:
     routes: Mapping[str, RouteSeen]
 
 
+def references(world: World) -> dict[str, Release]:
+    """Return the releases that there are in a world, by their references in a registry."""
+    there = [slot.release for slot in world.slots.values() if slot.release]
+    return {release.reference: release for release in there if release.reference}
+
+
 def next_number(slots: Iterable[SlotSeen]) -> int:
     """Return the number of a start beside these slots."""
     return 1 + max((slot.number for slot in slots), default=0)

@@ -10,8 +10,8 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from ci.deploy.judged import Reply
-from ci.deploy.outcome import DeployOutcome
+from ci.deploy.judged import Judged, Reply
+from ci.deploy.outcome import DeployOutcome, taken_back
 from ci.deploy.steps import Prove, Shift, Stop, Watch
 from ci.deploy.strategy import next_step
 from ci.deploy.wanted import Stage, StrategyName, Wanted
@@ -90,6 +90,19 @@ def test_a_stream_longer_than_the_grace_is_cut_and_said() -> None:
     assert (outcome.verdict, stand.alone()) == (Verdict.PASSED, B)
     drained = next(taken for taken in outcome.steps if "will be cut" in taken.said)
     assert drained.seconds == pytest.approx(90, abs=1)
+
+
+def test_a_hung_candidate_loses_its_traffic_at_once_and_its_grace_is_told() -> None:
+    """Users wait on a hung server as long as its open requests do, and nobody sees how long."""
+    stand = Stand(watches=[Judged(), Judged(Verdict.FAILED, "our streams get no answer")])
+    stand.router.ends = False
+    outcome = stand.run(replace(CANARY, grace=90))
+    assert (outcome.verdict, stand.alone()) == (Verdict.FAILED, A)
+    told = taken_back(outcome.steps)
+    assert told == "without traffic after 0.0 s, drained after 90.0 s, stopped after 90.0 s"
+    drained = next(taken for taken in outcome.steps if "will be cut" in taken.said)
+    assert drained.said.endswith("(waited 90.0 s)")
+    assert taken_back(Stand().run().steps) == ""
 
 
 def test_two_deployments_overtake_each_other() -> None:
