@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import IO, TypeVar
 
@@ -56,6 +57,44 @@ async def unless(
             results.append(await work())
             tasks.cancel_scope.cancel()
     return results[0]
+
+
+@contextmanager
+def lock(path: Path, mode: int = 0o600) -> Iterator[int | None]:
+    """Hold the lock of a file while the context lasts; the file is made where it is missing.
+
+    The system gives back the lock of a process that died.
+
+    Yields:
+        The lock's open descriptor, which a child may inherit: the lock then lasts as long as that
+        child does. None where somebody else holds the lock.
+
+    Raises:
+        OSError: The file can't be made or opened.
+    """
+    descriptor = os.open(path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, mode)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            found = None
+        else:
+            found = descriptor
+        yield found
+    finally:
+        os.close(descriptor)
+
+
+@asynccontextmanager
+async def lock_within(path: Path, seconds: float, poll: float = 0.1) -> AsyncIterator[int | None]:
+    """Hold a file's lock as `lock` does, and wait for it up to `seconds` where it is taken."""
+    end = anyio.current_time() + seconds
+    while True:
+        with lock(path) as held:
+            if held is not None or anyio.current_time() >= end:
+                yield held
+                return
+        await anyio.sleep(poll)
 
 
 @contextmanager

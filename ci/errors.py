@@ -3,7 +3,8 @@
     SglangCiError
     ├── UsageError                  the caller asked for something impossible   exit 2
     │   ├── SettingsError           a wrong key or value in the configuration
-    │   └── TagTaken                an immutable tag names another digest already
+    │   ├── TagTaken                an immutable tag names another digest already
+    │   └── EnvironmentClosed       an environment takes nothing new at the moment
     ├── ServerFault                 the server under test is bad                FAILED
     │   ├── LaunchRefused           launch.sh found the server's own inputs wrong
     │   ├── ServerExited            the process ended although nobody asked it to
@@ -77,6 +78,10 @@ class TagTaken(UsageError):
         """Keep the reference, the digest that is there and the one that was to be put there."""
         self.reference, self.there, self.ours = reference, there, ours
         super().__init__(f"{reference} exists with another digest: {there}, not {ours}")
+
+
+class EnvironmentClosed(UsageError):
+    """An environment takes nothing new: it is frozen, out of its windows, or was rolled back."""
 
 
 class ServerFault(SglangCiError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import fcntl
 import os
 import socket
 import tempfile
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import psutil
 
+from ci.concurrency import lock
 from ci.errors import LaunchBlocked
 
 FIRST, LAST = 30_000, 30_999
@@ -52,15 +52,10 @@ def locked(host: str, port: int) -> Iterator[tuple[int, tuple[int, ...]]]:
         return
     some = candidates()
     for candidate in some:
-        lock = _lock(candidate)
-        if lock is None:
-            continue
-        try:
-            if _is_free(host, candidate):
-                yield candidate, (lock,)
+        with lock(_lock_file(candidate)) as held:
+            if held is not None and _is_free(host, candidate):
+                yield candidate, (held,)
                 return
-        finally:
-            os.close(lock)
     raise LaunchBlocked(f"no port from {some[0]} to {some[-1]} is free on {host}", PORT_TAKEN)
 
 
@@ -85,16 +80,10 @@ def _given_to_connections() -> tuple[int, int]:
     return low, high
 
 
-def _lock(port: int) -> int | None:
+def _lock_file(port: int) -> Path:
     folder = Path(tempfile.gettempdir()) / f"sglang-ci-{os.getuid()}"
     folder.mkdir(mode=0o700, exist_ok=True)
-    descriptor = os.open(folder / f"port-{port}.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor
+    return folder / f"port-{port}.lock"
 
 
 def _is_free(host: str, port: int) -> bool:

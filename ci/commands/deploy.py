@@ -5,8 +5,6 @@ Who asks the registry and who signs stands in variables alone, as for `sglang-ci
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,16 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ci.commands.options import ConfigFile, ReportDir, Set, effective
-from ci.commands.outcome import awaited, reported
-from ci.commands.registry import session as begin
-from ci.verdict import Verdict
+from ci.commands.outcome import awaited, one_stage, reported
 
 if TYPE_CHECKING:
-    from ci.deploy.deployment import Deployment
-    from ci.deploy.released import Released
-    from ci.deploy.wanted import Wanted
-    from ci.deploy.world import Release
-    from ci.release.session import RepositorySession
     from ci.report.model import Report
     from ci.report.progress import Progress
     from ci.settings import Settings
@@ -64,10 +55,11 @@ def deploy(
         return
     if not environment:
         raise typer.BadParameter("missing; name one of the settings", param_hint="--environment")
+    from ci.commands.deploying import deployed
     from ci.deploy.released import current
 
     at = _settings(config, settings, repository)
-    _deployed(at, environment, report_dir, wait, approved, current)
+    deployed(at, environment, report_dir, current, wait=wait, approved=approved)
 
 
 def rollback(
@@ -79,13 +71,59 @@ def rollback(
     report_dir: ReportDir = None,
 ) -> None:
     """Promote what was in an environment before, and deploy it, all traffic at once."""
+    from ci.commands.deploying import deployed
     from ci.deploy.released import promoted_back
     from ci.errors import UsageError
 
     at = _settings(config, settings, repository)
     if not at.registry.repository:
         raise UsageError("a roll-back reads the history in a registry: set registry.repository")
-    _deployed(at, environment, report_dir, wait, 0, promoted_back, back=True)
+    deployed(at, environment, report_dir, promoted_back, wait=wait, back=True)
+
+
+@app.command()
+def resume(
+    environment: Environment,
+    repository: Repository = "",
+    wait: Wait = 0,
+    approved: Approved = 0,
+    config: ConfigFile = None,
+    settings: Set = None,
+    report_dir: ReportDir = None,
+) -> None:
+    """Go on with what is on its way, at any time; begin nothing new."""
+    from ci.commands.deploying import deployed
+    from ci.deploy.released import current
+
+    at = _settings(config, settings, repository)
+    deployed(at, environment, report_dir, current, wait=wait, approved=approved, resumed=True)
+
+
+@app.command()
+def wait(
+    environment: Environment,
+    seconds: Annotated[float, typer.Option(help="Most seconds to wait.", min=0)] = 600,
+    repository: Repository = "",
+    config: ConfigFile = None,
+    settings: Set = None,
+    report_dir: ReportDir = None,
+) -> None:
+    """Wait until one release runs alone, is proven and has all traffic; change nothing.
+
+    FAILED where that is another one than the tag names, INCONCLUSIVE where it isn't so in time.
+    """
+    from ci.commands.deploying import wanted_by
+    from ci.deploy.grounds import Grounds
+    from ci.deploy.resting import NAME, waited
+
+    at = _settings(config, settings, repository)
+    grounds, found = Grounds.of(at, environment), wanted_by(at, environment)
+    wanted = found.release if found else None
+
+    async def work(_: Stages, tell: Tell) -> StageResult:
+        return await waited(grounds, wanted, seconds, tell)
+
+    one_stage(at, report_dir, NAME, work)
 
 
 @app.command()
@@ -96,13 +134,10 @@ def abort(
     settings: Set = None,
     report_dir: ReportDir = None,
 ) -> None:
-    """Keep what is proven and has most traffic, give it all, and take the other away."""
-    from ci.deploy.deployment import Deployment
-    from ci.deploy.grounds import Grounds
+    """Give all traffic back to the proven release that was there first; take the other away."""
+    from ci.commands.deploying import aborted
 
-    at = effective(config, settings, {}).settings
-    deployment = Deployment(Grounds.of(at, environment), wait)
-    _run(at, report_dir, deployment, deployment.wanted(None))
+    aborted(effective(config, settings, {}).settings, environment, report_dir, wait)
 
 
 @app.command()
@@ -136,19 +171,20 @@ def plan(
     settings: Set = None,
 ) -> None:
     """Print every step that a deployment would take now; change nothing."""
+    from ci.commands.deploying import wanted_by
     from ci.deploy.deployment import Deployment
     from ci.deploy.grounds import Grounds
+    from ci.deploy.opening import shut
     from ci.deploy.plan import steps
-    from ci.deploy.released import current, of_this_host
+    from ci.deploy.released import of_this_host
+    from ci.report.model import now
 
     at = _settings(config, settings, repository)
-    grounds = Grounds.of(at, environment)
-    if at.registry.repository:
-        with begin(at.registry.repository, at) as session:
-            release = current(session, environment).release
-    else:
-        release = of_this_host(at)
+    grounds, found = Grounds.of(at, environment), wanted_by(at, environment)
+    release = found.release if found else of_this_host(at)
     world = awaited(grounds.looked)
+    if not (found and found.rollback) and (why := awaited(shut, grounds, release, now())):
+        typer.echo(f"not now: {why}")
     for number, step in enumerate(steps(world, Deployment(grounds).wanted(release)), 1):
         typer.echo(f"{number}. {step.line}")
 
@@ -172,89 +208,3 @@ def demo(config: ConfigFile = None, settings: Set = None, report_dir: ReportDir 
 def _settings(config: Path | None, assignments: list[str] | None, repository: str) -> Settings:
     given = {"registry.repository": repository} if repository else {}
     return effective(config, assignments, given).settings
-
-
-def _deployed(
-    at: Settings,
-    environment: str,
-    report_dir: Path | None,
-    wait: float,
-    approved: int,
-    asked: Callable[..., Released],
-    *,
-    back: bool = False,
-) -> None:
-    """Find out what is to run, hold its evidence against the policy, and deploy it."""
-    from anyio import to_thread
-
-    from ci.deploy.deployment import Deployment
-    from ci.deploy.grounds import Grounds
-    from ci.deploy.released import of_this_host, refused
-    from ci.release.session import access_of
-    from ci.stages import Stages
-
-    if not at.registry.repository:
-        deployment = Deployment(Grounds.of(at, environment), wait, approved)
-        if problem := refused(at, environment):
-            raise problem
-        _run(at, report_dir, deployment, deployment.wanted(of_this_host(at), back=back))
-        return
-    with begin(at.registry.repository, at) as session:
-        grounds = Grounds.of(at, environment, access_of(at, os.environ))
-        deployment = Deployment(grounds, wait, approved)
-
-        async def prove(progress: Progress, folder: Path) -> Report:
-            stages = Stages(progress, folder)
-
-            async def work() -> None:
-                found = await to_thread.run_sync(partial(asked, session, environment))
-                policy = await stages.run(found.policy.name, partial(_told, found))
-                if policy.verdict is not Verdict.PASSED:
-                    return
-                await deployment.run(deployment.wanted(found.release, back=back), stages)
-                await _recorded(stages, session, found.release, environment)
-
-            return await stages.report(work)
-
-        reported(at, report_dir, prove)
-
-
-async def _recorded(
-    stages: Stages, session: RepositorySession, release: Release, environment: str
-) -> None:
-    """Keep the deployment's record, where it did anything and somebody can sign that."""
-    from anyio import to_thread
-
-    from ci.deploy import record
-
-    check = stages.checks[-1]
-    if not check.phases:
-        return
-    if not (os.environ.get("SIGNING_KEY") or os.environ.get("SIGSTORE_ID_TOKEN")):
-        stages.left_out(record.NAME, record.NEEDS)
-        return
-
-    async def kept(tell: Tell) -> StageResult:
-        return await to_thread.run_sync(
-            partial(record.keep, session, release, environment, check, tell)
-        )
-
-    await stages.run(record.NAME, kept)
-
-
-async def _told(found: Released, tell: Tell) -> StageResult:
-    from ci.stages import StageResult
-
-    for case in found.policy.cases:
-        tell(case)
-    return StageResult(facts=found.policy.facts)
-
-
-def _run(at: Settings, report_dir: Path | None, deployment: Deployment, wanted: Wanted) -> None:
-    from ci.stages import Stages
-
-    async def prove(progress: Progress, folder: Path) -> Report:
-        stages = Stages(progress, folder)
-        return await stages.report(partial(deployment.run, wanted, stages))
-
-    reported(at, report_dir, prove)

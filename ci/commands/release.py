@@ -182,6 +182,9 @@ def promote(
     rollback: Annotated[  # noqa: FBT002
         bool, typer.Option("--rollback", help="Go back to what was there before, however old.")
     ] = False,
+    resume_after_rollback: Annotated[
+        str, typer.Option(help="Why something new may go there after a roll-back; recorded.")
+    ] = "",
     config: ConfigFile = None,
     settings: Set = None,
 ) -> None:
@@ -190,7 +193,12 @@ def promote(
 
     with opened(ref, config, settings) as session:
         judge = session.judge(session.target)
-        plan = promotion.plan(judge.reader(environment), judge.image, rollback=rollback)
+        plan = promotion.plan(
+            judge.reader(environment),
+            judge.image,
+            rollback=rollback,
+            resumed=resume_after_rollback,
+        )
         if plan.state is not promotion.PromotionState.THERE:
             _refuse(judge.check(environment, rollback=rollback))
         where = session.where.to_dict()

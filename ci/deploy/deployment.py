@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from ci.boot.serving import engine_of
+from ci.deploy.downtime import Downtime
 from ci.deploy.grounds import Grounds
 from ci.deploy.identity import through
 from ci.deploy.judged import Ask, nobody
-from ci.deploy.outcome import DeployOutcome, described
+from ci.deploy.outcome import DeployOutcome, described, taken_back
 from ci.deploy.places import best, places
 from ci.deploy.proof import proof_of
 from ci.deploy.runner import Runner
@@ -18,7 +20,8 @@ from ci.deploy.wanted import StrategyName, Wanted
 from ci.deploy.watching import Losses
 from ci.deploy.world import Release
 from ci.errors import SglangCiError
-from ci.report.model import Case, Phase
+from ci.release.stay import AT_REST, SINCE
+from ci.report.model import Case, Phase, now
 from ci.settings.traffic import TrafficSettings
 from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Outcome
@@ -79,11 +82,22 @@ class Deployment:
                 found.cases.append(_rested(outcome))
                 if outcome.rested and (case := await self._answers(outcome)):
                     found.cases.append(case)
-                found.rest = _result(outcome, self.grounds)
+                found.rest = _result(outcome, self.grounds, await self._downtime(outcome, stages))
         except SglangCiError as error:
             await stages.fail(NAME, error)
         else:
             await stages.run(NAME, found.told)
+
+    async def _downtime(self, outcome: DeployOutcome, stages: Stages) -> Downtime | None:
+        """Return for how long nothing served; None where something always did."""
+        there = places(outcome.world) if outcome.world else ()
+        serving = best(place for place in there if place.good)
+        log = ""
+        if serving:
+            with suppress(SglangCiError):
+                log = await self.grounds.target.log(serving.name)
+        routed = self.grounds.at.router != "none"
+        return Downtime.of(outcome.steps, stages.checks, log, routed=routed)
 
     def _runner(self, stages: Stages, tell: Tell) -> Runner:
         at, router = self.grounds.at, self.grounds.router
@@ -114,7 +128,8 @@ class Deployment:
         kept = best(place for place in places(outcome.world) if place.good)
         if kept is None or kept.slot.release is None:
             return None
-        return await through(self.grounds.router.url, kept.slot, kept.slot.release)
+        router = self.grounds.router
+        return await through(router.url, kept.slot, kept.slot.release, named=router.names_slots)
 
 
 def _rested(outcome: DeployOutcome) -> Case:
@@ -127,12 +142,12 @@ def _rested(outcome: DeployOutcome) -> Case:
     )
 
 
-def _result(outcome: DeployOutcome, grounds: Grounds) -> StageResult:
-    begin = outcome.steps[0].begun if outcome.steps else None
+def _result(outcome: DeployOutcome, grounds: Grounds, downtime: Downtime | None) -> StageResult:
+    begin = outcome.steps[0].at if outcome.steps else 0.0
     phases = [
         Phase(
             name=f"{number}. {one.step.line}",
-            start=max(0.0, (one.begun - begin).total_seconds()) if begin else 0.0,
+            start=one.at - begin,
             seconds=one.seconds,
         )
         for number, one in enumerate(outcome.steps, 1)
@@ -145,5 +160,13 @@ def _result(outcome: DeployOutcome, grounds: Grounds) -> StageResult:
         "environment": grounds.environment,
         "router": grounds.router.url,
         "at the end": described(outcome.world),
+        "outcome": outcome.ended,
     }
-    return StageResult(phases=tuple(phases), facts=facts, log="\n".join(lines))
+    if outcome.ended == AT_REST:
+        facts[SINCE] = now().isoformat()
+    if outcome.went_back and (told := taken_back(outcome.steps)):
+        facts["the candidate was"] = told
+    if downtime:
+        facts["downtime"] = downtime.told
+    figures = downtime.figures if downtime else ()
+    return StageResult(phases=tuple(phases), facts=facts, figures=figures, log="\n".join(lines))

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-import anyio
-
-from ci.deploy.routers.haproxy import HaproxyRouter
+from ci.concurrency import lock, lock_within
 from ci.deploy.routers.haproxy_config import HaproxyOptions
 from ci.deploy.routers.haproxy_process import router_of, start
-from ci.deploy.seams import Target
+from ci.deploy.routers.hook import HookRouter, programs
+from ci.deploy.routers.none import NoRouter
+from ci.deploy.seams import Router, Target
 from ci.deploy.targets.arguments import ContainerOptions
 from ci.deploy.targets.container import ContainerTarget
 from ci.deploy.targets.process import ProcessTarget
@@ -27,8 +25,11 @@ from ci.registry.access import Access
 from ci.settings import Settings
 from ci.settings.deploy import DeploySettings
 
-_AGAIN = 0.5
+_AGAIN = 0.1
 """Seconds between two attempts at a lock that somebody else has."""
+_INSTANT = 0.3
+"""Seconds for which a lock is waited for in any case: whoever asks `busy` has it for an instant."""
+LOCK = "deploy.lock"
 
 
 @dataclass(frozen=True)
@@ -39,13 +40,13 @@ class Grounds:
         environment: Its name.
         settings: The settings in force.
         target: Runs digests.
-        router: Moves traffic; it may not have been started yet.
+        router: Moves traffic; our own may not have been started yet.
     """
 
     environment: str
     settings: Settings
     target: Target
-    router: HaproxyRouter
+    router: Router
 
     @classmethod
     def of(cls, settings: Settings, environment: str, access: Access | None = None) -> Self:
@@ -61,12 +62,14 @@ class Grounds:
         """
         at = deploy_settings(settings, environment)
         folder = at.folder.absolute() / environment
-        router = router_of(folder / "router", _options(at))
+        router = _router(at, settings, folder / "router")
         beside = StrategyName(at.strategy) is not StrategyName.REPLACE
+        ports = dict.fromkeys(SLOTS, at.port) if at.router == "none" else {}
         slots = folder / "slots"
         if at.target == "container":
             program = Program(at.program, at.program)
             options = ContainerOptions(
+                ports=ports,
                 gpus={slot: getattr(at.gpus, slot) for slot in SLOTS},
                 shared_memory=at.shared_memory,
                 network=at.network,
@@ -76,7 +79,7 @@ class Grounds:
                 program, environment, slots, settings, access or Access(), options
             )
         else:
-            target = ProcessTarget(slots, settings, beside=beside)
+            target = ProcessTarget(slots, settings, ports, beside=beside)
         return cls(environment, settings, target, router)
 
     @property
@@ -109,15 +112,26 @@ class Grounds:
         return World(await self.target.seen(), await self.router.seen())
 
     async def looked(self) -> World:
-        """Return what is there; a router that doesn't run yet gives nobody anything.
+        """Return what is there; our own router that doesn't run yet gives nobody anything.
 
         Raises:
             TargetFault: The target doesn't answer.
+            RouterFault: A router that isn't ours doesn't answer.
         """
         try:
             return await self.look()
         except RouterFault:
+            if self.at.router != "haproxy":
+                raise
             return World(await self.target.seen(), {slot: RouteSeen() for slot in SLOTS})
+
+    def busy(self) -> bool:
+        """Return whether somebody deploys here at the moment."""
+        file = self.folder / LOCK
+        if not file.exists():
+            return False
+        with lock(file) as held:
+            return held is None
 
     @asynccontextmanager
     async def held(self, wait: float) -> AsyncIterator[None]:
@@ -132,33 +146,21 @@ class Grounds:
             TargetFault: Another deployment goes on, or the folder can't be written.
             RouterFault: The router can't be started.
         """
+        file = self.folder / LOCK
         try:
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
-            lock = os.open(self.folder / "deploy.lock", flags, 0o600)
+            file.touch(mode=0o600)
         except OSError as error:
             raise TargetFault(f"{self.folder}: {error.strerror}: see deploy.folder") from error
-        try:
-            await self._locked(lock, wait)
-            await start(self.folder / "router", _options(self.at))
+        async with lock_within(file, max(wait, _INSTANT), _AGAIN) as held:
+            if held is None:
+                raise TargetFault(
+                    f"another deployment to {self.environment} goes on: wait for its end by "
+                    "--wait SECONDS, or look at sglang-ci deploy status"
+                )
+            if self.at.router == "haproxy":
+                await start(self.folder / "router", _options(self.at))
             yield
-        finally:
-            os.close(lock)
-
-    async def _locked(self, lock: int, wait: float) -> None:
-        end = anyio.current_time() + wait
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if anyio.current_time() >= end:
-                    raise TargetFault(
-                        f"another deployment to {self.environment} goes on: wait for its end by "
-                        "--wait SECONDS, or look at sglang-ci deploy status"
-                    ) from None
-                await anyio.sleep(_AGAIN)
-            else:
-                return
 
 
 def deploy_settings(settings: Settings, environment: str) -> DeploySettings:
@@ -172,6 +174,20 @@ def deploy_settings(settings: Settings, environment: str) -> DeploySettings:
         names = ", ".join(settings.environments) or "none"
         raise UsageError(f"no environment {environment} in the settings; there are: {names}")
     return found.deploy
+
+
+def _router(at: DeploySettings, settings: Settings, folder: Path) -> Router:
+    """Return an environment's router.
+
+    Raises:
+        UsageError: Its folder or its programs can't be used.
+    """
+    if at.router == "haproxy":
+        return router_of(folder, _options(at))
+    if at.hook is not None:
+        programs(at.hook.absolute())
+        return HookRouter(at.url or f"http://127.0.0.1:{at.port}", at.hook.absolute())
+    return NoRouter(f"http://{settings.server.host}:{at.port}", folder / "none.json")
 
 
 def _options(at: DeploySettings) -> HaproxyOptions:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from ci.deploy.places import places
-from ci.deploy.steps import Step
+from ci.deploy.steps import Drain, Shift, Step, Stop
 from ci.deploy.world import Life, World
+from ci.release.stay import AT_REST, TAKEN_BACK
 from ci.verdict import Verdict
 
 
@@ -21,6 +23,7 @@ class TakenStep:
         seconds: How long it took.
         said: What came of it, in one line; empty where it simply went well.
         done: Whether it went well.
+        at: When it began, in seconds of a clock that nobody sets.
     """
 
     step: Step
@@ -28,6 +31,12 @@ class TakenStep:
     seconds: float
     said: str = ""
     done: bool = True
+    at: float = 0.0
+
+    @property
+    def over(self) -> datetime:
+        """When it had ended, UTC."""
+        return self.begun + timedelta(seconds=self.seconds)
 
 
 @dataclass(frozen=True)
@@ -53,6 +62,33 @@ class DeployOutcome:
     world: World | None
     steps: tuple[TakenStep, ...] = ()
     log: str = ""
+
+    @property
+    def ended(self) -> str:
+        """How it ended, in the words of its record."""
+        if self.went_back:
+            return TAKEN_BACK
+        if self.rested and self.verdict is Verdict.PASSED:
+            return AT_REST
+        return "paused" if self.verdict is Verdict.INCONCLUSIVE else "not at rest"
+
+
+def taken_back(steps: Sequence[TakenStep]) -> str:
+    """Return how long a bad candidate's way back took, part by part; empty where none was taken.
+
+    Seconds count from the end of the step that found it bad.
+    """
+    bad = [index for index, one in enumerate(steps) if not one.done]
+    if not bad or not (back := steps[bad[-1] + 1 :]):
+        return ""
+    found = steps[bad[-1]].at + steps[bad[-1]].seconds
+    words = {Shift: "without traffic", Drain: "drained", Stop: "stopped"}
+    told = [
+        f"{words[type(one.step)]} after {one.at + one.seconds - found:.1f} s"
+        for one in back
+        if type(one.step) in words
+    ]
+    return ", ".join(dict.fromkeys(told))
 
 
 def described(world: World | None) -> str:

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from ci.deploy.world import SLOTS, Life, Release, RouteSeen, SlotSeen, World
-
-_LATEST = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True)
@@ -49,11 +46,6 @@ class Place:
         """The share of new requests that its server really gets, of 100."""
         return self.route.share if self.pointed else 0
 
-    @property
-    def started(self) -> datetime:
-        """When its server was started; far in the future where that is unknown."""
-        return self.slot.started or _LATEST
-
     def holds(self, release: Release | None) -> bool:
         """Say whether a release was started here; digest and deployment identify it."""
         own = self.slot.release
@@ -70,8 +62,8 @@ def places(world: World) -> tuple[Place, ...]:
 def best(of: Iterable[Place]) -> Place | None:
     """Return the place to keep; None where there is none.
 
-    A proven one comes before others, then the greater share, the one that was started earlier,
-    and the order of `SLOTS`. Of proven ones this is the *stable*.
+    A proven one comes before others, then the one that was started earlier, whatever its share.
+    Of proven ones this is the *stable*: what was there first stays it until it is stopped.
     """
-    ranked = sorted(of, key=lambda place: (not place.good, -place.served, place.started))
+    ranked = sorted(of, key=lambda place: (not place.good, place.slot.number))
     return ranked[0] if ranked else None

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from ci.deploy.steps import Drain, Point, Prove, Rest, Shift, Start, Step, Stop
 from ci.deploy.strategy import NOTHING, next_step
 from ci.deploy.wanted import Wanted
-from ci.deploy.world import Life, RouteSeen, SlotSeen, World
+from ci.deploy.world import Life, RouteSeen, SlotSeen, World, next_number
 
 MOST = 100
 """More steps than any deployment takes."""
@@ -32,8 +31,8 @@ def _after(world: World, step: Step) -> World:
     slots, routes = dict(world.slots), dict(world.routes)
     match step:
         case Start(slot, release):
-            started = datetime.now(UTC)
-            slots[slot] = SlotSeen(slot, Life.UP, release, f"{SOMEWHERE} ({slot})", started)
+            number = next_number(slots.values())
+            slots[slot] = SlotSeen(slot, Life.UP, release, f"{SOMEWHERE} ({slot})", number=number)
         case Prove(slot):
             slots[slot] = replace(slots[slot], proven=True)
         case Point(slot, address):

@@ -6,6 +6,7 @@ from typing import Any
 
 from ci.deploy.world import Release
 from ci.release.session import RepositorySession
+from ci.release.stay import SINCE
 from ci.release.store import attach, sign
 from ci.report.model import Case, Check, now
 from ci.stages import StageResult, Tell
@@ -16,14 +17,18 @@ NEEDS = "SIGNING_KEY or SIGSTORE_ID_TOKEN, to sign it"
 KIND = "deployment"
 
 
-def predicate_of(environment: str, check: Check, where: dict[str, str]) -> dict[str, Any]:
+def predicate_of(
+    environment: str, check: Check, where: dict[str, str], outcome: str = ""
+) -> dict[str, Any]:
     """Return what a record says: where to, how it ended, each step with its time, and by whom.
 
     Args:
         environment: Where it went.
         check: What the deployment found.
         where: Who deployed, and from where.
+        outcome: How it ended for the digest, where that isn't what the deployment found.
     """
+    since = check.facts.get(SINCE)
     steps: list[dict[str, Any]] = [
         {"step": one.name, "after": round(one.start, 3), "seconds": round(one.seconds, 3)}
         for one in check.phases
@@ -31,6 +36,8 @@ def predicate_of(environment: str, check: Check, where: dict[str, str]) -> dict[
     return {
         "created": now().isoformat(),
         "environment": environment,
+        "outcome": outcome or check.facts.get("outcome", ""),
+        **({SINCE: since} if since and not outcome else {}),
         "verdict": check.verdict.value,
         "cause": check.cause,
         "started": check.started.isoformat(),
@@ -43,7 +50,12 @@ def predicate_of(environment: str, check: Check, where: dict[str, str]) -> dict[
 
 
 def keep(
-    session: RepositorySession, release: Release, environment: str, check: Check, tell: Tell
+    session: RepositorySession,
+    release: Release,
+    environment: str,
+    check: Check,
+    tell: Tell,
+    outcome: str = "",
 ) -> StageResult:
     """Sign the record, and attach it to the digest.
 
@@ -51,7 +63,7 @@ def keep(
         SigningFault: The key or token can't sign.
         RegistryFault: The registry did not take it.
     """
-    predicate = predicate_of(environment, check, session.where.to_dict())
+    predicate = predicate_of(environment, check, session.where.to_dict(), outcome)
     reference = session.registry.reference.at(release.digest)
     signed = sign(reference, KIND, predicate, session.signer)
     image = session.registry.manifest(release.digest).descriptor

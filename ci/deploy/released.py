@@ -23,10 +23,12 @@ class Released:
     Args:
         release: What is to run.
         policy: The environment's policy, held against the evidence on the digest.
+        rollback: Whether it is what an environment was rolled back to.
     """
 
     release: Release
     policy: Check
+    rollback: bool = False
 
 
 def current(session: RepositorySession, environment: str) -> Released:
@@ -38,7 +40,8 @@ def current(session: RepositorySession, environment: str) -> Released:
     """
     line = session.reader(environment).current()
     judge = session.judge(line.digest)
-    return Released(_release(session, judge), judge.check(environment, rollback=line.rollback))
+    policy = judge.check(environment, rollback=line.rollback)
+    return Released(_release(session, judge), policy, line.rollback)
 
 
 def _release(session: RepositorySession, judge: Judge) -> Release:
@@ -73,7 +76,7 @@ def promoted_back(session: RepositorySession, environment: str) -> Released:
     policy = judge.check(environment, rollback=True)
     if policy.verdict is Verdict.PASSED:
         promotion.carry_out(plan, session.signer, session.where.to_dict(), session.now)
-    return Released(_release(session, judge), policy)
+    return Released(_release(session, judge), policy, rollback=True)
 
 
 def of_this_host(settings: Settings) -> Release:

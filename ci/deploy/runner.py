@@ -88,7 +88,7 @@ class Runner:
             if turn.step:
                 seconds = anyio.current_time() - at
                 done = progress.last is turn.step
-                steps.append(TakenStep(turn.step, begun, seconds, progress.said, done))
+                steps.append(TakenStep(turn.step, begun, seconds, progress.said, done, at))
             if progress.said:
                 self.tell(progress.said)
             if progress.end:

@@ -58,6 +58,10 @@ class Router(Protocol):
     """Gives traffic to slots. Clients know its URL alone."""
 
     @property
+    def names_slots(self) -> bool:
+        """Whether each answer has the header `x-sglang-slot`, with the slot that gave it."""
+
+    @property
     def url(self) -> str:
         """Where clients send their requests."""
 

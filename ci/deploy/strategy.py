@@ -129,7 +129,7 @@ def _is_at_once(goal: Place, other: Place, wanted: Wanted) -> bool:
 
     On a way back it does, and where it is the elder one that still has half: it only stays.
     """
-    stays = goal.started < other.started and goal.served >= other.served
+    stays = goal.slot.number < other.slot.number and goal.served >= other.served
     return wanted.back or wanted.release is None or stays
 
 

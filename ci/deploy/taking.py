@@ -160,12 +160,13 @@ class Taking:
 
     async def _watch(self, step: Watch) -> Judged:
         """Watch again while there is too little traffic to judge, as long as the budget lasts."""
-        most = step.seconds + self.budgets.watch
+        enough = step.seconds + self.budgets.watch
+        most, end = enough + self.budgets.look, anyio.current_time() + enough
         judged = Judged(Verdict.FAILED, f"{step.line}: no judgement in {most:g} s")
         with anyio.move_on_after(most):
             while True:
                 judged = await self.watch(step.slot, step.share, step.seconds)
-                if judged.verdict is not Verdict.INCONCLUSIVE:
+                if judged.verdict is not Verdict.INCONCLUSIVE or anyio.current_time() >= end:
                     break
                 await anyio.sleep(self.poll)
         return judged
@@ -183,9 +184,10 @@ class Taking:
     async def _drain(self, step: Drain) -> Judged:
         begin = anyio.current_time()
         while count := (await self._routes())[step.slot].open:
-            if anyio.current_time() - begin >= step.grace:
+            waited = anyio.current_time() - begin
+            if waited >= step.grace:
                 said = f"{count} requests are open on {step.slot} after its grace, and will be cut"
-                return Judged(cause=said)
+                return Judged(cause=f"{said} (waited {waited:.1f} s)")
             await anyio.sleep(self.poll)
         return Judged()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -54,7 +54,8 @@ class SlotSeen:
         life: Whether its server runs.
         release: What it was started with; None where nothing was.
         address: Where it listens, `host:port`; empty where nothing was started.
-        started: When it was started, UTC.
+        started: When it was started, UTC: for people, as clocks are set back.
+        number: Its place in the order of starts: above that of what ran in the other slot.
         proven: Whether its proof passed. The target keeps the mark with the slot: it goes with
             the server that it speaks of.
         ended: How its server ended, in one line; empty while it runs.
@@ -65,6 +66,7 @@ class SlotSeen:
     release: Release | None = None
     address: str = ""
     started: datetime | None = None
+    number: int = 0
     proven: bool = False
     ended: str = ""
 
@@ -117,3 +119,14 @@ class World:
 
     slots: Mapping[str, SlotSeen]
     routes: Mapping[str, RouteSeen]
+
+
+def references(world: World) -> dict[str, Release]:
+    """Return the releases that there are in a world, by their references in a registry."""
+    there = [slot.release for slot in world.slots.values() if slot.release]
+    return {release.reference: release for release in there if release.reference}
+
+
+def next_number(slots: Iterable[SlotSeen]) -> int:
+    """Return the number of a start beside these slots."""
+    return 1 + max((slot.number for slot in slots), default=0)

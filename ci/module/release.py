@@ -51,9 +51,15 @@ class Release:
         self,
         environment: Annotated[str, Doc("Environment to bring it to")],
         rollback: Annotated[bool, Doc("Bring back a digest that was there before")] = False,  # noqa: FBT002
+        resume_after_rollback: Annotated[
+            str, Doc("Why something new may go there after a roll-back; recorded")
+        ] = "",
     ) -> str:
         """Move an environment's tag to this digest, where the environment's policy holds."""
         back = ["--rollback"] if rollback else []
+        back += (
+            [f"--resume-after-rollback={resume_after_rollback}"] if resume_after_rollback else []
+        )
         return await self._told("promote", self.reference, "--environment", environment, *back)
 
     async def _told(self, *arguments: str) -> str:

@@ -68,6 +68,7 @@ def _text(line: HistoryLine) -> str:
         f"{line.number}  {line.created:%Y-%m-%d %H:%M:%S} UTC  {line.digest}",
         f"  {line.actor or 'unknown'}, {signer}",
         ", roll-back" if line.rollback else "",
+        f", after a roll-back: {line.resumed}" if line.resumed else "",
         f"; NOT TO BE BELIEVED: {line.problem}" if line.problem else "",
     ]
     return "".join(told)

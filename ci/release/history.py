@@ -73,6 +73,11 @@ class HistoryLine:
         return self.found.predicate.get("rollback") is True
 
     @property
+    def resumed(self) -> str:
+        """Why something new went there after a roll-back; empty where nobody had to say it."""
+        return str(self.found.predicate.get("resumed", ""))
+
+    @property
     def actor(self) -> str:
         """Who promoted it, as the statement says."""
         where = self.found.predicate.get("where")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ci.release.found import Evidence
 from ci.release.history import HistoryReader
 from ci.release.policy import Policy
+from ci.release.stay import longest
 from ci.release.store import evidence_of
-from ci.release.verify import verify
+from ci.release.verify import NEVER, verify
 
 if TYPE_CHECKING:
     from ci.registry.client import Registry
@@ -67,10 +68,18 @@ class Judge:
         """
         policy = Policy.of(self.settings, environment)
         before, digest = policy.settings.after, self.image.descriptor.digest
+        policy = policy.for_rollback() if rollback else policy
         been_before = bool(before) and self.reader(before).was_there(digest)
-        return verify(
-            self.evidence,
-            policy.for_rollback() if rollback else policy,
-            self.now,
-            been_before=been_before,
-        )
+        stayed = self._stayed(policy) if policy.settings.after_hours else NEVER
+        return verify(self.evidence, policy, self.now, been_before=been_before, stayed=stayed)
+
+    def _stayed(self, policy: Policy) -> timedelta:
+        """Return for how long it was deployed in the environment that has to come first."""
+        before = policy.settings.after
+        deployments = [
+            piece
+            for piece in self.evidence.of("deployment")
+            if piece.predicate.get("environment") == before and not policy.doubt(piece, self.now)
+        ]
+        digest = self.image.descriptor.digest
+        return longest(deployments, self.reader(before).lines(), digest, self.now)

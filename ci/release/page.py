@@ -154,10 +154,14 @@ def _deployments(judge: Judge) -> tuple[tuple[Cell, ...], ...]:
         if not found.problem:
             ended = str(told.get("verdict", ""))
             signer = f"{actor}, signed by {found.signer or 'nobody'}"
-            cause = str(told.get("cause", ""))
+            why = _joined(str(told.get(name, "")) for name in ("outcome", "cause"))
             verdict = Verdict(ended) if ended in set(Verdict) else ended
-            rows.append((str(told.get("environment", "")), verdict, _time(found), signer, cause))
+            rows.append((str(told.get("environment", "")), verdict, _time(found), signer, why))
     return tuple(rows)
+
+
+def _joined(texts: Iterable[str]) -> str:
+    return ": ".join(filter(None, texts))
 
 
 def _pieces(judge: Judge) -> tuple[tuple[Cell, ...], ...]:

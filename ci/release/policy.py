@@ -52,7 +52,7 @@ class Policy:
 
     def for_rollback(self) -> Self:
         """Return what is demanded of a digest that was there before: the same, at any age."""
-        settings = self.settings.model_copy(update={"max_age_days": 0.0})
+        settings = self.settings.model_copy(update={"max_age_days": 0.0, "after_hours": 0.0})
         return replace(self, settings=settings, rollback=True)
 
     @property

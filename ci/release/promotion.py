@@ -14,8 +14,9 @@ from datetime import datetime
 from enum import Enum
 from typing import TYPE_CHECKING, Any
 
-from ci.errors import BrokenArtifact, ConflictingWrite, UsageError
+from ci.errors import BrokenArtifact, ConflictingWrite, EnvironmentClosed, UsageError
 from ci.release.history import PREVIOUS, HistoryLine, HistoryReader, disagreement
+from ci.release.season import closed, on_hold
 from ci.release.store import attach, sign
 
 if TYPE_CHECKING:
@@ -42,6 +43,7 @@ class PromotionPlan:
         there: Digest that the environment's tag names; None where there is no such tag.
         newest: The newest promotion, if there was any.
         rollback: Whether it goes back to a digest that was there before.
+        resumed: Why something new may go there after a roll-back, as somebody said.
     """
 
     reader: HistoryReader
@@ -49,6 +51,7 @@ class PromotionPlan:
     there: str | None
     newest: HistoryLine | None
     rollback: bool = False
+    resumed: str = ""
 
     @property
     def digest(self) -> str:
@@ -63,7 +66,9 @@ class PromotionPlan:
         return PromotionState.THERE if self.there == self.digest else PromotionState.UNFINISHED
 
 
-def plan(reader: HistoryReader, image: Manifest, *, rollback: bool = False) -> PromotionPlan:
+def plan(
+    reader: HistoryReader, image: Manifest, *, rollback: bool = False, resumed: str = ""
+) -> PromotionPlan:
     """Read what is in the environment, and return what a promotion of `image` is up against.
 
     Raises:
@@ -74,7 +79,7 @@ def plan(reader: HistoryReader, image: Manifest, *, rollback: bool = False) -> P
     newest = reader.newest()
     at = reader.registry.resolve(reader.environment)
     there, name = at.digest if at else None, str(_tag(reader))
-    found = PromotionPlan(reader, image, there, newest, rollback)
+    found = PromotionPlan(reader, image, there, newest, rollback, resumed)
     if newest and newest.problem:
         raise BrokenArtifact(name, "promote", disagreement(there, newest))
     if newest and found.state is PromotionState.OPEN and disagreement(there, newest):
@@ -98,6 +103,7 @@ def carry_out(
         now: The time, UTC.
 
     Raises:
+        EnvironmentClosed: The environment takes nothing new at the moment.
         UsageError: Promotions signed so don't count in this environment.
         ConflictingWrite: Somebody else wrote in between.
     """
@@ -105,9 +111,18 @@ def carry_out(
         return plan.newest
     head = plan.newest.manifest if plan.newest else None
     if plan.state is PromotionState.OPEN:
+        _let_in(plan, now)
         head = _write_history(plan, signer, where, now)
     _swap(plan.reader, plan.reader.environment, plan.image, plan.there)
     return _confirmed(plan.reader, head)
+
+
+def _let_in(plan: PromotionPlan, now: datetime) -> None:
+    """See that the environment takes something new, or that this is nothing new."""
+    name, settings = plan.reader.environment, plan.reader.policy.settings
+    why = on_hold(name, plan.newest, plan.resumed) or closed(name, settings, now)
+    if why and not plan.rollback:
+        raise EnvironmentClosed(why)
 
 
 def _write_history(
@@ -125,6 +140,8 @@ def _write_history(
         "rollback": plan.rollback,
         "where": dict(where),
     }
+    if plan.resumed and plan.newest and plan.newest.rollback:
+        predicate["resumed"] = plan.resumed
     signed = sign(registry.reference.at(plan.digest), "promotion", predicate, signer)
     stranger = reader.policy.disbelief(signed.opened(reader.trust))
     if stranger:

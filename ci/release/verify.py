@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 
 from ci.release.found import Evidence, FoundPiece
 from ci.release.kind import Judging
@@ -18,9 +18,16 @@ from ci.release.policy import Policy
 from ci.report.model import Case, Check
 from ci.verdict import Outcome
 
+NEVER, HOUR = timedelta(), timedelta(hours=1)
+
 
 def verify(
-    evidence: Evidence, policy: Policy, now: datetime, *, been_before: bool = False
+    evidence: Evidence,
+    policy: Policy,
+    now: datetime,
+    *,
+    been_before: bool = False,
+    stayed: timedelta = NEVER,
 ) -> Check:
     """Return the check that holds `evidence` against `policy`.
 
@@ -29,9 +36,10 @@ def verify(
         policy: What the environment demands.
         now: The time, UTC, at which it is demanded.
         been_before: Whether the digest is, or was, in the environment that has to come first.
+        stayed: For how long it was deployed there, without an abort.
     """
     begin = time.monotonic()
-    verification = _Verification(evidence, policy, now, been_before=been_before)
+    verification = _Verification(evidence, policy, now, been_before=been_before, stayed=stayed)
     return Check(
         name=f"policy {policy.environment}",
         started=now,
@@ -47,6 +55,7 @@ class _Verification:
     policy: Policy
     now: datetime
     been_before: bool
+    stayed: timedelta
 
     def cases(self) -> Iterator[Case]:
         """Yield one case a demanded thing, then what does not count."""
@@ -56,6 +65,8 @@ class _Verification:
             yield self._approvals()
         if self.policy.settings.after:
             yield self._order(self.policy.settings.after)
+        if self.policy.settings.after_hours:
+            yield self._stay(self.policy.settings.after, self.policy.settings.after_hours)
         yield from self._not_counted()
 
     def facts(self) -> dict[str, str]:
@@ -115,6 +126,14 @@ class _Verification:
         if self.been_before:
             return Case(name=name, outcome=Outcome.PASSED)
         return failed(name, f"no signed promotion says that it is, or was, in {before}")
+
+    def _stay(self, before: str, hours: float) -> Case:
+        name, stayed = f"was deployed in {before} for {hours:g} h", self.stayed / HOUR
+        if stayed >= hours:
+            return Case(name=name, outcome=Outcome.PASSED)
+        if not stayed:
+            return failed(name, f"no signed deployment says that it was at rest in {before}")
+        return failed(name, f"{stayed:.1f} h without an abort, by signed deployments")
 
     def _not_counted(self) -> Iterator[Case]:
         for kind in self.policy.settings.evidence:

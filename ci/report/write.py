@@ -7,16 +7,16 @@ the folder is opened, and each file appears under its name only when it is compl
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from pydantic import ValidationError
 
+from ci.concurrency import lock
 from ci.errors import ReportUnwritable, UsageError
 from ci.report import html, junit, markdown
 from ci.report.model import SCHEMA_VERSION, Report
@@ -59,10 +59,10 @@ def rendered(report: Report) -> dict[str, str]:
 class ReportFolder:
     """A folder that one run has to itself until it is closed."""
 
-    def __init__(self, path: Path, lock: int) -> None:
-        """Keep the folder and the open descriptor of its lock; use `open` instead."""
+    def __init__(self, path: Path, held: ExitStack) -> None:
+        """Keep the folder and what holds its lock; use `open` instead."""
         self.path = path
-        self._lock = lock
+        self._held = held
 
     @classmethod
     def open(cls, path: Path, leaves: Iterable[str] = ()) -> Self:
@@ -103,12 +103,7 @@ class ReportFolder:
 
     def close(self) -> None:
         """Give the folder free; does nothing a second time."""
-        if self._lock < 0:
-            return
-        with suppress(OSError):
-            (self.path / _LOCK).unlink()
-        os.close(self._lock)
-        self._lock = -1
+        self._held.close()
 
     def __enter__(self) -> Self:
         return self
@@ -152,38 +147,40 @@ def _check_version(file: Path, data: object) -> None:
         )
 
 
-def _locked(folder: Path) -> int:
-    """Return a descriptor that holds the folder's lock; it is released when closed.
+def _locked(folder: Path) -> ExitStack:
+    """Return what holds the folder's lock; closing it removes the lock file and gives it back.
 
     A lock file may be removed by its holder between our opening and locking it: only a
     lock on the file that still stands in the folder counts.
     """
+    file = folder / _LOCK
     while True:
-        lock = os.open(folder / _LOCK, os.O_RDWR | os.O_CREAT, 0o644)
-        try:
-            _take(lock, folder)
-            if os.path.samestat(os.fstat(lock), (folder / _LOCK).stat()):
-                return lock
-        except FileNotFoundError:
-            pass
-        except BaseException:
-            os.close(lock)
-            raise
-        os.close(lock)
+        with ExitStack() as stack:
+            held = stack.enter_context(lock(file, 0o644))
+            if held is None:
+                raise _in_use(folder)
+            with suppress(FileNotFoundError):
+                if os.path.samestat(os.fstat(held), file.stat()):
+                    os.ftruncate(held, 0)
+                    os.pwrite(held, f"{os.getpid()}\n".encode(), 0)
+                    stack.callback(_removed, file)
+                    return stack.pop_all()
 
 
-def _take(lock: int, folder: Path) -> None:
-    """Lock `lock` and leave our process id in it, for the message to a second run."""
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.pread(lock, 20, 0).decode(errors="replace").strip() or "unknown"
-        raise ReportUnwritable(
-            f"report folder {folder} is in use by another run (pid {holder}); "
-            "pass another --report-dir"
-        ) from error
-    os.ftruncate(lock, 0)
-    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+def _removed(file: Path) -> None:
+    with suppress(OSError):
+        file.unlink()
+
+
+def _in_use(folder: Path) -> ReportUnwritable:
+    """Return the message to a second run; the first one has left its process id in the lock."""
+    holder = ""
+    with suppress(OSError):
+        holder = (folder / _LOCK).read_text("utf-8", "replace")[:20].strip()
+    return ReportUnwritable(
+        f"report folder {folder} is in use by another run (pid {holder or 'unknown'}); "
+        "pass another --report-dir"
+    )
 
 
 def _temporary(file: Path) -> Path:

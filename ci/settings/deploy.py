@@ -7,7 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ci.settings.fields import Budget, HostPath, NoBool, Section
+from ci.settings.fields import Budget, HostPath, NoBool, Section, Unset
 
 Share = Annotated[int, Field(ge=1, le=99), NoBool]
 Rate = Annotated[float, Field(gt=0, lt=1), NoBool]
@@ -42,7 +42,20 @@ class DeploySettings(Section):
         description="A container's port is published on server.host alone; or it shares the host's "
         "network.",
     )
-    router: Literal["haproxy"] = Field("haproxy", description="What moves traffic.")
+    router: Literal["haproxy", "hook", "none"] = Field(
+        "haproxy",
+        description="What moves traffic: our own HAProxy; a router of yours, by programs in "
+        "`hook`; nothing, for one server at a time (`replace`).",
+    )
+    hook: Annotated[Path | None, Unset, HostPath("folder", "host")] = Field(
+        None,
+        description="Folder of the programs look, point and shift; relative to this file.",
+    )
+    url: str = Field(
+        "",
+        pattern=r"^$|^https?://[^@\s]+$",
+        description="Where clients reach the hook's router; empty: `port` of this host.",
+    )
     strategy: Literal["replace", "blue-green", "canary"] = Field(
         "blue-green",
         description="One copy at a time; all traffic at once; or by shares, each one watched.",
@@ -52,7 +65,8 @@ class DeploySettings(Section):
         description="Folder of this host that keeps slots and router; relative to this file.",
     )
     port: Annotated[int, Field(ge=1, le=65_535), NoBool] = Field(
-        30000, description="Port of the router, which is all that clients know."
+        30000,
+        description="Port of the router, or without one of the server: all that clients know.",
     )
     shares: tuple[Share, ...] = Field(
         (10, 50), description="A canary's shares of new requests before it gets all, of 100."
@@ -89,6 +103,12 @@ class DeploySettings(Section):
             raise ValueError(f"shares = {list(self.shares)} have to rise")
         if missing := set(self.gates) - set(self.shares):
             raise ValueError(f"gates = {sorted(missing)} aren't among the shares")
+        if self.router == "none" and self.strategy != "replace":
+            raise ValueError('router = "none" moves no traffic: it needs strategy = "replace"')
+        if self.router == "none" and self.watch:
+            raise ValueError('router = "none" counts no requests: it needs watch = 0')
+        if self.router == "hook" and self.hook is None:
+            raise ValueError('router = "hook" needs hook, the folder of its programs')
         if self.allowed_loss >= self.bad_loss:
             raise ValueError("allowed_loss has to be below bad_loss")
         return self

@@ -23,6 +23,7 @@ from ci.settings.fields import (
     Unset,
     misfit,
 )
+from ci.settings.windows import WindowText
 
 PEM = "-----BEGIN "
 """How a key begins that stands in the settings themselves, and not in a file."""
@@ -150,6 +151,19 @@ class EnvironmentSettings(Section):
         0.0, description="How old evidence and approvals may be, in days; 0: any age."
     )
     after: str = Field("", description="The environment in which the digest must have been before.")
+    after_hours: Annotated[float, Field(ge=0, le=8760), NoBool] = Field(
+        0.0,
+        description="Hours for which the digest must have been deployed in the environment of "
+        "`after`, at rest and without an abort; 0: it need not.",
+    )
+    windows: tuple[WindowText, ...] = Field(
+        (),
+        description="When something new may be promoted and deployed there, as "
+        "'mon-fri 09:00-17:00 Europe/Berlin'; none: at any time.",
+    )
+    frozen: str = Field(
+        "", description="Why nothing new may be promoted or deployed there; empty: it may."
+    )
     deploy: DeploySettings = Field(
         DeploySettings(), description="How a digest goes out there, and what watches it."
     )
@@ -161,6 +175,8 @@ class EnvironmentSettings(Section):
             raise ValueError(
                 f"approvals = {self.approvals} needs as many approvers, and there are {people}"
             )
+        if self.after_hours and not self.after:
+            raise ValueError("after_hours needs the environment to be named by after")
         if not self.signed and (self.approvals or self.signers):
             raise ValueError("signed = false leaves nobody to hold signers and approvals against")
         return self

@@ -54,7 +54,7 @@ def begun(asked: Wanted, there: Release | None) -> State:
     slots: Slots = tuple(SlotSeen(name) for name in SLOTS)
     routes = tuple(RouteSeen() for _ in SLOTS)
     if there:
-        slots = (SlotSeen("blue", Life.UP, there, "blue:1", BEGIN, proven=True), *slots[1:])
+        slots = (SlotSeen("blue", Life.UP, there, "blue:1", BEGIN, 1, proven=True), *slots[1:])
         routes = (RouteSeen("blue:1", 100, 1, up=True, traffic=Traffic(1)), *routes[1:])
     return State(slots, routes, asked, Progress(asked))
 

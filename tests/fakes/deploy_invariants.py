@@ -57,6 +57,7 @@ def broken(state: State, mishap: Mishap, moved: Moved) -> Broken:
     yield from whole_stays_whole(world, now_wanted, moved, mishap)
     yield from nothing_is_cut(state, step)
     yield from a_way_back_moves_traffic_first(world, now_wanted, step)
+    yield from an_abort_keeps_what_was_stable(world, now_wanted, step)
     yield from one_copy(world, now_wanted, step)
     yield from no_stage_is_left_out(state, step)
 
@@ -107,6 +108,18 @@ def a_way_back_moves_traffic_first(world: World, wanted: Wanted, step: Step) -> 
         yield f"on the way back, before traffic: {step.line}"
 
 
+def an_abort_keeps_what_was_stable(world: World, wanted: Wanted, step: Step) -> Broken:
+    """An abort gives everything to the proven server that was there first, at any share."""
+    kept = (good(world) - running(world, wanted.rejected)) or good(world)
+    if wanted.release is not None or not kept:
+        return
+    stable = min(kept, key=lambda name: world.slots[name].number)
+    if isinstance(step, Drain | Stop) and step.slot == stable:
+        yield f"an abort ends {stable}, which was there first"
+    if isinstance(step, Shift) and step.by_slot[stable] < WHOLE:
+        yield f"an abort leaves {stable}, which was there first, {step.by_slot[stable]} %"
+
+
 def one_copy(world: World, wanted: Wanted, step: Step) -> Broken:
     """Where one copy has room, none is started beside another."""
     up = [name for name in SLOTS if world.slots[name].life is Life.UP]
@@ -124,7 +137,7 @@ def no_stage_is_left_out(state: State, step: Step) -> Broken:
         return
     name, other = candidate[0], next(slot for slot in SLOTS if slot != candidate[0])
     slots, share = world.slots, step.by_slot[candidate[0]]
-    elder = (slots[name].started or 0) < (slots[other].started or 0)  # type: ignore[operator]
+    elder = slots[name].number < slots[other].number
     before = got(world, name)
     if elder or share <= before or not is_whole(world):
         return

@@ -175,13 +175,16 @@ class Model:
         """Return what is there; of times only their order is kept."""
         self._router.settle()
         slots = self._target.slots
-        order = sorted({slot.started for slot in slots.values() if slot.started})
-        rank = {at: BEGIN + timedelta(seconds=place) for place, at in enumerate(order)}
-        times = {name: slot.started and rank[slot.started] for name, slot in slots.items()}
+        order = sorted({slot.number for slot in slots.values() if slot.number})
+        rank = {0: (None, 0)} | {
+            number: (BEGIN + timedelta(seconds=place), place + 1)
+            for place, number in enumerate(order)
+        }
+        known = {name: rank[slots[name].number] for name in SLOTS}
         ranked = tuple(
             slots[name]
-            if slots[name].started == times[name]
-            else replace(slots[name], started=times[name])
+            if (slots[name].started, slots[name].number) == known[name]
+            else replace(slots[name], started=known[name][0], number=known[name][1])
             for name in SLOTS
         )
         return ranked, tuple(self._router.routes[name] for name in SLOTS)

@@ -65,7 +65,7 @@ class FakeTarget:
     )
     faults: Faults = field(default_factory=Faults)
     calls: list[str] = field(default_factory=list)
-    clock: float = 1
+    clock: int = 1
     killed: set[str] = field(default_factory=set)
     pause: Pause = no_pause
 
@@ -89,7 +89,8 @@ class FakeTarget:
             dies = slot in self.killed or cut in {Cut.HALF, Cut.OTHER_HALF}
             port = "2" if there.address.endswith("1") else "1"
             started = BEGIN + timedelta(seconds=self.clock)
-            self.slots[slot] = SlotSeen(slot, Life.UP, release, f"{slot}:{port}", started)
+            where, number = f"{slot}:{port}", self.clock + 1
+            self.slots[slot] = SlotSeen(slot, Life.UP, release, where, started, number)
             self.clock += 1
             if dies:
                 self.die(slot)
@@ -123,7 +124,8 @@ class FakeTarget:
     def run(self, slot: str, release: Release, *, proven: bool = True) -> None:
         """Let a release run in a slot."""
         started = BEGIN + timedelta(seconds=self.clock)
-        self.slots[slot] = SlotSeen(slot, Life.UP, release, f"{slot}:1", started, proven)
+        where, number = f"{slot}:1", self.clock + 1
+        self.slots[slot] = SlotSeen(slot, Life.UP, release, where, started, number, proven)
         self.clock += 1
 
     async def _begin(self, call: str, what: str) -> Cut | None:
@@ -170,6 +172,11 @@ class FakeRouter:
     def url(self) -> str:
         """Where clients send their requests."""
         return "http://router"
+
+    @property
+    def names_slots(self) -> bool:
+        """Whether its answers name the slot."""
+        return True
 
     async def seen(self) -> Mapping[str, RouteSeen]:
         """Return every slot."""

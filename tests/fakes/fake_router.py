@@ -25,6 +25,7 @@ class FakeRouter:
     """
 
     url = "http://router.invalid"
+    names_slots = True
 
     def __init__(self, slots: Sequence[str] = SLOTS) -> None:
         """Begin with slots that point nowhere."""

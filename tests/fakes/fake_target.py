@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 
-from ci.deploy.world import SLOTS, Life, Release, SlotSeen
+from ci.deploy.world import SLOTS, Life, Release, SlotSeen, next_number
 from ci.errors import TargetFault
 
 
@@ -49,8 +49,8 @@ class FakeTarget:
             raise TargetFault(f"slot {slot} runs another release: stop it first")
         if there.life is not Life.UP:
             port = 30_000 + SLOTS.index(slot)
-            now = datetime.now(UTC)
-            self.slots[slot] = SlotSeen(slot, Life.UP, release, f"127.0.0.1:{port}", now)
+            now, number = datetime.now(UTC), next_number(self.slots.values())
+            self.slots[slot] = SlotSeen(slot, Life.UP, release, f"127.0.0.1:{port}", now, number)
             self.logs[slot] = "The server is fired up and ready to roll!"
             if self.last_words:
                 self.die(slot, self.last_words)

@@ -183,6 +183,18 @@ class Release:
         """Return what judges the image."""
         return Judge(self.registry, self.image, self.settings, self.trust, now)
 
+    def deployed(
+        self,
+        outcome: str,
+        at: datetime,
+        by: str = "ci",
+        environment: str = "test",
+        **more: str,
+    ) -> None:
+        """Attach the record of a deployment."""
+        said = {"created": at.isoformat(), "environment": environment, "outcome": outcome, **more}
+        self.attest("deployment", said, by)
+
     def verify(
         self, environment: str = "prod", now: datetime = NOW, *, been_before: bool = True
     ) -> Check:

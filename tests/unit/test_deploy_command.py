@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import anyio
+import httpx
 import pytest
 
 from ci.deploy.demo import clear
 from ci.deploy.grounds import Grounds
 from ci.deploy.wanted import Stage
+from ci.deploy.world import Life
 from ci.report.model import Report
 from ci.report.write import load
 from ci.settings import load as read
@@ -46,8 +52,19 @@ folder = "{folder}"
 port = {port}
 grace = 20
 """
-CASE = "def test_answers(ask):\n    assert ask.generate('a')\n"
+CASES = """
+import os, pathlib, time
+
+def test_answers(ask):
+    assert ask.generate("a") == ask.generate("a")
+
+def test_takes_its_time():
+    stop = pathlib.Path("stop")
+    while stop.exists():
+        time.sleep(0.05)
+"""
 WHY = "ValueError: why"
+ALONE = {"router": "none", "strategy": "replace"}
 IMPATIENT = ("readiness.serving=2", "readiness.first_token=1")
 ENVIRONMENT = ("--environment", "test")
 
@@ -58,7 +75,7 @@ def place(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     for name, value in install(tmp_path / "installed").items():
         monkeypatch.setenv(name, value)
     (tmp_path / "cases").mkdir()
-    (tmp_path / "cases/test_own.py").write_text(CASE)
+    (tmp_path / "cases/test_own.py").write_text(CASES)
     with tempfile.TemporaryDirectory() as folder:
         text = SETTINGS.format(folder=folder, port=free_port())
         (tmp_path / "sglang-ci.toml").write_text(text)
@@ -108,12 +125,21 @@ def test_first_second_and_status(
     assert "share 100 of 100" in told
 
 
-def test_nothing_to_do(command: Command, place: Path) -> None:
-    """A repeated deployment starts something."""
+def test_nothing_to_do(command: Command, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A repeated deployment starts something, or a frozen environment takes something new."""
     deployed(command, released("one"))
     code, report = deployed(command, released("one"))
     assert (code, [check.name for check in report.checks]) == (0, ["deploy"])
     assert not check_of(report, "deploy").phases
+    frozen = "environments.test.frozen=an incident"
+    assert deployed(command, released("one"), frozen)[0] == 0
+    capsys.readouterr()
+    argv = [*ENVIRONMENT, "--set", released("two"), "--set", frozen]
+    assert command("deploy", *argv) == 2
+    assert "test is frozen: an incident" in capsys.readouterr().err
+    assert command("deploy", "plan", *argv) == 0
+    assert capsys.readouterr().out.startswith("not now: test is frozen: an incident")
+    assert anyio.run(grounds(place).look).slots["green"].release is None
 
 
 @pytest.mark.parametrize(
@@ -126,8 +152,9 @@ def test_nothing_to_do(command: Command, place: Path) -> None:
         ({"faults": ("unavailable",)}, "readiness"),
         ({"version": "0.5.22"}, "0.5.22"),
         ({"dies_on": "/generate", "last_words": WHY}, WHY),
+        ({"faults": ("unrepeatable",)}, "smoke: "),
     ],
-    ids=["dies", "never ready", "other version", "dies of its proof"],
+    ids=["dies", "never ready", "other version", "dies of its proof", "fails its smoke"],
 )
 def test_a_bad_release_is_taken_back(
     command: Command,
@@ -173,6 +200,52 @@ def test_no_stream_is_lost_on_the_way(command: Command, place: Path) -> None:
     assert len(records) > 20
     assert {one.ending for one in records} == {Ending.GOOD}, [one.why for one in records if one.why]
     assert {one.slot for one in records} == {"blue", "green"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_deployer_that_is_killed_is_gone_on_with(
+    command: Command, place: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals
+) -> None:
+    """A cancelled job leaves a lock, a second candidate, or traffic nowhere; or two jobs meet."""
+    deployed(command, released("one"))
+    Path("stop").touch()
+    flags = [*ENVIRONMENT, "--report-dir", "killed", "--set", released("two")]
+    with subprocess.Popen([sys.executable, "-m", "ci", "deploy", *flags], stdout=-3) as job:
+        while anyio.run(grounds(place).look).slots["green"].life is not Life.UP:
+            time.sleep(0.1)
+        assert deployed(command, released("two"))[0] == 4
+        assert command("deploy", "wait", *ENVIRONMENT, "--seconds", "0") == 3
+        job.send_signal(number)
+        job.wait()
+    assert "another deployment to test goes on" in capsys.readouterr().out
+    world = anyio.run(grounds(place).look)
+    assert [world.routes[slot].share for slot in ("blue", "green")] == [100, 0]
+    began = world.slots["green"].started
+    Path("stop").unlink()
+    assert command("deploy", "resume", *ENVIRONMENT, "--set", released("two")) == 0
+    world = anyio.run(grounds(place).look)
+    assert (world.slots["green"].started, world.routes["green"].share) == (began, 100)
+    assert world.slots["blue"].life is Life.ABSENT
+    assert command("deploy", "wait", *ENVIRONMENT) == 0
+
+
+def test_one_server_without_a_router(command: Command, place: Path) -> None:
+    """Who has one GPU and no router can't deploy, or isn't told how long nothing answered."""
+    alone = [f"environments.test.deploy.{one}={how}" for one, how in ALONE.items()]
+    assert command("deploy", *ENVIRONMENT, "--set", "environments.test.deploy.router=none") == 2
+    code, report = deployed(command, released("one"), *alone)
+    assert (code, report.verdict) == (0, Verdict.PASSED), report.cause
+    assert "downtime" not in check_of(report, "deploy").facts
+    code, report = deployed(command, released("two"), *alone)
+    assert (code, report.verdict) == (0, Verdict.PASSED), report.cause
+    check = check_of(report, "deploy")
+    assert re.fullmatch(r"[\d.]+ s: stop [\d.]+ s, start [\d.]+ s.*", check.facts["downtime"])
+    causes = {figure.name: figure.value for figure in check.figures}
+    whole = causes.pop("downtime")
+    assert sum(causes.values()) == pytest.approx(whole, abs=0.3)
+    assert "downtime: proof" not in causes
+    assert check.cases[-1].name == "the release answers through the router"
+    assert anyio.run(httpx.AsyncClient().get, f"{grounds(place).router.url}/health").is_success
 
 
 def test_stages_are_those_of_the_settings(place: Path) -> None:

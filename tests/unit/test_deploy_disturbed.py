@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from datetime import UTC, datetime
 from functools import partial
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from ci.deploy.judged import Reply
-from ci.deploy.outcome import DeployOutcome
-from ci.deploy.steps import Prove, Shift, Stop
+from ci.deploy.judged import Judged, Reply
+from ci.deploy.outcome import DeployOutcome, taken_back
+from ci.deploy.steps import Prove, Shift, Stop, Watch
 from ci.deploy.strategy import next_step
 from ci.deploy.wanted import Stage, StrategyName, Wanted
 from ci.deploy.world import WHOLE, Release, RouteSeen, World
@@ -91,6 +92,19 @@ def test_a_stream_longer_than_the_grace_is_cut_and_said() -> None:
     assert drained.seconds == pytest.approx(90, abs=1)
 
 
+def test_a_hung_candidate_loses_its_traffic_at_once_and_its_grace_is_told() -> None:
+    """Users wait on a hung server as long as its open requests do, and nobody sees how long."""
+    stand = Stand(watches=[Judged(), Judged(Verdict.FAILED, "our streams get no answer")])
+    stand.router.ends = False
+    outcome = stand.run(replace(CANARY, grace=90))
+    assert (outcome.verdict, stand.alone()) == (Verdict.FAILED, A)
+    told = taken_back(outcome.steps)
+    assert told == "without traffic after 0.0 s, drained after 90.0 s, stopped after 90.0 s"
+    drained = next(taken for taken in outcome.steps if "will be cut" in taken.said)
+    assert drained.said.endswith("(waited 90.0 s)")
+    assert taken_back(Stand().run().steps) == ""
+
+
 def test_two_deployments_overtake_each_other() -> None:
     """Two runs stop and start each other's servers without an end."""
     stand = Stand()
@@ -124,6 +138,42 @@ def test_the_release_before_is_wanted_again_in_the_middle() -> None:
     assert (outcome.verdict, stand.alone()) == (Verdict.PASSED, A)
     assert stand.target.calls[before:] == ["stop green"]
     assert outcome.steps[0].step.line == "shift new requests: blue 100 %, green 0 %"
+
+
+TO_THREE_QUARTERS = replace(CANARY, stages=(Stage(75, 30, gate=True), Stage(WHOLE, 30)))
+TO_ALL = Wanted(B, StrategyName.BLUE_GREEN, (Stage(WHOLE, 30, gate=True),))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "share"),
+    [(TO_THREE_QUARTERS, 75), (TO_ALL, WHOLE)],
+    ids=["canary", "watch of a blue-green"],
+)
+@pytest.mark.parametrize("then", [None, C], ids=["abort", "another release"])
+def test_what_was_there_first_stays_the_stable_at_any_share(
+    wanted: Wanted, share: int, then: Release | None
+) -> None:
+    """An abort keeps the candidate that has most traffic, and ends what was proven before it."""
+    stand = Stand()
+    stand.run(wanted)
+    assert stand.router.routes["green"].share == share
+    outcome = stand.run(replace(CANARY, release=then))
+    assert outcome.verdict is Verdict.PASSED
+    assert outcome.steps[0].step.line == "shift new requests: blue 100 %, green 0 %"
+    assert next(call for call in stand.target.calls if call.startswith("stop")) == "stop green"
+    assert stand.alone() == (then or A)
+
+
+LATER = datetime(2100, 1, 1, tzinfo=UTC)
+
+
+def test_a_clock_that_was_set_back_skips_no_watch() -> None:
+    """A candidate that seems older than the stable one is taken for it, and gets everything."""
+    stand = Stand()
+    stand.target.slots["blue"] = replace(stand.target.slots["blue"], started=LATER)
+    outcome = stand.run(replace(CANARY, stages=(Stage(50, 30), Stage(WHOLE, 30))))
+    watched = [taken.step.line for taken in outcome.steps if isinstance(taken.step, Watch)]
+    assert watched == ["watch green at 50 % for 30 s", "watch green at 100 % for 30 s"]
 
 
 def interrupted(stand: Stand, wanted: Wanted, moment: int) -> bool:

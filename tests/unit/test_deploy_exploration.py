@@ -125,6 +125,14 @@ def abort_without_traffic(world: World, wanted: Wanted, done: Done) -> Step:
     return Drain(rejected[0].name, 0) if rejected and isinstance(step, Shift) else step
 
 
+def abort_keeps_most(world: World, wanted: Wanted, done: Done) -> Step:
+    """Have an abort keep whatever has most traffic."""
+    most = max(places(world), key=lambda place: (place.good, place.served))
+    if wanted.release or wanted.rejected or not most.good:
+        return next_step(world, wanted, done)
+    return next_step(world, replace(wanted, release=most.slot.release, back=True), done)
+
+
 def _is_rejected(place: Place, wanted: Wanted) -> bool:
     return wanted.release is None and place.holds(wanted.rejected)
 
@@ -170,6 +178,8 @@ def remains_left(world: World, wanted: Wanted, done: Done) -> Step:
         (StrategyName.CANARY, share_before_proof, "and isn't proven"),
         (StrategyName.BLUE_GREEN, stable_stops_first, "is stopped with a share"),
         (StrategyName.CANARY, abort_without_traffic, "on the way back, before traffic"),
+        (StrategyName.CANARY, abort_keeps_most, "which was there first"),
+        (StrategyName.BLUE_GREEN, abort_keeps_most, "which was there first"),
         (StrategyName.CANARY, watch_left_out, "and wasn't watched"),
         (StrategyName.CANARY, death_overlooked, "traffic isn't on proven servers"),
         (StrategyName.REPLACE, second_copy, "a second copy is started"),

@@ -123,7 +123,7 @@ async def test_it_outlives_the_job_that_started_it(rig: HaproxyRig) -> None:
     assert job.stdout == b""
     process = psutil.Process(rig.pid)
     own = {name for name in process.environ() if not name.startswith("HAPROXY_")}
-    assert own == {"PATH"}
+    assert own == {"PATH", "SGLANG_CI_SERVER"}
     assert os.getsid(process.pid) == process.pid
     assert await rig.send(2) == {"blue": 2}
 

@@ -1,4 +1,4 @@
-"""The contract of routers, held by the fake and by a real HAProxy."""
+"""The contract of routers, held by the fake, by a hook's programs, and by a real HAProxy."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 
 from ci.deploy.world import RouteSeen
 from ci.errors import RouterFault, UsageError
+from tests.unit.hook_rigs import hook_rig
 from tests.unit.router_rigs import NEEDED, FakeRig, Rig, haproxy_rig
 from tests.unit.router_waits import HANG
 
@@ -17,13 +18,17 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 REAL = pytest.param("haproxy", marks=NEEDED)
 
 
-@pytest.fixture(params=["fake", REAL])
+@pytest.fixture(params=["fake", "hook", REAL])
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     """Yield a router whose blue slot has all traffic, and whose green one is drained."""
     if request.param == "fake":
         one: Rig = FakeRig()
         await furnish(one)
         yield one
+    elif request.param == "hook":
+        async with hook_rig() as hooked:
+            await furnish(hooked)
+            yield hooked
     else:
         async with haproxy_rig() as real:
             await furnish(real)

@@ -13,7 +13,7 @@ from ci.deploy.wanted import Stage, StrategyName, Wanted
 from ci.deploy.world import WHOLE, Release
 from ci.verdict import Verdict
 from tests.fakes.deployment import Cut
-from tests.unit.deploy_stand import CANARY, GOOD, REPLACE, A, B, Stand, dies, hangs
+from tests.unit.deploy_stand import CANARY, GOOD, REPLACE, A, B, Stand, at_once, dies, hangs
 
 pytestmark = pytest.mark.unit
 
@@ -57,7 +57,7 @@ UNSURE = Judged(Verdict.INCONCLUSIVE, "12 requests are too few")
         (Stand(watches=[GOOD, BAD]), Verdict.FAILED, "the answer is wrong"),
         (Stand(watches=[GOOD, GOOD, BAD]), Verdict.FAILED, "the answer is wrong"),
         (Stand(watches=[UNSURE] * 50), Verdict.INCONCLUSIVE, "12 requests are too few"),
-        (Stand(during={"watch 50": hangs}), Verdict.FAILED, "no judgement in 330 s"),
+        (Stand(during={"watch 50": hangs}), Verdict.FAILED, "no judgement in 360 s"),
         (Stand(during={"watch 50": partial(dies, "green")}), Verdict.FAILED, "exited with 1"),
         (Stand(watches=[Judged(Verdict.ERROR, "no metrics")] * 9), Verdict.ERROR, "no metrics"),
     ],
@@ -69,6 +69,15 @@ def test_a_bad_candidate_is_taken_back(stand: Stand, verdict: Verdict, cause: st
     assert cause in outcome.cause
     assert outcome.log == "the log of green"
     assert stand.alone() == A
+
+
+def test_one_watch_comes_to_its_end_without_a_budget() -> None:
+    """A watch that has only its own seconds is cut off in its last instant, as FAILED."""
+    stand = Stand(watches=[UNSURE])
+    runner = stand.runner()
+    taking = replace(runner.taking, budgets=replace(runner.taking.budgets, watch=0))
+    outcome = at_once(replace(runner, taking=taking).run(CANARY))
+    assert (outcome.verdict, outcome.went_back) == (Verdict.INCONCLUSIVE, True)
 
 
 def test_too_little_traffic_waits_up_to_its_budget() -> None:

@@ -28,6 +28,7 @@ async def watched(
     stable: Sequence[str] | None = (),
     *,
     share: int = 50,
+    own: TrafficSettings = OWN,
 ) -> tuple[Judged, list[Case]]:
     """Watch green for a second, beside blue; None is a server that isn't there."""
     router, told = FakeRouter(), list[Case]()
@@ -39,7 +40,7 @@ async def watched(
                 address = server.url.removeprefix("http://")
             await router.point(slot, address)
         await router.shift({"blue": 100 - share, "green": share})
-        losses = Losses(router, LossRule(), told.append, OWN, poll=0.05)
+        losses = Losses(router, LossRule(), told.append, own, poll=0.05)
         return await losses.watch("green", share, 1), told
 
 
@@ -56,6 +57,14 @@ async def test_a_slot_that_answers_nothing_is_bad() -> None:
     """A dead or hung slot is waited for."""
     assert (await watched(None))[0].verdict is Verdict.INCONCLUSIVE
     assert (await watched(["unavailable"]))[0].verdict is Verdict.FAILED
+
+
+async def test_a_slot_that_hangs_is_bad() -> None:
+    """A hung slot keeps its share, as no request to it ever fails for the router."""
+    impatient = OWN.model_copy(update={"patience": 0.15})
+    judged, _ = await watched(["hang"], own=impatient)
+    assert judged.verdict is Verdict.FAILED
+    assert "of our streams" in judged.cause
 
 
 async def test_our_streams_alone_let_nothing_pass() -> None:

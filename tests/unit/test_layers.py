@@ -16,7 +16,8 @@ ROOT = Path(__file__).parents[2]
 LAYERS = (
     {"verdict", "secrets"},
     {"errors", "extras"},
-    {"accepted", "concurrency", "settings", "report", "platform"},
+    {"concurrency"},
+    {"accepted", "settings", "report", "platform"},
     {"stages", "server", "registry"},
     {"engines", "image"},
     {"boot"},

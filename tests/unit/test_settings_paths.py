@@ -25,6 +25,7 @@ PLACES = {
     ("upgrade", "uv"),
     ("upgrade", "overrides"),
     ("environments", ANY, "deploy", "folder"),
+    ("environments", ANY, "deploy", "hook"),
     ("report", "directory"),
     ("registry", "ca_file"),
     ("trust", "keys", ANY),
@@ -91,6 +92,7 @@ def test_containers_see_what_has_an_argument() -> None:
         ("engine", "python"),
         *(("upgrade", name) for name in ("environments", "uv", "overrides")),
         ("environments", ANY, "deploy", "folder"),
+        ("environments", ANY, "deploy", "hook"),
     }
     assert all(isinstance(mark, HostPath) for mark in places().values())
 

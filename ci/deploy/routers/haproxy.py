@@ -43,6 +43,8 @@ class HaproxyRouter:
         patience: Most seconds until a slot that gets a share passes HAProxy's check.
     """
 
+    names_slots = True
+
     def __init__(
         self,
         url: str,

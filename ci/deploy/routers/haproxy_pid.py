@@ -23,18 +23,9 @@ def running_in(at: Files) -> psutil.Process | None:
 
 def runs(process: psutil.Process) -> bool:
     """Return whether a process runs; one that nobody waited for doesn't."""
-    ended(process.pid)
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)
     except psutil.NoSuchProcess:
-        return False
-
-
-def ended(pid: int) -> bool:
-    """Return whether a child of ours has ended, and let go of it."""
-    try:
-        return os.waitpid(pid, os.WNOHANG) != (0, 0)
-    except ChildProcessError:
         return False
 
 

@@ -1,12 +1,7 @@
-"""Our own HAProxy on this host: started detached, found again by its socket, ended by its pid.
-
-It is the leader of a session of its own, and has neither pipes nor variables of whoever started
-it, so it outlives a CI job and isn't taken for one of its belongings.
-"""
+"""Our own HAProxy on this host: it outlives a CI job, and is found by its socket and its pid."""
 
 from __future__ import annotations
 
-import fcntl
 import os
 import signal
 from collections.abc import AsyncIterator
@@ -15,10 +10,12 @@ from pathlib import Path
 
 import anyio
 
+from ci.concurrency import lock_within
+from ci.deploy.outliving import outlive
 from ci.deploy.routers.haproxy import HaproxyRouter
 from ci.deploy.routers.haproxy_check import program, syntax
 from ci.deploy.routers.haproxy_config import Files, HaproxyOptions, rendered
-from ci.deploy.routers.haproxy_pid import ended, running_in, runs, send
+from ci.deploy.routers.haproxy_pid import running_in, runs, send
 from ci.deploy.routers.haproxy_socket import RuntimeSocket
 from ci.deploy.routers.haproxy_workers import open_on
 from ci.errors import RouterFault
@@ -105,24 +102,10 @@ def _files(folder: Path) -> Files:
 @asynccontextmanager
 async def _alone(folder: Path) -> AsyncIterator[None]:
     """Keep other jobs from starting in a folder at the same time."""
-    lock = os.open(folder, os.O_RDONLY)
-    try:
-        with anyio.move_on_after(SECONDS) as waiting:
-            while not _locked(lock):
-                await anyio.sleep(_LOOK)
-        if waiting.cancelled_caught:
+    async with lock_within(folder / "start.lock", SECONDS, _LOOK) as held:
+        if held is None:
             raise RouterFault(f"{folder}: another run is starting HAProxy here; try again later")
         yield
-    finally:
-        os.close(lock)
-
-
-def _locked(lock: int) -> bool:
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 async def _answers(at: Files) -> bool:
@@ -148,10 +131,20 @@ async def _accepted(text: str) -> None:
 
 
 async def _start(at: Files) -> None:
+    """Start it as nobody's child, with no variable of ours.
+
+    Raises:
+        RouterFault: It doesn't start.
+    """
     logged = at.log.stat().st_size if at.log.exists() else 0
-    pid = _spawned(at)
+    argv = [program(), "-W", "-C", "/", "-S", f"{at.master},mode,600", "-p", str(at.pid)]
+    variables = {"PATH": os.defpath}
+    try:
+        birth = await outlive([*argv, "-f", str(at.config)], at.log, str(at.folder), variables)
+    except OSError as error:
+        raise RouterFault(f"HAProxy can't be started: {error}") from error
     with anyio.move_on_after(SECONDS):
-        while not ended(pid):
+        while birth and birth.lives:
             with suppress(RouterFault):
                 await RuntimeSocket(at.socket).ask("show info")
                 await RuntimeSocket(at.master).ask("show proc")
@@ -161,23 +154,6 @@ async def _start(at: Files) -> None:
     alerts = [line for line in said.splitlines() if line.startswith("[ALERT]")]
     raise RouterFault(
         f"HAProxy didn't start: {alerts[0] if alerts else f'see {at.log}'}", details=said
-    )
-
-
-def _spawned(at: Files) -> int:
-    """Start HAProxy as nobody's child in spirit: no pipe, no variable, a session of its own."""
-    argv = [program(), "-W", "-C", "/", "-S", f"{at.master},mode,600", "-p", str(at.pid)]
-    log = os.O_WRONLY | os.O_APPEND | os.O_CREAT
-    return os.posix_spawn(
-        argv[0],
-        [*argv, "-f", str(at.config)],
-        {"PATH": os.defpath},
-        setsid=True,
-        file_actions=[
-            (os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0),
-            (os.POSIX_SPAWN_OPEN, 1, str(at.log), log, 0o600),
-            (os.POSIX_SPAWN_DUP2, 1, 2),
-        ],
     )
 
 

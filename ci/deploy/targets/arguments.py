@@ -62,6 +62,7 @@ class ContainerStart:
         release: What it runs.
         port: Its port on the host.
         model: What it serves; None for the image's own.
+        number: Its place in the order of starts.
     """
 
     program: Program
@@ -73,6 +74,7 @@ class ContainerStart:
     release: Release
     port: int
     model: Model | None
+    number: int = 0
 
     @property
     def address(self) -> str:
@@ -90,7 +92,7 @@ class ContainerStart:
             *("--stop-timeout", str(math.ceil(self._at.stop_grace))),
             *("--shm-size", self.options.shared_memory),
             *_LOG[self.program.kind],
-            *labels(self.environment, self.slot, self.address, self.release),
+            *labels(self.environment, self.slot, self.address, self.release, self.number),
             *self._gpus(),
             *self._network(),
             *self._mount(),

@@ -21,7 +21,7 @@ from ci.deploy.targets.inspected import PREFIX, PROVEN, Inspected, mark_of, read
 from ci.deploy.targets.kept import Kept, as_faults, shown
 from ci.deploy.targets.login import logged_in
 from ci.deploy.targets.program import TAKEN, Program
-from ci.deploy.world import SLOTS, Life, Release, SlotSeen
+from ci.deploy.world import SLOTS, Life, Release, SlotSeen, next_number
 from ci.errors import TargetFault
 from ci.registry.access import Access
 from ci.registry.reference import Reference
@@ -184,6 +184,7 @@ class ContainerTarget:
             container.release,
             container.label("address"),
             container.started,
+            container.number,
             await self._is_proven(container),
             "" if container.runs else veil.veiled(container.cause(await self._log(container))),
         )
@@ -215,7 +216,8 @@ class ContainerTarget:
         name = f"sglang-ci-{self.environment}-{slot}"
         place = (name, self.environment, slot)
         how = (self.program, self.settings, self.options)
-        start = ContainerStart(*how, *place, release, port, await self._model())
+        number = next_number((await self.seen()).values())
+        start = ContainerStart(*how, *place, release, port, await self._model(), number)
         done = await self.program.ask(start.words(), variables=start.variables())
         if done.returncode:
             refused = self.program.refused("run", done)

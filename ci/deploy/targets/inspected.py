@@ -49,6 +49,11 @@ class Inspected:
         return Release(**{name: self.label(name) for name in names})
 
     @property
+    def number(self) -> int:
+        """Its place in the order of starts; 0 where it has none."""
+        return int(self.label("number") or 0)
+
+    @property
     def pid(self) -> int:
         """Its first process, as the host counts."""
         return int(self.state["Pid"])
@@ -95,9 +100,12 @@ class Inspected:
         return f"exit code {self.exit_code}: {cause}" if self.exit_code >= 0 else cause
 
 
-def labels(environment: str, slot: str, address: str, release: Release) -> list[str]:
+def labels(
+    environment: str, slot: str, address: str, release: Release, number: int = 0
+) -> list[str]:
     """Return the arguments that give a container its labels."""
     about = {"environment": environment, "slot": slot, "address": address, **asdict(release)}
+    about |= {"number": str(number)} if number else {}
     return [word for name, text in about.items() for word in ("--label", f"{PREFIX}{name}={text}")]
 
 

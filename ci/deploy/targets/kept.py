@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -11,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ci.boot.log import LAST_BYTES
+from ci.concurrency import lock
 from ci.errors import SglangCiError, TargetFault
 from ci.secrets import files
 from ci.secrets.veil import ending
@@ -44,22 +43,10 @@ class Kept:
         """
         with self.written():
             self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
-            lock = os.open(self.folder / f"{name}.lock", flags, 0o600)
-        try:
-            self._lock(lock, name)
-            with self.written():
+            with lock(self.folder / f"{name}.lock") as held:
+                if held is None:
+                    raise TargetFault(f"another process is at work on {name}: wait for it to end")
                 yield
-        finally:
-            os.close(lock)
-
-    @staticmethod
-    def _lock(descriptor: int, name: str) -> None:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            problem = f"another process is at work on {name}: wait for it to end"
-            raise TargetFault(problem) from None
 
     @contextmanager
     def written(self) -> Iterator[None]:

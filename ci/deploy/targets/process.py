@@ -17,11 +17,12 @@ from ci.boot.death import exited
 from ci.boot.launch import Launch
 from ci.boot.port import locked
 from ci.boot.serving import engine_of, installed, launch_of, model_of
+from ci.deploy.outliving import Birth, find
 from ci.deploy.targets import room
-from ci.deploy.targets.detached import Birth, end, find, spawn
+from ci.deploy.targets.detached import end, spawn
 from ci.deploy.targets.kept import Kept, as_faults, shown
 from ci.deploy.targets.record import SlotRecord
-from ci.deploy.world import SLOTS, Life, Release, SlotSeen
+from ci.deploy.world import SLOTS, Life, Release, SlotSeen, next_number
 from ci.errors import TargetFault
 from ci.secrets import veil
 from ci.settings import Settings
@@ -149,7 +150,8 @@ class ProcessTarget:
         folder.mkdir(mode=0o700, exist_ok=True)
         version = release.version or launch.expected_version
         launch = replace(launch, model=launch.model.absolute(), expected_version=version)
-        record = SlotRecord(release, urlsplit(launch.url).netloc, datetime.now(UTC))
+        number = next_number((await self.seen()).values())
+        record = SlotRecord(release, urlsplit(launch.url).netloc, datetime.now(UTC), number)
         record.write(folder)
         with anyio.CancelScope(shield=True):
             birth = await spawn(launch, self._log(slot), self._mark(slot), lock)
@@ -183,6 +185,7 @@ class ProcessTarget:
             record.release,
             record.address,
             record.started,
+            record.number,
             record.proven,
             "" if up else self._ended(slot, record.birth),
         )

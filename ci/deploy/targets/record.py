@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from ci.deploy.targets.detached import Birth
+from ci.deploy.outliving import Birth
 from ci.deploy.world import Release
 from ci.errors import TargetFault
 from ci.secrets import files
@@ -24,6 +24,7 @@ class SlotRecord:
         release: What is run.
         address: Where it listens, `host:port`.
         started: When it was started, UTC.
+        number: Its place in the order of starts.
         birth: Its process; None where this was not written yet.
         proven: Whether its proof passed.
     """
@@ -31,6 +32,7 @@ class SlotRecord:
     release: Release
     address: str
     started: datetime
+    number: int = 0
     birth: Birth | None = None
     proven: bool = False
 
