@@ -47,6 +47,8 @@ class HostPath:
         beside: Folder beside the settings file that the argument stands for, and below which the
             path has to be; empty where the argument stands for the path itself.
         content: How a value begins that is the content itself and no path; empty where none is.
+        travels: Whether it is a small file of whoever deploys, which goes along to another host.
+            Any other path names something of the host on which it is used.
     """
 
     kind: Literal["file", "folder", "any", "program"]
@@ -54,6 +56,7 @@ class HostPath:
     argument: str = ""
     beside: str = ""
     content: str = ""
+    travels: bool = False
 
 
 class Section(BaseModel):
