@@ -12,22 +12,20 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
-import anyio
 import typer
 from anyio import to_thread
 
 from ci.commands.options import ConfigFile, ReportDir, Set, effective
 from ci.commands.outcome import reported
 from ci.commands.registry import session as begin
+from ci.commands.remote import Bring, Site, site_of, there
 from ci.report.model import Report
 from ci.report.progress import Progress
 from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Verdict
 
 if TYPE_CHECKING:
-    from ci.deploy.deployment import Deployment
     from ci.deploy.released import Released
-    from ci.deploy.wanted import Wanted
     from ci.deploy.world import Release
     from ci.release.session import RepositorySession
     from ci.settings import Settings
@@ -36,6 +34,7 @@ app = typer.Typer(
     help="Deploy what an environment's tag names: start, prove, shift, watch, drain, stop.",
     invoke_without_command=True,
 )
+app.command(hidden=True)(there)
 Environment = Annotated[
     str, typer.Option("--environment", "-e", help="An environment of the settings.")
 ]
@@ -69,7 +68,7 @@ def deploy(
     from ci.deploy.released import current
 
     at = _settings(config, settings, repository)
-    _deployed(at, environment, report_dir, wait, approved, current)
+    _deployed(at, site_of(at, environment, config), report_dir, wait, approved, current)
 
 
 def rollback(
@@ -87,7 +86,8 @@ def rollback(
     at = _settings(config, settings, repository)
     if not at.registry.repository:
         raise UsageError("a roll-back reads the history in a registry: set registry.repository")
-    _deployed(at, environment, report_dir, wait, 0, promoted_back, back=True)
+    site = site_of(at, environment, config)
+    _deployed(at, site, report_dir, wait, 0, promoted_back, back=True)
 
 
 @app.command()
@@ -99,35 +99,14 @@ def abort(
     report_dir: ReportDir = None,
 ) -> None:
     """Keep what is proven and has most traffic, give it all, and take the other away."""
-    from ci.deploy.deployment import Deployment
-    from ci.deploy.grounds import Grounds
-
     at = effective(config, settings, {}).settings
-    deployment = Deployment(Grounds.of(at, environment), wait)
-    _run(at, report_dir, deployment, deployment.wanted(None))
+    _run(at, report_dir, site_of(at, environment, config).bringing(None, wait), None)
 
 
 @app.command()
 def status(environment: Environment, config: ConfigFile = None, settings: Set = None) -> None:
     """Print each slot: what runs there, whether it is proven, its share and open requests."""
-    from ci.deploy.grounds import Grounds
-    from ci.deploy.places import places
-
-    grounds = Grounds.of(effective(config, settings, {}).settings, environment)
-    world = anyio.run(grounds.looked)
-    typer.echo(f"{environment} at {grounds.router.url}")
-    for place in places(world):
-        slot, route = place.slot, place.route
-        since = f" since {slot.started:%Y-%m-%d %H:%M:%S}Z" if slot.started else ""
-        what = slot.release.called if slot.release else ""
-        proven = ("proven" if slot.proven else "not proven") if slot.release else ""
-        told = (slot.life.value + since, proven, slot.ended, what)
-        typer.echo(f"{place.name}: {', '.join(filter(None, told))}")
-        lost = route.traffic.failed + route.traffic.cut
-        typer.echo(
-            f"  share {route.share} of 100, {route.open} open, {route.traffic.requests} requests, "
-            f"{lost} lost"
-        )
+    site_of(effective(config, settings, {}).settings, environment, config).tell("status")
 
 
 @app.command()
@@ -138,21 +117,18 @@ def plan(
     settings: Set = None,
 ) -> None:
     """Print every step that a deployment would take now; change nothing."""
-    from ci.deploy.deployment import Deployment
-    from ci.deploy.grounds import Grounds
-    from ci.deploy.plan import steps
     from ci.deploy.released import current, of_this_host
 
     at = _settings(config, settings, repository)
-    grounds = Grounds.of(at, environment)
-    if at.registry.repository:
+    site = site_of(at, environment, config)
+
+    def released() -> Release:
+        if not at.registry.repository:
+            return of_this_host(site.settings)
         with begin(at.registry.repository, at) as session:
-            release = current(session, environment).release
-    else:
-        release = of_this_host(at)
-    world = anyio.run(grounds.looked)
-    for number, step in enumerate(steps(world, Deployment(grounds).wanted(release)), 1):
-        typer.echo(f"{number}. {step.line}")
+            return current(session, environment).release
+
+    site.tell("plan", released)
 
 
 @app.command()
@@ -177,7 +153,7 @@ def _settings(config: Path | None, assignments: list[str] | None, repository: st
 
 def _deployed(
     at: Settings,
-    environment: str,
+    site: Site,
     report_dir: Path | None,
     wait: float,
     approved: int,
@@ -186,20 +162,18 @@ def _deployed(
     back: bool = False,
 ) -> None:
     """Find out what is to run, hold its evidence against the policy, and deploy it."""
-    from ci.deploy.deployment import Deployment
-    from ci.deploy.grounds import Grounds
     from ci.deploy.released import of_this_host, refused
     from ci.release.session import access_of
 
+    environment = site.environment
     if not at.registry.repository:
-        deployment = Deployment(Grounds.of(at, environment), wait, approved)
+        bring = site.bringing(None, wait, approved, back=back)
         if problem := refused(at, environment):
             raise problem
-        _run(at, report_dir, deployment, deployment.wanted(of_this_host(at), back=back))
+        _run(at, report_dir, bring, of_this_host(site.settings))
         return
     with begin(at.registry.repository, at) as session:
-        grounds = Grounds.of(at, environment, access_of(at, os.environ))
-        deployment = Deployment(grounds, wait, approved)
+        bring = site.bringing(access_of(at, os.environ), wait, approved, back=back)
 
         async def prove(progress: Progress, folder: Path) -> Report:
             stages = Stages(progress, folder)
@@ -209,7 +183,7 @@ def _deployed(
                 policy = await stages.run(found.policy.name, partial(_told, found))
                 if policy.verdict is not Verdict.PASSED:
                     return
-                await deployment.run(deployment.wanted(found.release, back=back), stages)
+                await bring(stages, found.release)
                 await _recorded(stages, session, found.release, environment)
 
             return await stages.report(work)
@@ -244,9 +218,9 @@ async def _told(found: Released, tell: Tell) -> StageResult:
     return StageResult(facts=found.policy.facts)
 
 
-def _run(at: Settings, report_dir: Path | None, deployment: Deployment, wanted: Wanted) -> None:
+def _run(at: Settings, report_dir: Path | None, bring: Bring, release: Release | None) -> None:
     async def prove(progress: Progress, folder: Path) -> Report:
         stages = Stages(progress, folder)
-        return await stages.report(partial(deployment.run, wanted, stages))
+        return await stages.report(partial(bring, stages, release))
 
     reported(at, report_dir, prove)
