@@ -86,7 +86,7 @@ def project(
     (folder / "cases/test_own.py").write_text(CASE)
     with tempfile.TemporaryDirectory(prefix="host-") as home:
         host.home = Path(home)
-        host.environ |= install(host.home / "installed") | {"TMPDIR": home}
+        host.environ |= install(host.home / "installed")
         text = SETTINGS.format(
             secret=SECRET, host=host.address, python=sys.executable, port=free_port()
         )
