@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Literal
@@ -27,6 +28,10 @@ Budget = Annotated[float, Field(gt=0, le=86_400), NoBool]
 Filled = Annotated[str, StringConstraints(min_length=1, strip_whitespace=True)]
 Unset = BeforeValidator(_unset)
 """Takes empty text for a value that isn't set."""
+
+
+ALONG = "along"
+"""In the place of what needs a path (`HostPath.use`): whoever sends those that travel."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +62,10 @@ class HostPath:
     beside: str = ""
     content: str = ""
     travels: bool = False
+
+    def needed(self, uses: Container[str]) -> bool:
+        """Return whether the path is needed for one of these uses."""
+        return self.use in uses or (self.travels and ALONG in uses)
 
 
 class Section(BaseModel):

@@ -150,7 +150,7 @@ def unseen(
         mark, told = one.mark, one.told(base)
         inside = not mark.beside or told.startswith(f"{mark.beside}/")
         fixed = mark.use == "image" and one.path.is_absolute() and not one.path.is_relative_to(base)
-        if mark.use in uses and not fixed and not (mark.argument in given and inside):
+        if mark.needed(uses) and not fixed and not (mark.argument in given and inside):
             yield one
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -100,15 +101,9 @@ class Errand:
             wait: Most seconds to wait for another deployment's end.
             approved: Manual gates up to this share are open.
         """
-        order = Order(
-            does="deploy",
-            release=release,
-            back=back,
-            wait=wait,
-            approved=approved,
-            **self._common(),
-            **(self._pulling(pulls) if release else {}),
-        )
+        how = {"back": back, "wait": wait, "approved": approved}
+        who = self._pulling(pulls) if release else {}
+        order = Order(does="deploy", release=release, **how, **who, **self._common())
         stages.facts["host"] = self.at.host
         call = self._call(order, stages.progress, stages)
         try:
@@ -123,8 +118,6 @@ class Errand:
             await stages.fail(NAME, error)
 
     def _common(self) -> dict[str, object]:
-        import base64
-
         return {
             "version": __version__,
             "environment": self.environment,
