@@ -23,13 +23,15 @@ class SshHost:
         folder: Holds its keys, and a home folder of its user.
         port: Its port.
 
-    `asked` are the commands that were run, `heard` is all that they were told, and `running` are
-    their processes; `profile` is what the user's shell runs first, with the variables `environ`.
+    `asked` are the commands that were run, `running` their processes, `heard` all that they were
+    told, and `given` the variables that came along. `profile` is what the user's shell runs first,
+    with the variables `environ`.
     """
 
     folder: Path
     port: int
     asked: list[str] = field(default_factory=list)
+    given: dict[str, str] = field(default_factory=dict)
     heard: bytearray = field(default_factory=bytearray)
     profile: str = ""
     environ: dict[str, str] = field(default_factory=lambda: {"PATH": os.environ["PATH"]})
@@ -119,6 +121,7 @@ def _serve(host: SshHost, ready: threading.Event) -> None:
 
 async def _run(host: SshHost, process: asyncssh.SSHServerProcess[bytes]) -> None:
     host.asked.append(process.command or "")
+    host.given |= dict(process.env) | ({"TERM": process.term_type} if process.term_type else {})
     child = await asyncio.create_subprocess_shell(
         f"{host.profile}\n{process.command}",
         stdin=asyncio.subprocess.PIPE,

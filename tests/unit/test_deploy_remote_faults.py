@@ -132,13 +132,20 @@ def test_another_version_gets_no_order(far: Project, capsys: pytest.CaptureFixtu
     assert not far.host.heard
 
 
-def test_a_profile_may_print(far: Project, capsys: pytest.CaptureFixture[str]) -> None:
-    """A greeting of the host's shell spoils the answer."""
+def test_a_profile_may_print(
+    far: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A greeting of the host's shell spoils the answer, or a terminal, or variables go along."""
+    (far.folder / ".ssh").mkdir()
+    config = "Host *\n  RequestTTY force\n  SendEnv PLANTED\n  SetEnv OTHER=planted\n"
+    (far.folder / ".ssh/config").write_text(config)
+    monkeypatch.setenv("PLANTED", "planted")
     far.host.profile = "echo Welcome to gpu-01!; printf 'no line feed'; echo mail >&2"
     assert far.asked("deploy", "status") == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("test at http://127.0.0.1:")
     assert "blue: absent" in captured.out
+    assert not far.host.given
 
 
 def test_nothing_can_be_written_there(far: Project, capsys: pytest.CaptureFixture[str]) -> None:

@@ -78,7 +78,9 @@ class Call:
             async with anyio.create_task_group() as around:
                 with self._lost():
                     asked = f"{self._command} deploy there"
-                    process = await connection.create_process(asked, encoding=None)
+                    process = await connection.create_process(
+                        asked, encoding=None, request_pty=False, env={}, send_env=None
+                    )
                 self._heard = anyio.current_time()
                 around.start_soon(self._pass_on, process, whole)
                 with whole:

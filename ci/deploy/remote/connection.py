@@ -128,6 +128,8 @@ def _options(address: str, access: SshAccess) -> asyncssh.SSHClientConnectionOpt
         preferred_auth="publickey",
         password_auth=False,
         kbdint_auth=False,
+        agent_forwarding=False,
+        x11_forwarding=False,
         connect_timeout=CONNECT,
         login_timeout=CONNECT,
         keepalive_interval=ALIVE,
