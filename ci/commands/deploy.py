@@ -12,20 +12,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated
 
+import anyio
 import typer
 from anyio import to_thread
 
 from ci.commands.options import ConfigFile, ReportDir, Set, effective
 from ci.commands.outcome import reported
 from ci.commands.registry import session as begin
-from ci.commands.remote import Bring, Site, site_of, there
+from ci.commands.remote import deployment_of, grounds_of, there
 from ci.report.model import Report
 from ci.report.progress import Progress
 from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Verdict
 
 if TYPE_CHECKING:
+    from ci.deploy.deployment import Deployment
     from ci.deploy.released import Released
+    from ci.deploy.wanted import Wanted
     from ci.deploy.world import Release
     from ci.release.session import RepositorySession
     from ci.settings import Settings
@@ -68,7 +71,7 @@ def deploy(
     from ci.deploy.released import current
 
     at = _settings(config, settings, repository)
-    _deployed(at, site_of(at, environment, config), report_dir, wait, approved, current)
+    _deployed(at, environment, config, report_dir, wait, approved, current)
 
 
 def rollback(
@@ -86,8 +89,7 @@ def rollback(
     at = _settings(config, settings, repository)
     if not at.registry.repository:
         raise UsageError("a roll-back reads the history in a registry: set registry.repository")
-    site = site_of(at, environment, config)
-    _deployed(at, site, report_dir, wait, 0, promoted_back, back=True)
+    _deployed(at, environment, config, report_dir, wait, 0, promoted_back, back=True)
 
 
 @app.command()
@@ -100,13 +102,30 @@ def abort(
 ) -> None:
     """Keep what is proven and has most traffic, give it all, and take the other away."""
     at = effective(config, settings, {}).settings
-    _run(at, report_dir, site_of(at, environment, config).bringing(None, wait), None)
+    deployment = deployment_of(grounds_of(at, environment, config), wait=wait)
+    _run(at, report_dir, deployment, deployment.wanted(None))
 
 
 @app.command()
 def status(environment: Environment, config: ConfigFile = None, settings: Set = None) -> None:
     """Print each slot: what runs there, whether it is proven, its share and open requests."""
-    site_of(effective(config, settings, {}).settings, environment, config).tell("status")
+    from ci.deploy.places import places
+
+    grounds = grounds_of(effective(config, settings, {}).settings, environment, config)
+    world = anyio.run(grounds.looked)
+    typer.echo(f"{environment} at {grounds.router.url}")
+    for place in places(world):
+        slot, route = place.slot, place.route
+        since = f" since {slot.started:%Y-%m-%d %H:%M:%S}Z" if slot.started else ""
+        what = slot.release.called if slot.release else ""
+        proven = ("proven" if slot.proven else "not proven") if slot.release else ""
+        told = (slot.life.value + since, proven, slot.ended, what)
+        typer.echo(f"{place.name}: {', '.join(filter(None, told))}")
+        lost = route.traffic.failed + route.traffic.cut
+        typer.echo(
+            f"  share {route.share} of 100, {route.open} open, {route.traffic.requests} requests, "
+            f"{lost} lost"
+        )
 
 
 @app.command()
@@ -117,18 +136,19 @@ def plan(
     settings: Set = None,
 ) -> None:
     """Print every step that a deployment would take now; change nothing."""
+    from ci.deploy.plan import steps
     from ci.deploy.released import current, of_this_host
 
     at = _settings(config, settings, repository)
-    site = site_of(at, environment, config)
-
-    def released() -> Release:
-        if not at.registry.repository:
-            return of_this_host(site.settings)
+    grounds = grounds_of(at, environment, config)
+    if at.registry.repository:
         with begin(at.registry.repository, at) as session:
-            return current(session, environment).release
-
-    site.tell("plan", released)
+            release = current(session, environment).release
+    else:
+        release = of_this_host(grounds.settings)
+    world = anyio.run(grounds.looked)
+    for number, step in enumerate(steps(world, deployment_of(grounds).wanted(release)), 1):
+        typer.echo(f"{number}. {step.line}")
 
 
 @app.command()
@@ -153,7 +173,8 @@ def _settings(config: Path | None, assignments: list[str] | None, repository: st
 
 def _deployed(
     at: Settings,
-    site: Site,
+    environment: str,
+    config: Path | None,
     report_dir: Path | None,
     wait: float,
     approved: int,
@@ -165,15 +186,19 @@ def _deployed(
     from ci.deploy.released import of_this_host, refused
     from ci.release.session import access_of
 
-    environment = site.environment
     if not at.registry.repository:
-        bring = site.bringing(None, wait, approved, back=back)
+        grounds = grounds_of(at, environment, config)
+        deployment = deployment_of(grounds, None, wait, approved)
         if problem := refused(at, environment):
             raise problem
-        _run(at, report_dir, bring, of_this_host(site.settings))
+        _run(
+            at, report_dir, deployment, deployment.wanted(of_this_host(grounds.settings), back=back)
+        )
         return
     with begin(at.registry.repository, at) as session:
-        bring = site.bringing(access_of(at, os.environ), wait, approved, back=back)
+        access = access_of(at, os.environ)
+        grounds = grounds_of(at, environment, config, access)
+        deployment = deployment_of(grounds, access, wait, approved)
 
         async def prove(progress: Progress, folder: Path) -> Report:
             stages = Stages(progress, folder)
@@ -183,7 +208,7 @@ def _deployed(
                 policy = await stages.run(found.policy.name, partial(_told, found))
                 if policy.verdict is not Verdict.PASSED:
                     return
-                await bring(stages, found.release)
+                await deployment.run(deployment.wanted(found.release, back=back), stages)
                 await _recorded(stages, session, found.release, environment)
 
             return await stages.report(work)
@@ -218,9 +243,9 @@ async def _told(found: Released, tell: Tell) -> StageResult:
     return StageResult(facts=found.policy.facts)
 
 
-def _run(at: Settings, report_dir: Path | None, bring: Bring, release: Release | None) -> None:
+def _run(at: Settings, report_dir: Path | None, deployment: Deployment, wanted: Wanted) -> None:
     async def prove(progress: Progress, folder: Path) -> Report:
         stages = Stages(progress, folder)
-        return await stages.report(partial(bring, stages, release))
+        return await stages.report(partial(deployment.run, wanted, stages))
 
     reported(at, report_dir, prove)

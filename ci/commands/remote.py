@@ -3,119 +3,73 @@
 from __future__ import annotations
 
 import os
-import sys
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import anyio
-import typer
-
-from ci.report.console import PlainProgress
-
 if TYPE_CHECKING:
-    from ci.deploy.remote.errand import Errand
-    from ci.deploy.remote.order import Errands
-    from ci.deploy.world import Release
+    from ci.deploy.deployment import Deployment
+    from ci.deploy.grounds import Grounds
     from ci.registry.access import Access
     from ci.settings import Settings
-    from ci.stages import Stages
-
-Bring = Callable[["Stages", "Release | None"], Awaitable[None]]
-"""Brings a release out, or, where it is None, aborts."""
 
 
-@dataclass(frozen=True)
-class Site:
-    """Where an environment is.
+def grounds_of(
+    settings: Settings,
+    environment: str,
+    config: Path | None,
+    access: Access | None = None,
+) -> Grounds:
+    """Return what an environment stands on, here or on its host.
 
-    Args:
-        settings: The settings in force; on another host, with paths as that has them.
-        environment: The environment's name.
-        errand: What goes to another host; None where everything is done here.
-    """
-
-    settings: Settings
-    environment: str
-    errand: Errand | None
-
-    def bringing(
-        self, access: Access | None, wait: float, approved: int = 0, *, back: bool = False
-    ) -> Bring:
-        """Return what brings a release out there.
-
-        Args:
-            access: How containers' images are had from their registry.
-            wait: Most seconds to wait for another deployment's end.
-            approved: Manual gates up to this share are open.
-            back: Whether this is a roll-back.
-
-        Raises:
-            UsageError: There is no such environment, or its folder can't be used.
-        """
-        from ci.registry.access import Access
-
-        if (errand := self.errand) is not None:
-            pulls = access or Access()
-
-            async def sent(stages: Stages, release: Release | None) -> None:
-                how = {"back": back and release is not None}
-                await errand.deploy(stages, release, pulls, **how, wait=wait, approved=approved)
-
-            return sent
-
-        from ci.deploy.deployment import Deployment
-        from ci.deploy.grounds import Grounds
-
-        deployment = Deployment(Grounds.of(self.settings, self.environment, access), wait, approved)
-
-        async def brought(stages: Stages, release: Release | None) -> None:
-            await deployment.run(deployment.wanted(release, back=back), stages)
-
-        return brought
-
-    def tell(self, does: Errands, release: Callable[[], Release | None] = lambda: None) -> None:
-        """Print a status or a plan.
-
-        Args:
-            does: Which of them.
-            release: Finds what a plan is for.
-        """
-        from ci.deploy.grounds import Grounds
-        from ci.deploy.told import planned, status
-
-        if self.errand is not None:
-            notes = PlainProgress(sys.stderr)
-            lines = anyio.run(self.errand.told, does, release(), notes)
-        else:
-            grounds = Grounds.of(self.settings, self.environment)
-            ask = (status, grounds) if does == "status" else (planned, grounds, release())
-            lines = anyio.run(*ask)
-        for line in lines:
-            typer.echo(line)
-
-
-def site_of(settings: Settings, environment: str, config: Path | None) -> Site:
-    """Return where an environment is.
+    Their `settings` are those in force; on another host, with paths as that host has them.
 
     Args:
         settings: The settings in force.
         environment: The environment's name.
         config: Their file, where one is named.
+        access: How containers' images are had from their registry.
 
     Raises:
         UsageError: There is no such environment, or what another host needs is missing here.
     """
-    from ci.deploy.grounds import deploy_settings
+    from ci.deploy.grounds import Grounds, deploy_settings
 
     if not deploy_settings(settings, environment).host:
-        return Site(settings, environment, None)
+        return Grounds.of(settings, environment, access)
     from ci.deploy.remote.errand import Errand
+    from ci.deploy.remote.far import FarGrounds
 
-    bases = [*([config.parent] if config else []), Path.cwd()]
-    errand = Errand.of(settings, environment, bases, os.environ)
-    return Site(errand.settings, environment, errand)
+    errand = Errand.of(settings, environment, list(_bases(config)), os.environ)
+    return FarGrounds.by(errand, access)
+
+
+def _bases(config: Path | None) -> Iterable[Path]:
+    """Yield the folders from which relative paths in settings were resolved."""
+    if config is not None:
+        yield config.parent
+    yield Path.cwd()
+
+
+def deployment_of(
+    grounds: Grounds, access: Access | None = None, wait: float = 0, approved: int = 0
+) -> Deployment:
+    """Return a deployment to an environment, which is carried out where that is.
+
+    Args:
+        grounds: What the environment stands on.
+        access: How containers' images are had from their registry.
+        wait: Most seconds to wait for another deployment's end.
+        approved: Manual gates up to this share are open.
+    """
+    from ci.deploy.deployment import Deployment
+    from ci.deploy.remote.far import FarDeployment, FarGrounds
+    from ci.registry.access import Access
+
+    if not isinstance(grounds, FarGrounds):
+        return Deployment(grounds, wait, approved)
+    pulls = access or Access()
+    return FarDeployment(grounds, wait, approved, errand=grounds.errand, pulls=pulls)
 
 
 def there() -> None:

@@ -115,6 +115,7 @@ def _serve(host: SshHost, ready: threading.Event) -> None:
     for task in left:
         task.cancel()
     loop.run_until_complete(asyncio.gather(*left, return_exceptions=True))
+    loop.run_until_complete(asyncio.sleep(0.01))
     loop.run_until_complete(loop.shutdown_asyncgens())
     loop.close()
 
@@ -136,21 +137,28 @@ async def _run(host: SshHost, process: asyncssh.SSHServerProcess[bytes]) -> None
     assert child.stdout
     assert child.stderr
     inward = asyncio.create_task(_in(host, process.stdin, child.stdin))
-    with suppress(OSError, asyncssh.Error):
-        await asyncio.gather(_out(child.stdout, process.stdout), _out(child.stderr, process.stderr))
-    inward.cancel()
-    process.exit(await child.wait())
+    try:
+        with suppress(OSError, asyncssh.Error):
+            await asyncio.gather(
+                _out(child.stdout, process.stdout), _out(child.stderr, process.stderr)
+            )
+        inward.cancel()
+        process.exit(await child.wait())
+    finally:
+        child._transport.close()  # type: ignore[attr-defined]
 
 
 async def _in(
     host: SshHost, source: asyncssh.SSHReader[bytes], target: asyncio.StreamWriter
 ) -> None:
-    with suppress(OSError, asyncssh.Error):
-        while chunk := await source.read(65_536):
-            host.heard += chunk
-            target.write(chunk)
-            await target.drain()
-    target.close()
+    try:
+        with suppress(OSError, asyncssh.Error):
+            while chunk := await source.read(65_536):
+                host.heard += chunk
+                target.write(chunk)
+                await target.drain()
+    finally:
+        target.close()
 
 
 async def _out(source: asyncio.StreamReader, target: asyncssh.SSHWriter[bytes]) -> None:

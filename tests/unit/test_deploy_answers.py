@@ -108,7 +108,7 @@ def test_files_come_back(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "there/server.log").write_text("log\n")
     (tmp_path / "here").mkdir()
-    answer = Answer(lines=("a", "b"))
+    answer = Answer(fault="a", details="b")
     assert unpacked(packed(answer, tmp_path / "there"), tmp_path / "here", "host") == answer
     assert (tmp_path / "here/server.log").read_text() == "log\n"
 

@@ -63,7 +63,7 @@ def test_own_files_go_along_and_the_hosts_stay(tmp_path: Path, settings: Setting
     own = luggage.there(settings, [tmp_path])
     sent, content = luggage.pack(own)
     order = Order(
-        version="1", does="plan", environment="test", settings=sent.model_dump(mode="json")
+        version="1", does="look", environment="test", settings=sent.model_dump(mode="json")
     )
     came = Settings.model_validate(Order.model_validate_json(order.line()).settings)
     there = luggage.unpack(came, content, tmp_path / "host")

@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from ci.deploy.remote.errand import Errand
+from ci.deploy.wanted import Wanted
 from ci.deploy.world import Release
 from ci.registry.access import Access
 from ci.report.console import PlainProgress
@@ -72,7 +73,7 @@ def deployed(far: Project, release: Release | None) -> Report:
             stages = Stages(PlainProgress(file), far.folder)
 
             async def work() -> None:
-                await errand.deploy(stages, release, pulls, back=False, wait=0, approved=0)
+                await errand.deploy(stages, Wanted(release), pulls, 0)
 
             return await stages.report(work)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,10 +16,12 @@ from ci.deploy.grounds import deploy_settings
 from ci.deploy.remote import luggage
 from ci.deploy.remote.call import Call
 from ci.deploy.remote.connection import SshAccess, check, connected
-from ci.deploy.remote.order import Answer, Errands, Order
-from ci.deploy.world import Release
+from ci.deploy.remote.order import Answer, Order
+from ci.deploy.wanted import Wanted
+from ci.deploy.world import World
 from ci.errors import HostFault, SglangCiError, UsageError
 from ci.registry.access import Access
+from ci.report.console import PlainProgress
 from ci.report.progress import Progress
 from ci.settings import Settings
 from ci.settings.deploy import DeploySettings
@@ -69,41 +72,33 @@ class Errand:
         """How the environment is deployed to."""
         return deploy_settings(self.settings, self.environment)
 
-    async def told(self, does: Errands, release: Release | None, progress: Progress) -> list[str]:
-        """Return the lines of a status or a plan.
+    async def look(self) -> World:
+        """Return what is there.
 
         Raises:
-            SglangCiError: The host can't be asked, or can't say.
+            SglangCiError: The host can't be asked, or can't see.
         """
+        progress = PlainProgress(sys.stderr)
         with TemporaryDirectory(prefix="sglang-ci-") as folder:
-            call = self._call(Order(does=does, release=release, **self._common()), progress)
+            call = self._call(Order(does="look", **self._common()), progress)
             async with connected(self.at.host, self.access) as connection:
                 await call.run(connection, Path(folder))
-        return list(self._good(call.answer).lines)
+        if (world := self._good(call.answer).world) is None:
+            raise HostFault(self.at.host, "did not look: repeat the command")
+        return world
 
-    async def deploy(
-        self,
-        stages: Stages,
-        release: Release | None,
-        pulls: Access,
-        *,
-        back: bool,
-        wait: float,
-        approved: int,
-    ) -> None:
-        """Have a release brought out there; its checks are those of this run.
+    async def deploy(self, stages: Stages, wanted: Wanted, pulls: Access, wait: float) -> None:
+        """Have what is wanted brought about there; its checks are those of this run.
 
         Args:
             stages: This run.
-            release: What is to run; None is an abort.
+            wanted: The release, or an abort; how it gets there stands in the settings.
             pulls: Who pulls its image from the registry.
-            back: Whether this is a roll-back.
             wait: Most seconds to wait for another deployment's end.
-            approved: Manual gates up to this share are open.
         """
-        how = {"back": back, "wait": wait, "approved": approved}
+        release, how = wanted.release, {"back": wanted.back, "approved": wanted.approved}
         who = self._pulling(pulls) if release else {}
-        order = Order(does="deploy", release=release, **how, **who, **self._common())
+        order = Order(does="deploy", release=release, wait=wait, **how, **who, **self._common())
         stages.facts["host"] = self.at.host
         call = self._call(order, stages.progress, stages)
         try:

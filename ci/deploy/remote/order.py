@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from ci.deploy.world import Release
+from ci.deploy.world import Release, World
 from ci.errors import HostFault
 from ci.report.model import Report
 
@@ -30,7 +30,7 @@ ANSWER = "answer.json"
 FILES = "files"
 """Folder of the answer that holds what stages left beside the report."""
 
-Errands = Literal["deploy", "status", "plan"]
+Errands = Literal["deploy", "look"]
 
 
 class Order(BaseModel):
@@ -79,15 +79,16 @@ class Answer(BaseModel):
 
     Args:
         report: What a deployment found.
-        lines: What a status or a plan says.
+        world: What a look saw.
         fault: Why there is neither, in one line.
+        details: More lines on that.
         usage: Whether the fault is the asking side's.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     report: Report | None = None
-    lines: tuple[str, ...] = ()
+    world: World | None = None
     fault: str = ""
     details: str = ""
     usage: bool = False

@@ -20,7 +20,6 @@ from ci.deploy.remote import luggage
 from ci.deploy.remote.caller import Caller
 from ci.deploy.remote.events import Lines, SentProgress
 from ci.deploy.remote.order import GREETING, SILENCE, Answer, Order, packed
-from ci.deploy.told import planned, status
 from ci.errors import SglangCiError, TargetFault, UsageError
 from ci.registry.access import Access
 from ci.secrets.veil import learn, learn_environment, learn_flags
@@ -88,10 +87,8 @@ def _carried_out(line: bytes, place: Path, stages: Stages) -> Answer:
     )
     grounds = Grounds.of(settings, order.environment, access)
     match order.does:
-        case "status":
-            return Answer(lines=tuple(anyio.run(status, grounds)))
-        case "plan":
-            return Answer(lines=tuple(anyio.run(planned, grounds, order.release)))
+        case "look":
+            return Answer(world=anyio.run(grounds.looked))
         case "deploy":
             deployment = Deployment(grounds, order.wait, order.approved)
             wanted = deployment.wanted(order.release, back=order.back)
