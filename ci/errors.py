@@ -23,6 +23,7 @@
         ├── CheckBroken             the check itself broke
         ├── SigningFault            a key or token can't sign or be read
         ├── TargetFault             what runs a deployment's servers did not do what was asked
+        │   └── HostFault           another host can't be reached, or doesn't do what it is asked
         ├── RouterFault             what moves a deployment's traffic did not do what was asked
         └── RegistryFault           a registry did not do what was asked
             ├── RegistryUnreachable     no answer, or the connection was cut
@@ -203,6 +204,15 @@ class SigningFault(InfrastructureFault):
 
 class TargetFault(InfrastructureFault):
     """What runs a deployment's servers doesn't answer, or did not do what was asked."""
+
+
+class HostFault(TargetFault):
+    """The host of a deployment can't be reached, or the program there doesn't do as it should."""
+
+    def __init__(self, host: str, problem: str, *, details: str = "") -> None:
+        """Keep the host, and what is wrong with it."""
+        self.host, self.problem = host, problem
+        super().__init__(f"{host}: {problem}", details=details)
 
 
 class RouterFault(InfrastructureFault):

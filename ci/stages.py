@@ -10,7 +10,7 @@ from __future__ import annotations
 import platform
 import signal
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -121,6 +121,16 @@ class Stages:
     def checks(self) -> tuple[Check, ...]:
         """What was found so far."""
         return tuple(self._checks)
+
+    @property
+    def interrupted(self) -> str:
+        """Name of the signal that is ending the run; empty for none."""
+        return self._interrupted
+
+    def adopt(self, checks: Iterable[Check], left_out: Iterable[NotRun] = ()) -> None:
+        """Keep checks that were made, and told, elsewhere, and what was left out there."""
+        self._checks.extend(checks)
+        self._left_out.extend(left_out)
 
     def left_out(self, stage: str, needs: str) -> None:
         """Say that a stage isn't run, and what it would need."""

@@ -5,7 +5,7 @@
 #
 #   uv      .tools/bin/uv, of the version and hashes in uv.txt
 #   server  .venv with SGLang and this project (editable), byte-compiled for a server, and the
-#           packages of its commands `release` and `fuzz`
+#           packages of its commands `release`, `deploy` and `fuzz`
 #   dev     the same .venv with dev.txt on top; as root Debian's haproxy too, for its tests
 #   haproxy Debian's haproxy, where this user may install packages
 #

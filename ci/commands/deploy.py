@@ -14,6 +14,7 @@ import typer
 
 from ci.commands.options import ConfigFile, ReportDir, Set, effective
 from ci.commands.outcome import awaited, one_stage, reported
+from ci.commands.remote import deployment_of, grounds_of, there
 
 if TYPE_CHECKING:
     from ci.report.model import Report
@@ -25,6 +26,7 @@ app = typer.Typer(
     help="Deploy what an environment's tag names: start, prove, shift, watch, drain, stop.",
     invoke_without_command=True,
 )
+app.command(hidden=True)(there)
 Environment = Annotated[
     str, typer.Option("--environment", "-e", help="An environment of the settings.")
 ]
@@ -59,7 +61,7 @@ def deploy(
     from ci.deploy.released import current
 
     at = _settings(config, settings, repository)
-    deployed(at, environment, report_dir, current, wait=wait, approved=approved)
+    deployed(at, environment, report_dir, current, config=config, wait=wait, approved=approved)
 
 
 def rollback(
@@ -78,7 +80,7 @@ def rollback(
     at = _settings(config, settings, repository)
     if not at.registry.repository:
         raise UsageError("a roll-back reads the history in a registry: set registry.repository")
-    deployed(at, environment, report_dir, promoted_back, wait=wait, back=True)
+    deployed(at, environment, report_dir, promoted_back, config=config, wait=wait, back=True)
 
 
 @app.command()
@@ -96,7 +98,16 @@ def resume(
     from ci.deploy.released import current
 
     at = _settings(config, settings, repository)
-    deployed(at, environment, report_dir, current, wait=wait, approved=approved, resumed=True)
+    deployed(
+        at,
+        environment,
+        report_dir,
+        current,
+        config=config,
+        wait=wait,
+        approved=approved,
+        resumed=True,
+    )
 
 
 @app.command()
@@ -113,11 +124,10 @@ def wait(
     FAILED where that is another one than the tag names, INCONCLUSIVE where it isn't so in time.
     """
     from ci.commands.deploying import wanted_by
-    from ci.deploy.grounds import Grounds
     from ci.deploy.resting import NAME, waited
 
     at = _settings(config, settings, repository)
-    grounds, found = Grounds.of(at, environment), wanted_by(at, environment)
+    grounds, found = grounds_of(at, environment, config), wanted_by(at, environment)
     wanted = found.release if found else None
 
     async def work(_: Stages, tell: Tell) -> StageResult:
@@ -137,16 +147,16 @@ def abort(
     """Give all traffic back to the proven release that was there first; take the other away."""
     from ci.commands.deploying import aborted
 
-    aborted(effective(config, settings, {}).settings, environment, report_dir, wait)
+    at = effective(config, settings, {}).settings
+    aborted(at, environment, report_dir, config=config, wait=wait)
 
 
 @app.command()
 def status(environment: Environment, config: ConfigFile = None, settings: Set = None) -> None:
     """Print each slot: what runs there, whether it is proven, its share and open requests."""
-    from ci.deploy.grounds import Grounds
     from ci.deploy.places import places
 
-    grounds = Grounds.of(effective(config, settings, {}).settings, environment)
+    grounds = grounds_of(effective(config, settings, {}).settings, environment, config)
     world = awaited(grounds.looked)
     typer.echo(f"{environment} at {grounds.router.url}")
     for place in places(world):
@@ -172,20 +182,18 @@ def plan(
 ) -> None:
     """Print every step that a deployment would take now; change nothing."""
     from ci.commands.deploying import wanted_by
-    from ci.deploy.deployment import Deployment
-    from ci.deploy.grounds import Grounds
     from ci.deploy.opening import shut
     from ci.deploy.plan import steps
     from ci.deploy.released import of_this_host
     from ci.report.model import now
 
     at = _settings(config, settings, repository)
-    grounds, found = Grounds.of(at, environment), wanted_by(at, environment)
-    release = found.release if found else of_this_host(at)
+    grounds, found = grounds_of(at, environment, config), wanted_by(at, environment)
+    release = found.release if found else of_this_host(grounds.settings)
     world = awaited(grounds.looked)
     if not (found and found.rollback) and (why := awaited(shut, grounds, release, now())):
         typer.echo(f"not now: {why}")
-    for number, step in enumerate(steps(world, Deployment(grounds).wanted(release)), 1):
+    for number, step in enumerate(steps(world, deployment_of(grounds).wanted(release)), 1):
         typer.echo(f"{number}. {step.line}")
 
 

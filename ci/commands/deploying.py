@@ -12,6 +12,7 @@ from anyio import to_thread
 
 from ci.commands.outcome import awaited, reported
 from ci.commands.registry import session as begin
+from ci.commands.remote import deployment_of, grounds_of
 from ci.errors import SglangCiError
 from ci.report.model import Report, now
 from ci.report.progress import Progress
@@ -32,6 +33,7 @@ def deployed(
     report_dir: Path | None,
     asked: Callable[..., Released],
     *,
+    config: Path | None = None,
     wait: float = 0,
     approved: int = 0,
     back: bool = False,
@@ -44,6 +46,7 @@ def deployed(
         environment: Where to.
         report_dir: The report's folder; that of the settings where there is none.
         asked: Returns what is to run, of a session with the registry and the environment.
+        config: The file of the settings, where one is named.
         wait: Most seconds to wait for another deployment's end.
         approved: A manual gate at this share or a lower one is open.
         back: Whether it is a roll-back.
@@ -53,17 +56,16 @@ def deployed(
         EnvironmentClosed: The environment takes nothing new now.
         UsageError: There is nothing to resume.
     """
-    from ci.deploy.deployment import Deployment
-    from ci.deploy.grounds import Grounds
     from ci.deploy.released import of_this_host, refused
     from ci.release.session import access_of
 
     if not at.registry.repository:
-        deployment = Deployment(Grounds.of(at, environment), wait, approved)
+        grounds = grounds_of(at, environment, config)
+        deployment = deployment_of(grounds, None, wait, approved)
         if problem := refused(at, environment):
             raise problem
-        release = of_this_host(at)
-        awaited(_may_go, deployment.grounds, release, resumed)
+        release = of_this_host(grounds.settings)
+        awaited(_may_go, grounds, release, resumed)
 
         async def here(stages: Stages) -> None:
             await deployment.run(deployment.wanted(release, back=back), stages)
@@ -71,8 +73,9 @@ def deployed(
         _reported(at, report_dir, here)
         return
     with begin(at.registry.repository, at) as session:
-        grounds = Grounds.of(at, environment, access_of(at, os.environ))
-        deployment = Deployment(grounds, wait, approved)
+        access = access_of(at, os.environ)
+        grounds = grounds_of(at, environment, config, access)
+        deployment = deployment_of(grounds, access, wait, approved)
 
         async def work(stages: Stages) -> None:
             found = await to_thread.run_sync(partial(asked, session, environment))
@@ -87,7 +90,9 @@ def deployed(
         _reported(at, report_dir, work)
 
 
-def aborted(at: Settings, environment: str, report_dir: Path | None, wait: float) -> None:
+def aborted(
+    at: Settings, environment: str, report_dir: Path | None, *, config: Path | None, wait: float
+) -> None:
     """Bring traffic back to what was there first, and record that on what is taken away.
 
     The registry is asked only afterwards: without it an abort does the same.
@@ -96,14 +101,13 @@ def aborted(at: Settings, environment: str, report_dir: Path | None, wait: float
         at: The settings in force.
         environment: Where.
         report_dir: The report's folder; that of the settings where there is none.
+        config: The file of the settings, where one is named.
         wait: Most seconds to wait for another deployment's end.
     """
-    from ci.deploy.deployment import Deployment
-    from ci.deploy.grounds import Grounds
     from ci.deploy.world import references
     from ci.release.stay import ABORTED
 
-    deployment = Deployment(Grounds.of(at, environment), wait)
+    deployment = deployment_of(grounds_of(at, environment, config), wait=wait)
 
     async def work(stages: Stages) -> None:
         before = await deployment.grounds.looked()

@@ -159,9 +159,26 @@ class SglangCi:
         self,
         name: Annotated[str, Doc("Its name, as in sglang-ci.toml")],
         repository: Annotated[str, Doc("The repository whose releases go there")],
+        ssh_key: Annotated[
+            dagger.Secret | None, Doc("Private key that the environment's host lets in")
+        ] = None,
+        known_hosts: Annotated[
+            dagger.File | None, Doc("A known_hosts file that has that host's own key")
+        ] = None,
+        host_service: Annotated[
+            dagger.Service | None,
+            Doc("That host where only yours reaches it, such as tcp://localhost:22; same port"),
+        ] = None,
     ) -> Environment:
-        """Return an environment, to see what is there, what was, and since when."""
-        return Environment(name=name, repository=repository, inputs=self._inputs())
+        """Return an environment: what is there, what was, since when, and what deploys to it."""
+        return Environment(
+            name=name,
+            repository=repository,
+            inputs=self._inputs(),
+            ssh_key=ssh_key,
+            known_hosts=known_hosts,
+            host_service=host_service,
+        )
 
     @function(cache="never")
     async def verdict(

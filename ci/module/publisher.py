@@ -88,17 +88,22 @@ async def _reaching(container: dagger.Container, service: dagger.Service) -> dag
 
 
 async def told(container: dagger.Container, *arguments: str) -> str:
-    """Return what `sglang-ci release ARGUMENTS` prints in `container`.
+    """Return what `sglang-ci release ARGUMENTS` prints in `container`; as `said`."""
+    return await said(container, "release", *arguments)
+
+
+async def said(container: dagger.Container, *arguments: str) -> str:
+    """Return what `sglang-ci ARGUMENTS` prints in `container`.
 
     Raises:
         ReleaseError: It failed.
     """
-    argv = ["python3", "-m", "ci", "release", *arguments]
+    argv = ["python3", "-m", "ci", *arguments]
     asked = container.with_exec(argv, expect=ReturnType.ANY)
     try:
         if await asked.exit_code():
-            said = (await asked.stderr()).strip() or (await asked.stdout()).strip() or "no output"
-            raise ReleaseError(said.splitlines()[-1])
+            why = (await asked.stderr()).strip() or (await asked.stdout()).strip() or "no output"
+            raise ReleaseError(why.splitlines()[-1])
         return await asked.stdout()
     except dagger.QueryError as error:
         raise ReleaseError(cause(error)) from None

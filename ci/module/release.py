@@ -7,6 +7,7 @@ import dagger
 from dagger import Doc, dag, field, function, object_type
 
 from ci.module import build, prober, publisher
+from ci.module.deployer import Deployer, Reach
 from ci.module.inputs import Inputs
 from ci.module.report import Report
 
@@ -73,6 +74,9 @@ class Environment:
     name: Annotated[str, Doc("Its name, as in sglang-ci.toml")] = field()
     repository: Annotated[str, Doc("The repository whose releases go there")] = field()
     inputs: Inputs
+    ssh_key: dagger.Secret | None = None
+    known_hosts: dagger.File | None = None
+    host_service: dagger.Service | None = None
 
     @function(cache="never")
     async def current(self) -> str:
@@ -88,6 +92,43 @@ class Environment:
     async def history(self) -> str:
         """Return what was there and when, and who brought it, newest first."""
         return await self._told("history")
+
+    @function(cache="never")
+    async def deploy(
+        self,
+        wait: Annotated[int, Doc("Most seconds to wait for another deployment's end")] = 0,
+        approved: Annotated[int, Doc("Open a canary's manual gates up to this share")] = 0,
+    ) -> Report:
+        """Bring what the environment's tag names to its host; repeat it to resume."""
+        given = ("--wait", str(wait), "--approved", str(approved))
+        return await self._deployer().reported("deploy", *given)
+
+    @function(cache="never")
+    async def rollback(
+        self,
+        wait: Annotated[int, Doc("Most seconds to wait for another deployment's end")] = 0,
+    ) -> Report:
+        """Promote what was there before, and bring that to the environment's host."""
+        return await self._deployer().reported("rollback", "--wait", str(wait))
+
+    @function(cache="never")
+    async def plan(
+        self,
+    ) -> str:
+        """Return every step that a deployment would take now, and change nothing."""
+        where = ("--repository", self.repository)
+        return await self._deployer().told("deploy", "plan", *where)
+
+    @function(cache="never")
+    async def status(
+        self,
+    ) -> str:
+        """Return what runs on the environment's host, and which share of requests it gets."""
+        return await self._deployer().told("deploy", "status")
+
+    def _deployer(self) -> Deployer:
+        reach = Reach(self.ssh_key, self.known_hosts, self.host_service)
+        return Deployer(self.inputs, self.repository, self.name, reach)
 
     async def _told(self, question: str) -> str:
         container = await publisher.publisher(self.inputs)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+DOCKERS_NAMES = {"docker.io": "https://index.docker.io/v1/"}
+"""Registries that Docker's configuration knows by another name."""
+
 
 @dataclass(frozen=True)
 class Access:

@@ -14,12 +14,9 @@ import oras.container  # type: ignore[import-untyped]
 import requests
 
 from ci.errors import RegistryRefused, UsageError
-from ci.registry.access import Access
+from ci.registry.access import DOCKERS_NAMES, Access
 from ci.registry.exchange import RegistryRequest
 from ci.registry.reference import Reference
-
-DOCKERS_NAMES = {"docker.io": "https://index.docker.io/v1/"}
-"""Registries that Docker's configuration knows by another name."""
 
 
 class Login(requests.auth.AuthBase):

@@ -68,7 +68,9 @@ class BenchSettings(Section):
     prefix_share: Share = Field(0.0, description="Share of prompts with a common prefix.")
     prefix_tokens: Count = Field(64, description="Tokens of a common prefix.")
     prefix_groups: Count = Field(1, description="How many different common prefixes there are.")
-    prompts: Annotated[Path | None, Unset, HostPath("file", "server", "--prompts")] = Field(
+    prompts: Annotated[
+        Path | None, Unset, HostPath("file", "server", "--prompts", travels=True)
+    ] = Field(
         None, description="A file of prompts instead, JSONL or ShareGPT; relative to this file."
     )
     output_tokens: Natural = Field(0, description="Tokens of an answer to it; 0: as it says.")

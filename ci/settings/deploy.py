@@ -7,7 +7,10 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ci.settings.fields import Budget, HostPath, NoBool, Section, Unset
+from ci.settings.fields import Budget, Filled, HostPath, NoBool, Section, Unset
+
+HOST = r"^$|^ssh://([^@\s/:]+@)?(\[[0-9a-fA-F:.]+\]|[^@\s/:\[\]]+)(:[0-9]{1,5})?$"
+"""A user may stand in it, and no password."""
 
 Share = Annotated[int, Field(ge=1, le=99), NoBool]
 Rate = Annotated[float, Field(gt=0, lt=1), NoBool]
@@ -25,8 +28,16 @@ class SlotGpus(Section):
 class DeploySettings(Section):
     """[environments.NAME.deploy]: what runs the digest, what moves traffic, and how."""
 
+    host: str = Field(
+        "",
+        pattern=HOST,
+        description="Another host on which all of this is done, ssh://USER@HOST:PORT; empty: here.",
+    )
+    command: Filled = Field(
+        "sglang-ci", description="The command by which the user's shell there runs sglang-ci."
+    )
     target: Literal["process", "container"] = Field(
-        "process", description="What runs a digest: processes or containers of this host."
+        "process", description="What runs a digest: processes or containers of the host."
     )
     program: Literal["podman", "docker"] = Field(
         "podman", description="The program that runs containers."
@@ -62,7 +73,8 @@ class DeploySettings(Section):
     )
     folder: Annotated[Path, HostPath("folder", "host")] = Field(
         Path(".sglang-ci"),
-        description="Folder of this host that keeps slots and router; relative to this file.",
+        description="Folder of the host that keeps slots and router; relative to this file, and on "
+        "another host to the user's home folder.",
     )
     port: Annotated[int, Field(ge=1, le=65_535), NoBool] = Field(
         30000,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass
 from datetime import date
 from typing import Annotated, Literal
@@ -29,6 +30,10 @@ Unset = BeforeValidator(_unset)
 """Takes empty text for a value that isn't set."""
 
 
+ALONG = "along"
+"""In the place of what needs a path (`HostPath.use`): whoever sends those that travel."""
+
+
 @dataclass(frozen=True)
 class HostPath:
     """Marks a setting as a path of the machine on which its file lies.
@@ -47,6 +52,8 @@ class HostPath:
         beside: Folder beside the settings file that the argument stands for, and below which the
             path has to be; empty where the argument stands for the path itself.
         content: How a value begins that is the content itself and no path; empty where none is.
+        travels: Whether it is a small file of whoever deploys, which goes along to another host.
+            Any other path names something of the host on which it is used.
     """
 
     kind: Literal["file", "folder", "any", "program"]
@@ -54,6 +61,11 @@ class HostPath:
     argument: str = ""
     beside: str = ""
     content: str = ""
+    travels: bool = False
+
+    def needed(self, uses: Container[str]) -> bool:
+        """Return whether the path is needed for one of these uses."""
+        return self.use in uses or (self.travels and ALONG in uses)
 
 
 class Section(BaseModel):

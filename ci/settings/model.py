@@ -134,9 +134,9 @@ class ReadinessSettings(Section):
 class SmokeSettings(Section):
     """[smoke]: which cases run, and how long they may take."""
 
-    directories: tuple[Annotated[Path, HostPath("folder", "server", "--smoke-cases")], ...] = Field(
-        (), description="Folders of further cases, ordinary pytest; relative to this file."
-    )
+    directories: tuple[
+        Annotated[Path, HostPath("folder", "server", "--smoke-cases", travels=True)], ...
+    ] = Field((), description="Folders of further cases, ordinary pytest; relative to this file.")
     builtin: bool = Field(default=True, description="Run the packaged suite too.")
     select: str = Field("", description="A pytest -k expression that cases must match.")
     timeout: Budget = Field(30.0, description="Most seconds for one request.")

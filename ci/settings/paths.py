@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -116,6 +116,25 @@ def named(settings: Settings) -> Iterator[NamedPath]:
                 yield NamedPath(".".join(key), mark, Path(value))
 
 
+def moved(settings: Settings, move: Callable[[HostPath, Path], Path]) -> Settings:
+    """Return settings with each path that they name where `move` says, by its mark and itself."""
+    tree = settings.model_dump(mode="json")
+    for place, mark in places().items():
+        tree = _moved(tree, place, mark, move)
+    return Settings.model_validate(tree)
+
+
+def _moved(at: Any, place: Key, mark: HostPath, move: Callable[[HostPath, Path], Path]) -> Any:
+    if place:
+        return {
+            name: _moved(value, place[1:], mark, move) if place[0] in {ANY, name} else value
+            for name, value in at.items()
+        }
+    if isinstance(at, list):
+        return [_moved(one, place, mark, move) for one in at]
+    return str(move(mark, Path(at))) if isinstance(at, str) and _is_path(mark, at) else at
+
+
 def unseen(
     settings: Settings, base: Path, given: Container[str], uses: Container[str]
 ) -> Iterator[NamedPath]:
@@ -131,7 +150,7 @@ def unseen(
         mark, told = one.mark, one.told(base)
         inside = not mark.beside or told.startswith(f"{mark.beside}/")
         fixed = mark.use == "image" and one.path.is_absolute() and not one.path.is_relative_to(base)
-        if mark.use in uses and not fixed and not (mark.argument in given and inside):
+        if mark.needed(uses) and not fixed and not (mark.argument in given and inside):
             yield one
 
 

@@ -70,9 +70,9 @@ class RegistrySettings(Section):
         default=True, description="Never let a release's tag name another digest later."
     )
     plain_http: bool = Field(default=False, description="Speak HTTP with the registry, not HTTPS.")
-    ca_file: Annotated[Path | None, Unset, HostPath("file", "registry", "--registry-ca")] = Field(
-        None, description="Certificates to trust for it (PEM); relative to this file."
-    )
+    ca_file: Annotated[
+        Path | None, Unset, HostPath("file", "registry", "--registry-ca", travels=True)
+    ] = Field(None, description="Certificates to trust for it (PEM); relative to this file.")
     endpoint: str = Field(
         "",
         pattern=r"^$|^[^@/\s]+$",

@@ -164,6 +164,16 @@ def test_jobs_of_each_event(project: Project, source: str, jobs: dict[str, str])
     assert {name: when for name, when in found.items() if when != "never"} == jobs
 
 
+def test_a_host_adds_its_jobs(project: Project) -> None:
+    """With a host to deploy to, nothing is deployed, or a roll-back isn't offered."""
+    listed = project.pipeline("push", "--list-json", "--variable=DEPLOY=true")
+    assert listed.returncode == 0, said(listed)
+    found = {job["name"]: job["when"] for job in json.loads(listed.stdout)}
+    for name in ("test", "prod"):
+        assert found[f"deploy-to-{name}"] == "on_success"
+        assert found[f"roll-back-{name}"] == "manual"
+
+
 def test_merge_request_is_proven(project: Project) -> None:
     """A merge request gets no verdict, or no report."""
     ran = project.pipeline("merge_request_event", "merge-request")

@@ -35,8 +35,13 @@ MAIN = "SglangCi"
 
 
 def commands(app: typer.Typer, path: str) -> Iterator[str]:
-    """Yield each subcommand with its arguments and options, in brackets where they may miss."""
+    """Yield each subcommand with its arguments and options, in brackets where they may miss.
+
+    A hidden one is spoken between two of our own, of one version: nobody is promised it.
+    """
     for command in app.registered_commands:
+        if command.hidden:
+            continue
         assert command.callback
         name = command.callback.__name__.rpartition("_")[2]
         assert command.name in {None, name}

@@ -205,3 +205,39 @@ def test_prod_waits_for_a_person() -> None:
     assert prod["resource_group"]
     stage = jenkins_stages()["Promote to prod"]
     assert all(word in stage for word in ("input {", "submitter '", "lock("))
+
+
+def test_deploys_what_was_promoted() -> None:
+    """A deployment runs before its promotion, without the host's variable, or two at once."""
+    steps = [
+        step.get("name", "") for step in load(WORKFLOWS["promote"])["jobs"]["promote"]["steps"]
+    ]
+    assert steps.index("Promote the image") < steps.index("Deploy it")
+    last = load(WORKFLOWS["promote"])["jobs"]["promote"]["steps"][steps.index("Deploy it") :]
+    assert {step["if"] for step in last} == {"vars.DEPLOY == 'true'"}
+    stages = list(jenkins_stages())
+    for name in ("test", "prod"):
+        job = gitlab_jobs()[f"deploy-to-{name}"]
+        assert job["needs"] == [f"promote-to-{name}"]
+        assert '$DEPLOY == "true"' in str(job["rules"])
+        assert (job["environment"], job["resource_group"]) == (name, "deploy")
+        stage = jenkins_stages()[f"Deploy to {name}"]
+        assert "environment name: 'DEPLOY', value: 'true'" in stage
+        assert "lock('deploy')" in stage
+        assert stages.index(f"Promote to {name}") + 1 == stages.index(f"Deploy to {name}")
+
+
+def test_nothing_is_rolled_back_by_itself() -> None:
+    """A push brings back what was there before, or nobody can do it by hand."""
+    told = load(WORKFLOWS["rollback"])
+    assert set(told["on"]) == {"workflow_dispatch"}
+    promote = load(WORKFLOWS["promote"])["jobs"]["promote"]
+    assert told["jobs"]["roll-back"]["concurrency"] == promote["concurrency"]
+    for name in ("test", "prod"):
+        job = gitlab_jobs()[f"roll-back-{name}"]
+        assert [(rule["when"], rule["allow_failure"]) for rule in job["rules"]] == [
+            ("manual", True)
+        ]
+        assert f"equals expected: '{name}'" in jenkins_stages()[f"Roll back {name}"]
+        refused = f"not {{ equals expected: '{name}', actual: params.ROLL_BACK }}"
+        assert refused in JENKINS.read_text().partition("stage('Publish')")[0]

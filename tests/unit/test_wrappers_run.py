@@ -120,7 +120,9 @@ def test_calls_that_do_not_fit_are_found(wrong: tuple[str, ...]) -> None:
         check(wrong)
 
 
-@pytest.mark.parametrize("name", [name for name in JOBS if re.search("prod|promote promote", name)])
+@pytest.mark.parametrize(
+    "name", [name for name in JOBS if re.search("(?i)promote.to.prod|promote promote", name)]
+)
 def test_who_approves_is_named(place: Path, name: str) -> None:
     """The registry says that somebody approved who didn't, or doesn't say who did."""
     asked = [call for call in JOBS[name](place).calls if "approve" in call]

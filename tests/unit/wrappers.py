@@ -29,6 +29,7 @@ GIVEN = {
     "github.token": "gh-token",
     "inputs.environment": "prod",
     "inputs.reference": f"{IMAGE}:{COMMIT}",
+    "secrets.DEPLOY_SSH_KEY": "planted-ssh-key",
     "secrets.REGISTRY_PASSWORD": "planted-password",
     "secrets.SIGNING_KEY": "planted-key",
     "vars.IMAGE": IMAGE,
@@ -59,6 +60,7 @@ JENKINS_GIVES = {
     "IMAGE": IMAGE,
 }
 SECRET = {
+    "DEPLOY_SSH_KEY": "/ssh-key",
     "REGISTRY_USERNAME": "robot",
     "REGISTRY_USR": "robot",
     "SIGNING_KEY": "/key",

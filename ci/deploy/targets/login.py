@@ -11,8 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from ci.deploy.targets.program import Program
-from ci.registry.access import Access
-from ci.registry.login import DOCKERS_NAMES
+from ci.registry.access import DOCKERS_NAMES, Access
 from ci.registry.reference import Reference
 
 _PREFIX = "login-"
