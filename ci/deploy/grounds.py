@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -146,13 +146,14 @@ class Grounds:
             TargetFault: Another deployment goes on, or the folder can't be written.
             RouterFault: The router can't be started.
         """
-        file = self.folder / LOCK
-        try:
-            self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            file.touch(mode=0o600)
-        except OSError as error:
-            raise TargetFault(f"{self.folder}: {error.strerror}: see deploy.folder") from error
-        async with lock_within(file, max(wait, _INSTANT), _AGAIN) as held:
+        async with AsyncExitStack() as stack:
+            try:
+                self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+                locking = lock_within(self.folder / LOCK, max(wait, _INSTANT), _AGAIN)
+                held = await stack.enter_async_context(locking)
+            except OSError as error:
+                problem = f"{self.folder}: {error.strerror}: see deploy.folder"
+                raise TargetFault(problem) from error
             if held is None:
                 raise TargetFault(
                     f"another deployment to {self.environment} goes on: wait for its end by "
