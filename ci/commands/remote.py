@@ -41,7 +41,7 @@ def grounds_of(
     from ci.deploy.remote.far import FarGrounds
 
     errand = Errand.of(settings, environment, list(_bases(config)), os.environ)
-    return FarGrounds.by(errand, access)
+    return FarGrounds.by(errand)
 
 
 def _bases(config: Path | None) -> Iterable[Path]:

@@ -187,8 +187,17 @@ def _router(at: DeploySettings, settings: Settings, folder: Path) -> Router:
         return router_of(folder, _options(at))
     if at.hook is not None:
         programs(at.hook.absolute())
-        return HookRouter(at.url or f"http://127.0.0.1:{at.port}", at.hook.absolute())
-    return NoRouter(f"http://{settings.server.host}:{at.port}", folder / "none.json")
+        return HookRouter(url_of(at, settings), at.hook.absolute())
+    return NoRouter(url_of(at, settings), folder / "none.json")
+
+
+def url_of(at: DeploySettings, settings: Settings) -> str:
+    """Return where clients of an environment send their requests, as seen from its host."""
+    if at.router == "haproxy":
+        return _options(at).url
+    if at.router == "hook":
+        return at.url or f"http://127.0.0.1:{at.port}"
+    return f"http://{settings.server.host}:{at.port}"
 
 
 def _options(at: DeploySettings) -> HaproxyOptions:

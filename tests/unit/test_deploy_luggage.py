@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from ci.commands.remote import grounds_of
 from ci.deploy.remote import luggage
 from ci.deploy.remote.connection import SshAccess
 from ci.deploy.remote.order import Order
@@ -144,3 +145,15 @@ def test_the_hosts_side_needs_the_base_packages_alone() -> None:
         [sys.executable, "-c", script], capture_output=True, text=True, check=False
     )
     assert ran.returncode == 0, ran.stderr[-1000:]
+
+
+def test_what_only_the_host_has_is_not_looked_for_here(tmp_path: Path) -> None:
+    """A long folder here, or a hook that lies there, keeps a good host from being asked."""
+    text = (
+        '[environments.test.deploy]\nhost = "ssh://gpu-01.example"\nrouter = "hook"\n'
+        'hook = "/opt/hook"\nurl = "http://10.0.0.1:8080"\n'
+        f'[environments.prod.deploy]\nhost = "ssh://gpu-02.example"\nfolder = "/{"x" * 200}"\n'
+    )
+    found = load(file_of(tmp_path, text)).settings
+    assert grounds_of(found, "test", None).router.url == "http://10.0.0.1:8080"
+    assert grounds_of(found, "prod", None).router.url == "http://127.0.0.1:30000"

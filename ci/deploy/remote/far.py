@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from typing import Self
+from dataclasses import dataclass, field
+from typing import Self, cast
 
 from ci.deploy.deployment import Deployment
-from ci.deploy.grounds import Grounds
+from ci.deploy.grounds import Grounds, url_of
 from ci.deploy.remote.errand import Errand
+from ci.deploy.seams import Router, Target
 from ci.deploy.wanted import Wanted
 from ci.deploy.world import Release, World
 from ci.registry.access import Access
 from ci.stages import Stages
+
+
+@dataclass(frozen=True)
+class _There:
+    """Target and router of another host, which that host alone can ask.
+
+    Args:
+        url: Where clients send their requests, as seen from there.
+    """
+
+    url: str
 
 
 @dataclass(frozen=True)
@@ -21,9 +33,11 @@ class FarGrounds(Grounds):
     errand: Errand | None = None
 
     @classmethod
-    def by(cls, errand: Errand, access: Access | None) -> Self:
+    def by(cls, errand: Errand) -> Self:
         """Return those to which an errand goes."""
-        return replace(cls.of(errand.settings, errand.environment, access), errand=errand)
+        there = _There(url_of(errand.at, errand.settings))
+        seams = cast("Target", there), cast("Router", there)
+        return cls(errand.environment, errand.settings, *seams, errand)
 
     async def look(self) -> World:
         """Return what is there.
