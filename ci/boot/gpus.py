@@ -15,8 +15,15 @@ USED = (
     "--query-compute-apps=gpu_uuid,pid,used_gpu_memory",
     "--format=csv,noheader,nounits",
 )
+NAMES = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
 SECONDS = 20.0
 _MIB = 2**20
+
+
+async def count() -> int | None:
+    """Return how many GPUs this host has; None where its driver tells of none."""
+    rows = await _rows(NAMES)
+    return None if rows is None else len(rows)
 
 
 async def held(pids: Collection[int]) -> list[str] | None:
