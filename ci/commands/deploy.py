@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ci.commands.options import ConfigFile, ReportDir, Set, effective
-from ci.commands.outcome import awaited, one_stage, reported
+from ci.commands.outcome import USAGE, awaited, one_stage, reported
 from ci.commands.remote import deployment_of, grounds_of, there
+from ci.verdict import Verdict
 
 if TYPE_CHECKING:
     from ci.report.model import Report
@@ -180,8 +181,13 @@ def plan(
     config: ConfigFile = None,
     settings: Set = None,
 ) -> None:
-    """Print every step that a deployment would take now; change nothing."""
+    """Print every step that a deployment would take now, and what doesn't fit; change nothing.
+
+    Exits with 2 where something doesn't fit: a budget, a grace, GPUs.
+    """
+    from ci.boot import gpus
     from ci.commands.deploying import wanted_by
+    from ci.deploy.fit import misfits
     from ci.deploy.opening import shut
     from ci.deploy.plan import steps
     from ci.deploy.released import of_this_host
@@ -193,8 +199,17 @@ def plan(
     world = awaited(grounds.looked)
     if not (found and found.rollback) and (why := awaited(shut, grounds, release, now())):
         typer.echo(f"not now: {why}")
+    if found and found.policy.verdict is not Verdict.PASSED:
+        typer.echo(f"not now: {found.policy.name}: {found.policy.cause}")
     for number, step in enumerate(steps(world, deployment_of(grounds).wanted(release)), 1):
         typer.echo(f"{number}. {step.line}")
+    own = None if grounds.at.host else awaited(gpus.count)
+    report = found.report if found else None
+    unfit = [*misfits(grounds.settings, grounds.at, report, own)]
+    for line in unfit:
+        typer.echo(f"misfit: {line}")
+    if unfit:
+        raise typer.Exit(USAGE)
 
 
 @app.command()

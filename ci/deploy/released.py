@@ -9,9 +9,11 @@ from dataclasses import dataclass
 from ci.deploy.world import Release
 from ci.errors import UsageError
 from ci.release import promotion
+from ci.release.evidence.report import KIND as REPORT
+from ci.release.evidence.report import read
 from ci.release.judge import Judge
 from ci.release.session import RepositorySession
-from ci.report.model import Check
+from ci.report.model import Check, Report
 from ci.settings import Settings
 from ci.verdict import Verdict
 
@@ -24,11 +26,13 @@ class Released:
         release: What is to run.
         policy: The environment's policy, held against the evidence on the digest.
         rollback: Whether it is what an environment was rolled back to.
+        report: What was measured of it; None where no such evidence is on the digest.
     """
 
     release: Release
     policy: Check
     rollback: bool = False
+    report: Report | None = None
 
 
 def current(session: RepositorySession, environment: str) -> Released:
@@ -41,7 +45,7 @@ def current(session: RepositorySession, environment: str) -> Released:
     line = session.reader(environment).current()
     judge = session.judge(line.digest)
     policy = judge.check(environment, rollback=line.rollback)
-    return Released(_release(session, judge), policy, line.rollback)
+    return Released(_release(session, judge), policy, line.rollback, _report(judge))
 
 
 def _release(session: RepositorySession, judge: Judge) -> Release:
@@ -51,6 +55,10 @@ def _release(session: RepositorySession, judge: Judge) -> Release:
         reference=str(session.registry.reference.at(digest)),
         version=_version(judge),
     )
+
+
+def _report(judge: Judge) -> Report | None:
+    return next(filter(None, map(read, judge.evidence.of(REPORT.name))), None)
 
 
 def _version(judge: Judge) -> str:

@@ -31,7 +31,7 @@ class ReportKind(EvidenceKind):
 
     def stays(self, piece: FoundPiece, making: Making) -> bool:
         """Return whether it is the very report that is published."""
-        return _read(piece) == making.publication.report
+        return read(piece) == making.publication.report
 
     def judge(self, piece: FoundPiece, judging: Judging) -> Iterator[Case]:
         """Yield whether the report PASSED, and each check that it must hold."""
@@ -48,13 +48,14 @@ class ReportKind(EvidenceKind):
 
     def tables(self, piece: FoundPiece) -> Iterator[Table]:
         """Yield each check and what it came to."""
-        report = _read(piece)
+        report = read(piece)
         checks = report.checks if report else ()
         rows = tuple((check.name, check.verdict, check.cause) for check in checks)
         yield Table("Checks", ("check", "verdict", "cause"), rows)
 
 
-def _read(piece: FoundPiece) -> Report | None:
+def read(piece: FoundPiece) -> Report | None:
+    """Return the report that a piece of evidence holds; None where it holds something else."""
     try:
         return Report.model_validate(piece.predicate)
     except ValidationError:
