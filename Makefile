@@ -4,7 +4,8 @@
 #   make ci      prove a real SGLang server on this machine; ARGS="..." go to `sglang-ci ci`,
 #                which is a command of your shell after `source .venv/bin/activate`
 #   make test    lint, types and all tests; ARGS="..." go to pytest
-#   make prove   the tests that are left out of make test for their time: whole pipelines, rare faults
+#   make prove   the tests that are left out of make test for their time: whole pipelines, rare
+#                faults, and the many that are like one of those in make test
 #   make lint    lint and types alone
 #   make server  the environment of `make ci` alone, with all that `sglang-ci` can do there
 #   make dev     the environment of `make test` alone
@@ -32,14 +33,19 @@ ci: server
 # the other tiers share a server and an engine.
 test: lint
 ifeq ($(ARGS),)
-	$(BIN)/python -m pytest -m unit -n 3 --dist worksteal
+	$(BIN)/python -m pytest -m "unit and not long" -n 3 --dist worksteal
 	$(BIN)/python -m pytest -m "not unit and not long" --durations 20 --durations-min 5
 else
 	$(BIN)/python -m pytest $(ARGS)
 endif
 
 prove: dev
+ifeq ($(ARGS),)
+	$(BIN)/python -m pytest -m "long and unit" -n 3 --dist worksteal
+	$(BIN)/python -m pytest -m "long and not unit" --durations 20 --durations-min 5
+else
 	$(BIN)/python -m pytest -m long $(ARGS)
+endif
 
 lint: dev
 	$(BIN)/ruff check .

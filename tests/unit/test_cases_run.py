@@ -18,6 +18,7 @@ from ci.report.model import Case
 from ci.verdict import Outcome, Verdict
 from tests.fakes.meddling import FAULTS, meddling
 from tests.fakes.sglang import FakeSglang, Settings
+from tests.rare import rare
 from tests.unit.generated_cases import generated
 from tests.unit.smoke_runs import NOWHERE
 from tests.unit.smoke_sessions import failed, session
@@ -75,7 +76,7 @@ def test_good_server_passes(good: FakeSglang, folder: Path, tmp_path: Path) -> N
     assert by_capability(folder, set(cases)) == set(CAPABILITIES)
 
 
-@pytest.mark.parametrize("fault", FAILS)
+@pytest.mark.parametrize("fault", rare(FAILS, 3))
 def test_fault_fails_its_cases(good: FakeSglang, folder: Path, tmp_path: Path, fault: str) -> None:
     """A fault goes unseen, or is told as another one."""
     with meddling(good.url, fault) as bad:

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from ci.commands.outcome import USAGE
+from tests.rare import rare
 
 pytestmark = pytest.mark.unit
 
@@ -44,7 +45,7 @@ def shell(script: str, folder: Path, *arguments: str) -> subprocess.CompletedPro
     )
 
 
-@pytest.mark.parametrize("closed", [">&-", "2>&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize("closed", rare([">&-", "2>&-", "<&-", "<&- >&- 2>&-"], 2))
 def test_closed_streams_change_no_verdict(tmp_path: Path, closed: str) -> None:
     """A service manager or `>&-` closes a stream, and the run ends by a traceback."""
     asked = ("wait", "http://127.0.0.1:1", "--set", "readiness.port_open=0.2")
@@ -79,7 +80,7 @@ def test_a_deleted_working_folder_is_told(tmp_path: Path) -> None:
     assert len(ran.stderr.splitlines()) == 1
 
 
-@pytest.mark.parametrize("later", [0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0])
+@pytest.mark.parametrize("later", rare([0.0, 0.01, 0.03, 0.1, 0.2, 0.4, 0.7, 1.0], 3))
 def test_an_interrupt_at_the_start_is_quiet(tmp_path: Path, later: float) -> None:
     """Ctrl-C in the first second shows a traceback, or ends as a bad server would."""
     asked = ("wait", "http://127.0.0.1:1")

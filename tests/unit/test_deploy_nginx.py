@@ -73,6 +73,7 @@ async def nginx_rig() -> AsyncIterator[NginxRig]:
             kill_all(str(folder))
 
 
+@pytest.mark.long
 async def test_nginx_is_moved_by_the_example() -> None:
     """Who follows the example loses streams, sees no fault, or gives a slot another share."""
     async with nginx_rig() as rig:

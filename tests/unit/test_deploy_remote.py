@@ -122,6 +122,7 @@ def _text(path: Path) -> str:
     return path.read_text(errors="replace")
 
 
+@pytest.mark.long
 def test_an_interrupt_here_ends_the_run_there(far: Project) -> None:
     """Ctrl-C leaves a deployment on that goes on by itself, or loses what was found."""
     plan(far, SLOW)
@@ -140,6 +141,7 @@ def test_an_interrupt_here_ends_the_run_there(far: Project) -> None:
     assert world(far) == [("up", 0), ("absent", 0)]
 
 
+@pytest.mark.long
 def test_the_connection_breaks_and_the_next_command_resumes(far: Project) -> None:
     """A cut leaves the host's lock or a half server behind, or the cause unsaid."""
     plan(far, SLOW)

@@ -80,6 +80,7 @@ def deployed(far: Project, release: Release | None) -> Report:
     return anyio.run(run)
 
 
+@pytest.mark.long
 def test_a_password_is_there_for_one_pull(far: Project) -> None:
     """The host pulls as nobody, or a password stays on its disk, in an argument or in a log."""
     report = deployed(far, RELEASE)

@@ -88,6 +88,7 @@ def running(at: Workplace) -> list[str]:
     return [slot.release.reference for slot in slots if slot.release and slot.proven]
 
 
+@pytest.mark.long
 def test_what_is_promoted_runs_there_and_goes_back(place: Workplace, host: SshHost) -> None:
     """Another digest runs there, nobody signs that, or a key or a password goes along."""
     at = place

@@ -9,6 +9,7 @@ import pytest
 
 from ci.deploy.world import RouteSeen
 from ci.errors import RouterFault, UsageError
+from tests.rare import rare
 from tests.unit.hook_rigs import hook_rig
 from tests.unit.router_rigs import NEEDED, FakeRig, Rig, haproxy_rig
 from tests.unit.router_waits import HANG
@@ -52,7 +53,7 @@ async def is_seen(rig: Rig, slot: str, **wanted: object) -> RouteSeen:
             await anyio.sleep(0.02)
 
 
-@pytest.mark.parametrize("green", [10, 50, 100, 0])
+@pytest.mark.parametrize("green", rare([10, 50, 100, 0], 1))
 async def test_shares_are_exact(rig: Rig, green: int) -> None:
     """A canary's step gets more or less traffic than the watch judges it by."""
     await rig.router.shift({"blue": 100 - green, "green": green})

@@ -27,6 +27,7 @@ from ci.errors import TargetFault
 from ci.settings import ImageSettings, ServerSettings, Settings
 from tests.fakes.fake_target import FakeTarget
 from tests.fakes.launched import VERSION, Plan, install
+from tests.rare import rare
 from tests.target_contract import BLUE, GREEN, HANG, Rig, TargetContract, said, seen_as
 from tests.unit.launching import program
 
@@ -199,7 +200,7 @@ async def test_a_start_that_was_cut_off_before_it_is_repeated(host: ProcessRig) 
     assert (await host.target().seen())[BLUE].life is Life.UP
 
 
-@pytest.mark.parametrize("seconds", [0.6, 0.8, 0.9, 1.0, 1.1, 1.3])
+@pytest.mark.parametrize("seconds", rare([0.6, 0.8, 0.9, 1.0, 1.1, 1.3], 2))
 async def test_whenever_it_is_killed_nothing_unknown_is_left(
     host: ProcessRig, seconds: float
 ) -> None:

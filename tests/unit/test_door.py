@@ -38,6 +38,7 @@ from tests.fakes.faulty import (
 )
 from tests.fakes.keyed import guarded
 from tests.fakes.sglang import FakeSglang, Settings
+from tests.rare import rare
 from tests.unit.commands import Command
 from tests.unit.contract_samples import openly
 
@@ -217,7 +218,7 @@ def test_where_a_redirect_leads_is_told(command: Command, argv: tuple[str, ...])
     assert f"{url}model_info" not in said
 
 
-@pytest.mark.parametrize("stage", ["wait", "smoke", "health", "contract", "fuzz"])
+@pytest.mark.parametrize("stage", rare(["wait", "smoke", "health", "contract", "fuzz"], 2))
 def test_an_authority_of_the_environment_is_believed_by_every_stage(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: str
 ) -> None:

@@ -70,6 +70,7 @@ def test_a_bill_is_valid_cyclonedx() -> None:
     assert invalid(document | {"specVersion": 7}) is not None
 
 
+@pytest.mark.long
 def test_what_really_is_installed_makes_a_valid_bill() -> None:
     """A real environment has something that samples lack, and no bill can be made of it."""
     there = Installed.model_validate_json(json.dumps(installed()))

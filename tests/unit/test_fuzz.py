@@ -34,6 +34,7 @@ from ci.stages import StageResult, Tell, checked
 from ci.verdict import Outcome, Verdict
 from tests.fakes.described import DOCUMENT, Described, described
 from tests.fakes.keyed import guarded
+from tests.rare import rare
 from tests.unit.commands import Command
 
 pytestmark = pytest.mark.unit
@@ -81,11 +82,14 @@ def test_a_good_server_passes(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("fault", "told"),
-    [
-        ("error", "HTTP 500: too large"),
-        ("no JSON", "says that it is JSON, and isn't"),
-        ("hang", "no complete answer within 1 s"),
-    ],
+    rare(
+        [
+            ("error", "HTTP 500: too large"),
+            ("no JSON", "says that it is JSON, and isn't"),
+            ("hang", "no complete answer within 1 s"),
+        ],
+        1,
+    ),
 )
 def test_a_fault_is_found_with_a_command_that_shows_it(
     fault: str, told: str, tmp_path: Path
@@ -190,6 +194,7 @@ def test_an_entry_that_nothing_met_is_named(tmp_path: Path) -> None:
     assert check.facts["known defects, not met"] == "large sizes"
 
 
+@pytest.mark.long
 def test_a_seed_repeats_a_run(tmp_path: Path) -> None:
     """What was found can't be found again."""
     asked = []

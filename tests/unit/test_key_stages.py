@@ -17,6 +17,7 @@ from tests.fakes.keyed import guarded
 from tests.fakes.launched import Plan
 from tests.fakes.sglang import FakeSglang, Settings
 from tests.fakes.timed import Timed, Timing
+from tests.rare import rare
 from tests.unit.commands import Command, proving
 from tests.unit.contract_samples import openly
 
@@ -124,7 +125,7 @@ def written() -> str:
     return "\n".join(path.read_bytes().decode("latin-1") for path in files)
 
 
-@pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "self-test"])
+@pytest.mark.parametrize("stage", rare([stage for stage in STAGES if stage != "self-test"], 4))
 def test_a_good_server_with_a_key_passes(
     command: Command, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -139,12 +140,15 @@ def test_a_good_server_with_a_key_passes(
 
 @pytest.mark.parametrize(
     ("stage", "sent"),
-    [
-        *((stage, "") for stage in STAGES),
-        ("wait", "sk-wrong"),
-        ("smoke", "sk-wrong"),
-        ("bench", "sk-wrong"),
-    ],
+    rare(
+        [
+            *((stage, "") for stage in STAGES),
+            ("wait", "sk-wrong"),
+            ("smoke", "sk-wrong"),
+            ("bench", "sk-wrong"),
+        ],
+        4,
+    ),
 )
 def test_without_the_right_key_nothing_is_judged(
     command: Command, monkeypatch: pytest.MonkeyPatch, stage: str, sent: str
@@ -290,7 +294,9 @@ def test_a_key_that_cannot_be_sent_is_told_before_anybody_is_waited_for(
     assert "SGLANG_API_KEY can't be sent" in load(Path("report")).cause
 
 
-@pytest.mark.parametrize("flags", [[f"--api-key={KEY}"], ["--api-key", "old", "--api-key", KEY]])
+@pytest.mark.parametrize(
+    "flags", rare([[f"--api-key={KEY}"], ["--api-key", "old", "--api-key", KEY]], 1)
+)
 def test_a_server_that_we_start_gets_the_key_of_its_own_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]
 ) -> None:

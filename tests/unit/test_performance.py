@@ -97,6 +97,7 @@ def test_a_baseline_that_does_not_start_blames_nobody(command: Command, tmp_path
     assert "nowhere" in check().cause
 
 
+@pytest.mark.long
 def test_the_self_test_finds_its_own_slow_server(command: Command) -> None:
     """A user's runner is said to be fit, and the gate was never held against a slow server."""
     with Timed(FAST) as server:

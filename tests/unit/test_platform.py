@@ -85,6 +85,7 @@ def test_the_chat_template_names_every_role() -> None:
     assert rendered == "system: S\nuser: U\nassistant: "
 
 
+@pytest.mark.long
 def test_the_tiny_model_is_what_its_script_makes(tmp_path: Path) -> None:
     """The committed model can't be made anew, or was changed by hand."""
     pytest.importorskip("transformers", reason="needs an environment with SGLang")

@@ -16,6 +16,7 @@ from ci.report.write import ReportFolder
 from ci.verdict import Verdict
 from tests.fakes.launched import Plan
 from tests.fakes.sglang import FakeSglang
+from tests.rare import rare
 from tests.unit.commands import HANG, Run, proving
 
 pytestmark = pytest.mark.unit
@@ -32,6 +33,7 @@ def gone(run: Run) -> None:
     assert not left, left
 
 
+@pytest.mark.long
 def test_two_whole_runs_at_once(tmp_path: Path) -> None:
     """A good server fails, a stage is left out unsaid, or one run proves another's server."""
     with proving(tmp_path / "one") as one, proving(tmp_path / "two") as two:
@@ -69,13 +71,16 @@ MOMENTS = {
 
 @pytest.mark.parametrize(
     ("moment", "number", "code"),
-    [
-        ("readiness: port open", signal.SIGINT, 130),
-        ("readiness: serving", signal.SIGTERM, 143),
-        ("readiness: first token", signal.SIGINT, 130),
-        ("smoke: started", signal.SIGTERM, 143),
-        ("smoke: started", signal.SIGINT, 130),
-    ],
+    rare(
+        [
+            ("readiness: port open", signal.SIGINT, 130),
+            ("readiness: serving", signal.SIGTERM, 143),
+            ("readiness: first token", signal.SIGINT, 130),
+            ("smoke: started", signal.SIGTERM, 143),
+            ("smoke: started", signal.SIGINT, 130),
+        ],
+        2,
+    ),
 )
 def test_interrupted_in_each_stage(
     tmp_path: Path, moment: str, number: signal.Signals, code: int
@@ -92,6 +97,7 @@ def test_interrupted_in_each_stage(
         gone(run)
 
 
+@pytest.mark.long
 def test_interrupted_at_any_moment(tmp_path: Path) -> None:
     """Between two stages there is a moment at which a signal leaves a process, or a verdict."""
     with ExitStack() as stack:

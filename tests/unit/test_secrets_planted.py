@@ -20,6 +20,7 @@ from tests.fakes.launched import Plan, install
 from tests.fakes.serving import JsonHandler, serving
 from tests.fakes.sglang import FakeSglang
 from tests.fakes.sglang import Settings as Fake
+from tests.rare import rare
 from tests.unit.commands import Command
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("impatient", "planted")]
@@ -159,7 +160,7 @@ def configured(name: str = "sglang-ci.toml", plan: Plan | None = None) -> str:
     return name
 
 
-@pytest.mark.parametrize(("kind", "question", "told"), ASKED)
+@pytest.mark.parametrize(("kind", "question", "told"), rare(ASKED, 4))
 def test_no_question_to_a_server_leaves_a_secret(
     command: Command,
     capsys: pytest.CaptureFixture[str],
@@ -187,7 +188,7 @@ def test_no_question_to_a_server_leaves_a_secret(
         *("health", "drain", "config show"),
     ],
 )
-@pytest.mark.parametrize("kind", ["good", "dies early"])
+@pytest.mark.parametrize("kind", rare(["good", "dies early"], 1))
 def test_no_server_that_is_started_leaves_a_secret(
     command: Command,
     capsys: pytest.CaptureFixture[str],

@@ -13,6 +13,7 @@ from ci.report.model import Case
 from ci.smoke.run import SmokeOptions
 from ci.verdict import Outcome, Verdict
 from tests.fakes.sglang import FakeSglang
+from tests.rare import rare
 from tests.unit.smoke_runs import NOWHERE, outcomes, own, run
 
 pytestmark = pytest.mark.unit
@@ -138,13 +139,16 @@ def test_missing_folder_is_an_error(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("act", "message"),
-    [
-        ("os.kill(os.getpid(), signal.SIGSEGV)", "pytest was ended by SIGSEGV"),
-        ("os._exit(0)", "1 of 2 cases gave no result"),
-        ("os._exit(7)", "pytest exited with 7"),
-        ("pytest.exit('enough', returncode=0)", "1 of 2 cases gave no result"),
-        ("raise KeyboardInterrupt", "pytest was interrupted"),
-    ],
+    rare(
+        [
+            ("os.kill(os.getpid(), signal.SIGSEGV)", "pytest was ended by SIGSEGV"),
+            ("os._exit(0)", "1 of 2 cases gave no result"),
+            ("os._exit(7)", "pytest exited with 7"),
+            ("pytest.exit('enough', returncode=0)", "1 of 2 cases gave no result"),
+            ("raise KeyboardInterrupt", "pytest was interrupted"),
+        ],
+        2,
+    ),
 )
 def test_crash_is_an_error(tmp_path: Path, act: str, message: str) -> None:
     """A case that ends pytest is named; what came before is kept, what is missing not passed."""

@@ -12,6 +12,7 @@ import pytest
 from ci.deploy.sequential import Count, Evidence, Finding, LossRule
 from ci.errors import UsageError
 from ci.verdict import Verdict
+from tests.rare import rare
 
 pytestmark = pytest.mark.unit
 
@@ -78,14 +79,17 @@ def coming_and_going(look: int) -> Rates:
 @pytest.mark.parametrize("test", [1, 3])
 @pytest.mark.parametrize(
     ("rates", "looks"),
-    [
-        (always(0.005, 0.0), 200),
-        (always(0.005, 0.005), 120),
-        (always(0.03, 0.03), 60),
-        (always(0.3, 0.3), 20),
-        (always(0.03, 0.1), 30),
-        (coming_and_going, 30),
-    ],
+    rare(
+        [
+            (always(0.005, 0.0), 200),
+            (always(0.005, 0.005), 120),
+            (always(0.03, 0.03), 60),
+            (always(0.3, 0.3), 20),
+            (always(0.03, 0.1), 30),
+            (coming_and_going, 30),
+        ],
+        3,
+    ),
 )
 def test_a_candidate_that_is_no_worse_is_rarely_aborted(
     rates: Callable[[int], Rates], looks: int, test: int
@@ -110,7 +114,7 @@ def test_uneven_shares_and_long_looks_keep_the_rates(block: tuple[int, int]) -> 
     assert found[Finding.GOOD] + LEFT_OUT <= RULE.miss
 
 
-@pytest.mark.parametrize(("candidate", "stable"), [(0.03, 0.0), (0.06, 0.0)])
+@pytest.mark.parametrize(("candidate", "stable"), rare([(0.03, 0.0), (0.06, 0.0)], 1))
 def test_a_bad_candidate_is_rarely_good(candidate: float, stable: float) -> None:
     """A release that loses too much goes on to the next step."""
     found = chances(always(candidate, stable), 140, Evidence())
