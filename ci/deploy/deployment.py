@@ -5,6 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from ci.boot.model_files import Model
 from ci.boot.serving import engine_of
 from ci.deploy.downtime import Downtime
 from ci.deploy.grounds import Grounds
@@ -22,6 +23,7 @@ from ci.deploy.world import Release
 from ci.errors import SglangCiError
 from ci.release.stay import AT_REST, SINCE
 from ci.report.model import Case, Phase, now
+from ci.server.key import ANYWHERE, api_key, wanted_at
 from ci.settings.traffic import TrafficSettings
 from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Outcome
@@ -78,15 +80,28 @@ class Deployment:
         found = _Found()
         try:
             async with self.grounds.held(self.wait):
-                outcome = await self._runner(stages, found.cases.append).run(wanted, previous)
-                found.cases.append(_rested(outcome))
-                if outcome.rested and (case := await self._answers(outcome)):
-                    found.cases.append(case)
-                found.rest = _result(outcome, self.grounds, await self._downtime(outcome, stages))
+                with wanted_at(ANYWHERE, self._key() or None):
+                    await self._brought_about(wanted, stages, previous, found)
         except SglangCiError as error:
             await stages.fail(NAME, error)
         else:
             await stages.run(NAME, found.told)
+
+    async def _brought_about(
+        self, wanted: Wanted, stages: Stages, previous: Release | None, found: _Found
+    ) -> None:
+        outcome = await self._runner(stages, found.cases.append).run(wanted, previous)
+        found.cases.append(_rested(outcome))
+        if outcome.rested and (case := await self._answers(outcome)):
+            found.cases.append(case)
+        found.rest = _result(outcome, self.grounds, await self._downtime(outcome, stages))
+
+    def _key(self) -> str:
+        """Return the key that a server wants which these settings start; empty for none."""
+        settings = self.grounds.settings
+        path = settings.model.path
+        flags = Model(path, "").flags if path else ()
+        return api_key((*flags, *settings.launch_flags()), settings.server.environment)
 
     async def _downtime(self, outcome: DeployOutcome, stages: Stages) -> Downtime | None:
         """Return for how long nothing served; None where something always did."""

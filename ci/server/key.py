@@ -19,6 +19,8 @@ API_KEY = "SGLANG_API_KEY"
 BASELINE_API_KEY = "SGLANG_BASELINE_API_KEY"
 """Variable that holds the key of a baseline that runs already, where it has another one."""
 FLAG = "--api-key"
+ANYWHERE = ""
+"""In the place of a URL: every server that has no key of its own."""
 
 _OWN: dict[str, tuple[str, str]] = {}
 """Base URL to key, and the variable that it is from, of servers that have a key of their own."""
@@ -44,7 +46,7 @@ def wanted_at(url: str, key: str | None, variable: str = API_KEY) -> Iterator[No
     """Have a key of its own sent to the server at `url` while the context lasts.
 
     Args:
-        url: Its base URL.
+        url: Its base URL, or `ANYWHERE`.
         key: Its key, empty where it gets none; None where it has none of its own.
         variable: What the user sets to give another one.
     """
@@ -66,7 +68,7 @@ def key_of(url: str) -> str:
     Raises:
         UsageError: It can't be sent.
     """
-    key, variable = _OWN.get(url) or (os.environ.get(API_KEY, ""), API_KEY)
+    key, variable = _OWN.get(url) or _OWN.get(ANYWHERE) or (os.environ.get(API_KEY, ""), API_KEY)
     if not (key.isascii() and key.isprintable()):
         raise UsageError(f"{variable} can't be sent: it holds more than printable ASCII characters")
     return key
@@ -74,7 +76,7 @@ def key_of(url: str) -> str:
 
 def variable_of(url: str) -> str:
     """Return the variable by which the user gives a key to the server that has `url`."""
-    own = (name for base, (_, name) in _OWN.items() if url == base or url.startswith(f"{base}/"))
+    own = (name for base, (_, name) in _OWN.items() if base and f"{url}/".startswith(f"{base}/"))
     return next(own, API_KEY)
 
 

@@ -143,6 +143,13 @@ def test_first_second_and_status(
     assert "share 100 of 100" in told
 
 
+def test_a_server_with_a_key_of_its_own_flags_goes_out(command: Command, place: Path) -> None:
+    """A slot whose server wants a key is asked without it, and a good release is an ERROR."""
+    code, report = deployed(command, 'server.flags=["--api-key=sk-of-the-slot"]')
+    assert (code, report.verdict) == (0, Verdict.PASSED), report.cause
+    assert "sk-of-the-slot" not in (place / "report/report.json").read_text()
+
+
 def test_nothing_to_do(command: Command, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A repeated deployment starts something, or a frozen environment takes something new."""
     deployed(command, released("one"))
