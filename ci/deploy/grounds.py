@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from ci.concurrency import lock, lock_within
 from ci.deploy.routers.haproxy_config import HaproxyOptions
@@ -30,6 +30,18 @@ _AGAIN = 0.1
 _INSTANT = 0.3
 """Seconds for which a lock is waited for in any case: whoever asks `busy` has it for an instant."""
 LOCK = "deploy.lock"
+
+
+class Glance(NamedTuple):
+    """What is seen of an environment from outside.
+
+    Args:
+        busy: Whether somebody deploys there at the moment.
+        world: What is there.
+    """
+
+    busy: bool
+    world: World
 
 
 @dataclass(frozen=True)
@@ -125,13 +137,18 @@ class Grounds:
                 raise
             return World(await self.target.seen(), {slot: RouteSeen() for slot in SLOTS})
 
-    def busy(self) -> bool:
-        """Return whether somebody deploys here at the moment."""
-        file = self.folder / LOCK
-        if not file.exists():
-            return False
-        with lock(file) as held:
-            return held is None
+    async def glance(self) -> Glance:
+        """Return whether somebody deploys here at the moment, and what is there.
+
+        Raises:
+            TargetFault: The target doesn't answer.
+            RouterFault: A router that isn't ours doesn't answer.
+        """
+        file, busy = self.folder / LOCK, False
+        if file.exists():
+            with lock(file) as held:
+                busy = held is None
+        return Glance(busy, await self.looked())
 
     @asynccontextmanager
     async def held(self, wait: float) -> AsyncIterator[None]:

@@ -43,7 +43,7 @@ async def waited(
     """
     end = anyio.current_time() + seconds
     while True:
-        busy, world = grounds.busy(), await grounds.looked()
+        busy, world = await grounds.glance()
         place = None if busy else resting(world)
         if place is not None or anyio.current_time() >= end:
             tell(_case(place, wanted, world, seconds, busy=busy))

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from ci.concurrency import lock
+from ci.deploy.grounds import LOCK
 from ci.deploy.remote import call
+from ci.report.write import load
 from tests.fakes.ssh import SshHost, new_key, ssh_host
 from tests.unit.commands import Command
-from tests.unit.remote import Project, project
+from tests.unit.remote import ENVIRONMENT, Project, project
 
 pytestmark = pytest.mark.unit
 PYTHON = f"{sys.executable} -m ci"
@@ -182,3 +185,12 @@ def test_hosts_that_are_none(far: Project, url: str) -> None:
     """A password stands in a settings file, or a typing error deploys here."""
     assert far.asked("deploy", "status", host=url) == 2
     assert not far.host.asked[len(far.host.asked) :]
+
+
+def test_who_waits_hears_that_somebody_deploys_there(far: Project) -> None:
+    """A deployment that goes on over there is told as one that nobody goes on with."""
+    folder = far.grounds.folder
+    folder.mkdir(parents=True)
+    with lock(folder / LOCK):
+        assert far.command("deploy", "wait", *ENVIRONMENT, "--seconds", "0") == 3
+    assert "a deployment goes on" in load(far.folder / "report").cause

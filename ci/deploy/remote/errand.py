@@ -12,13 +12,12 @@ from typing import Self
 
 from ci import __version__
 from ci.deploy.deployment import NAME
-from ci.deploy.grounds import deploy_settings
+from ci.deploy.grounds import Glance, deploy_settings
 from ci.deploy.remote import luggage
 from ci.deploy.remote.call import Call
 from ci.deploy.remote.connection import SshAccess, check, connected
 from ci.deploy.remote.order import Answer, Order
 from ci.deploy.wanted import Wanted
-from ci.deploy.world import World
 from ci.errors import HostFault, SglangCiError, UsageError
 from ci.registry.access import Access
 from ci.report.console import PlainProgress
@@ -72,8 +71,8 @@ class Errand:
         """How the environment is deployed to."""
         return deploy_settings(self.settings, self.environment)
 
-    async def look(self) -> World:
-        """Return what is there.
+    async def glance(self) -> Glance:
+        """Return whether somebody deploys there, and what is there.
 
         Raises:
             SglangCiError: The host can't be asked, or can't see.
@@ -83,9 +82,10 @@ class Errand:
             call = self._call(Order(does="look", **self._common()), progress)
             async with connected(self.at.host, self.access) as connection:
                 await call.run(connection, Path(folder))
-        if (world := self._good(call.answer).world) is None:
+        answer = self._good(call.answer)
+        if answer.world is None:
             raise HostFault(self.at.host, "did not look: repeat the command")
-        return world
+        return Glance(answer.busy, answer.world)
 
     async def deploy(self, stages: Stages, wanted: Wanted, pulls: Access, wait: float) -> None:
         """Have what is wanted brought about there; its checks are those of this run.

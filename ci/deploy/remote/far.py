@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Self, cast
 
 from ci.deploy.deployment import Deployment
-from ci.deploy.grounds import Grounds, url_of
+from ci.deploy.grounds import Glance, Grounds, url_of
 from ci.deploy.remote.errand import Errand
 from ci.deploy.seams import Router, Target
 from ci.deploy.wanted import Wanted
@@ -39,14 +39,18 @@ class FarGrounds(Grounds):
         seams = cast("Target", there), cast("Router", there)
         return cls(errand.environment, errand.settings, *seams, errand)
 
-    async def look(self) -> World:
-        """Return what is there.
+    async def glance(self) -> Glance:
+        """Return whether somebody deploys there, and what is there.
 
         Raises:
             HostFault: The host can't be asked, or can't see.
         """
         assert self.errand  # noqa: S101 - `by` gives one
-        return await self.errand.look()
+        return await self.errand.glance()
+
+    async def look(self) -> World:
+        """Return what is there; raises as `glance`."""
+        return (await self.glance()).world
 
     async def looked(self) -> World:
         """Return what is there; as `look`."""

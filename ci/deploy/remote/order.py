@@ -80,6 +80,7 @@ class Answer(BaseModel):
     Args:
         report: What a deployment found.
         world: What a look saw.
+        busy: Whether somebody deployed there when it looked.
         fault: Why there is neither, in one line.
         details: More lines on that.
         usage: Whether the fault is the asking side's.
@@ -89,6 +90,7 @@ class Answer(BaseModel):
 
     report: Report | None = None
     world: World | None = None
+    busy: bool = False
     fault: str = ""
     details: str = ""
     usage: bool = False

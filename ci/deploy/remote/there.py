@@ -88,7 +88,8 @@ def _carried_out(line: bytes, place: Path, stages: Stages) -> Answer:
     grounds = Grounds.of(settings, order.environment, access)
     match order.does:
         case "look":
-            return Answer(world=anyio.run(grounds.looked))
+            busy, world = anyio.run(grounds.glance)
+            return Answer(world=world, busy=busy)
         case "deploy":
             deployment = Deployment(grounds, order.wait, order.approved)
             wanted = deployment.wanted(order.release, back=order.back)
