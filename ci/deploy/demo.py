@@ -8,7 +8,7 @@ canary, and is taken back.
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import anyio
 
+from ci.boot.port import reserved
 from ci.concurrency import one_error
 from ci.deploy.deployment import NAME, Deployment
 from ci.deploy.grounds import Grounds
@@ -34,6 +35,7 @@ from ci.traffic.records import Ending, StreamRecord
 from ci.verdict import Outcome, Verdict
 
 ENVIRONMENT = "demo"
+LOOPBACK = "127.0.0.1"
 QUEUES_NOTHING = ("--max-running-requests=1", "--max-queued-requests=1")
 """What is wrong with C."""
 RATE = 6.0
@@ -83,10 +85,15 @@ async def demonstrate(settings: Settings, folder: Path, stages: Stages) -> None:
         folder: Keeps slots and router; its path has to be short, because of their sockets.
         stages: The run.
     """
+    with reserved(LOOPBACK, settings.server.port) as port:
+        await _demonstrated(partial(_of, settings, folder, port), stages)
+
+
+async def _demonstrated(of: Callable[..., Deployment], stages: Stages) -> None:
     deployments = {
-        "A": _of(settings, folder),
-        "B": _of(settings, folder, flags=("--random-seed=2",)),
-        "C": _of(settings, folder, flags=QUEUES_NOTHING, strategy="canary"),
+        "A": of(),
+        "B": of(flags=("--random-seed=2",)),
+        "C": of(flags=QUEUES_NOTHING, strategy="canary"),
     }
     try:
         if not await _step(stages, "A goes out", deployments["A"]):
@@ -110,9 +117,14 @@ async def clear(grounds: Grounds) -> None:
 
 
 def _of(
-    settings: Settings, folder: Path, *, flags: tuple[str, ...] = (), strategy: str = "blue-green"
+    settings: Settings,
+    folder: Path,
+    port: int,
+    *,
+    flags: tuple[str, ...] = (),
+    strategy: str = "blue-green",
 ) -> Deployment:
-    """Return the deployment of one of the releases."""
+    """Return the deployment of one of the releases behind a router on `port`."""
     environment = {"OMP_NUM_THREADS": "1"} | settings.server.environment
     server = settings.server.model_copy(
         update={"flags": (*settings.server.flags, *flags), "environment": environment}
@@ -126,7 +138,7 @@ def _of(
                 "hold": 60.0,
                 "budget": 60.0,
                 "grace": 60.0,
-                "port": settings.server.port or 30000,
+                "port": port,
             }
         }
     )
