@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from functools import partial
 from pathlib import Path
@@ -48,9 +49,11 @@ def interruptible() -> None:
     """Let Ctrl-C unwind what is begun from here on.
 
     Before, it ends the process at once (`ci.cli`): of an interrupt in the middle of an import
-    Python makes another error, or none.
+    Python makes another error, or none. Only the main thread can say so, and has where another
+    one is at work.
     """
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def awaited(work: Callable[..., Awaitable[_T]], *arguments: object) -> _T:

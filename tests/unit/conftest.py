@@ -6,6 +6,7 @@ import gc
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,12 @@ from tests.fakes.registry import FakeRegistry, fake_registry
 from tests.unit.commands import Command
 from tests.unit.release_commands import Workplace, in_process
 from tests.unit.shells import STUBBORN, Fake
+
+
+def left_alone(*_: object) -> None:
+    """Stand in the place of `signal.signal`, which refuses every thread but the main one."""
+    if threading.current_thread() is not threading.main_thread():
+        raise ValueError("signal only works in main thread of the main interpreter")
 
 
 @pytest.fixture(autouse=True, scope="session")
@@ -62,7 +69,7 @@ def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Command:
     monkeypatch.chdir(tmp_path)
     for name in [name for name in os.environ if name.startswith(("SGLANG_CI_", "GITHUB_"))]:
         monkeypatch.delenv(name)
-    monkeypatch.setattr(signal, "signal", lambda *_: None)
+    monkeypatch.setattr(signal, "signal", left_alone)
 
     def run(*arguments: str) -> int:
         monkeypatch.setattr(sys, "argv", ["sglang-ci", *arguments])

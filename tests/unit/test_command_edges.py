@@ -10,9 +10,11 @@ import sys
 import time
 from pathlib import Path
 
+import anyio
+import anyio.to_thread
 import pytest
 
-from ci.commands.outcome import USAGE
+from ci.commands.outcome import USAGE, interruptible
 from tests.rare import rare
 
 pytestmark = pytest.mark.unit
@@ -124,3 +126,15 @@ def test_an_interrupt_within_generated_code_ends_with_its_exit_code(tmp_path: Pa
         asked, cwd=tmp_path, env=within, capture_output=True, text=True, timeout=HANG, check=False
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (128 + signal.SIGINT, "", "")
+
+
+def test_work_in_another_thread_may_be_interrupted() -> None:
+    """Publishing into a report, which goes on in a thread, ends by "only works in main thread"."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        anyio.run(anyio.to_thread.run_sync, interruptible)
+        assert signal.getsignal(signal.SIGINT) is before
+        interruptible()
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
