@@ -186,7 +186,7 @@ async def test_a_server_whose_start_was_cut_off_is_found(host: ProcessRig) -> No
     assert (first.life, first.release) == (Life.UP, RELEASE)
     before = host.marked()
     await host.target().start(BLUE, RELEASE)
-    assert host.marked() == before
+    assert {before[0]} <= {*host.marked()} <= {*before}  # of its children some are short-lived
     await host.target().mark(BLUE)
     assert (await host.target().seen())[BLUE] == replace(first, proven=True)
     await host.target().stop(BLUE, 10)
