@@ -52,10 +52,6 @@ class FarGrounds(Grounds):
         """Return what is there; raises as `glance`."""
         return (await self.glance()).world
 
-    async def looked(self) -> World:
-        """Return what is there; as `look`."""
-        return await self.look()
-
 
 @dataclass(frozen=True)
 class FarDeployment(Deployment):
