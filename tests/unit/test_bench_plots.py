@@ -28,6 +28,7 @@ def test_curves_rise_to_one_over_real_samples(made: list[RequestRecord]) -> None
         assert set(found["TTFT"].seconds) <= {one.ttft for one in whole}
 
 
+@pytest.mark.long
 @given(records())
 def test_a_timeline_holds_every_token_and_failure(made: list[RequestRecord]) -> None:
     """Tokens at the edge of a stretch are lost, or counted twice."""

@@ -143,6 +143,7 @@ def test_first_second_and_status(
     assert "share 100 of 100" in told
 
 
+@pytest.mark.long
 def test_a_server_with_a_key_of_its_own_flags_goes_out(command: Command, place: Path) -> None:
     """A slot whose server wants a key is asked without it, and a good release is an ERROR."""
     code, report = deployed(command, 'server.flags=["--api-key=sk-of-the-slot"]')
@@ -150,6 +151,7 @@ def test_a_server_with_a_key_of_its_own_flags_goes_out(command: Command, place: 
     assert "sk-of-the-slot" not in (place / "report/report.json").read_text()
 
 
+@pytest.mark.long
 def test_nothing_to_do(command: Command, place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """A repeated deployment starts something, or a frozen environment takes something new."""
     deployed(command, released("one"))
@@ -257,6 +259,7 @@ def test_a_deployer_that_is_killed_is_gone_on_with(
     assert command("deploy", "wait", *ENVIRONMENT) == 0
 
 
+@pytest.mark.long
 def test_one_server_without_a_router(command: Command, place: Path) -> None:
     """Who has one GPU and no router can't deploy, or isn't told how long nothing answered."""
     alone = [f"environments.test.deploy.{one}={how}" for one, how in ALONE.items()]

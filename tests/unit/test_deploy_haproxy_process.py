@@ -75,6 +75,7 @@ async def test_a_second_start_finds_the_first_and_two_at_once_are_one(rig: Hapro
     assert len([one for one in mine if one.parent() not in mine]) == 1
 
 
+@pytest.mark.long
 @NEEDED
 async def test_another_haproxy_on_the_port_is_said(rig: HaproxyRig, folder: Path) -> None:
     """Two HAProxys share a port, and each gets some of the connections."""

@@ -118,6 +118,7 @@ def test_what_is_promoted_runs_and_goes_back(place: Workplace) -> None:
     assert running(at) == [first]
 
 
+@pytest.mark.long
 def test_an_abort_is_recorded_on_what_it_took_away(place: Workplace) -> None:
     """A release that was aborted goes on to production, as nothing on it says so."""
     at = place
@@ -170,6 +171,7 @@ def test_a_registry_that_goes_away_ends_no_deployment(
     assert running(at) == [at.by_digest]
 
 
+@pytest.mark.long
 def test_what_is_gone_or_moved_by_hand_changes_nothing(
     place: Workplace, store: FakeRegistry
 ) -> None:

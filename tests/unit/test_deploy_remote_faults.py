@@ -13,6 +13,7 @@ from ci.deploy.grounds import LOCK
 from ci.deploy.remote import call
 from ci.report.write import load
 from tests.fakes.ssh import SshHost, new_key, ssh_host
+from tests.rare import rare
 from tests.unit.commands import Command
 from tests.unit.remote import ENVIRONMENT, Project, project
 
@@ -110,16 +111,22 @@ def test_no_key_is_accepted(
 
 @pytest.mark.parametrize(
     ("program", "told"),
-    [
-        ("/nowhere/sglang-ci", "can't be run there: "),
-        ("echo 'Welcome!' #", "doesn't answer as sglang-ci does, but: Welcome!"),
-        ("true #", "doesn't answer as sglang-ci does, but: nothing"),
-        ("yes | head -c 199999 #", "doesn't answer as sglang-ci does"),
-        ("echo \"Error: No such command 'there'.\" >&2; exit 2 #", "is an older sglang-ci there"),
-        ("echo sglang-ci deploy there 9.9 #", "has sglang-ci 9.9, and this is "),
-        ("echo sglang-ci deploy there 0.1.0; read A; exit 9 #", "an answer (exit code 9)"),
-        ("echo sglang-ci deploy there 0.1.0; head -c9 #", "its answer can't be read"),
-    ],
+    rare(
+        [
+            ("/nowhere/sglang-ci", "can't be run there: "),
+            ("echo 'Welcome!' #", "doesn't answer as sglang-ci does, but: Welcome!"),
+            ("true #", "doesn't answer as sglang-ci does, but: nothing"),
+            ("yes | head -c 199999 #", "doesn't answer as sglang-ci does"),
+            (
+                "echo \"Error: No such command 'there'.\" >&2; exit 2 #",
+                "is an older sglang-ci there",
+            ),
+            ("echo sglang-ci deploy there 9.9 #", "has sglang-ci 9.9, and this is "),
+            ("echo sglang-ci deploy there 0.1.0; read A; exit 9 #", "an answer (exit code 9)"),
+            ("echo sglang-ci deploy there 0.1.0; head -c9 #", "its answer can't be read"),
+        ],
+        3,
+    ),
 )
 def test_another_program_answers(
     far: Project, capsys: pytest.CaptureFixture[str], program: str, told: str
@@ -135,6 +142,7 @@ def test_another_version_gets_no_order(far: Project, capsys: pytest.CaptureFixtu
     assert not far.host.heard
 
 
+@pytest.mark.long
 def test_a_profile_may_print(
     far: Project, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -151,6 +159,7 @@ def test_a_profile_may_print(
     assert not far.host.given
 
 
+@pytest.mark.long
 def test_nothing_can_be_written_there(far: Project, capsys: pytest.CaptureFixture[str]) -> None:
     """A full disk of the host is a traceback, or a cut connection."""
     far.host.profile = "ulimit -f 0"

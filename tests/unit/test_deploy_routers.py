@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 REAL = pytest.param("haproxy", marks=NEEDED)
 
 
-@pytest.fixture(params=["fake", "hook", REAL])
+@pytest.fixture(params=["fake", REAL, pytest.param("hook", marks=pytest.mark.long)])
 async def rig(request: pytest.FixtureRequest) -> AsyncIterator[Rig]:
     """Yield a router whose blue slot has all traffic, and whose green one is drained."""
     if request.param == "fake":
@@ -129,7 +129,7 @@ async def test_no_share_is_taken_for_a_slot_that_is_down(rig: Rig) -> None:
     assert await rig.send(20) == {"blue": 20}
 
 
-@pytest.mark.parametrize("how", ["reload", "restart"])
+@pytest.mark.parametrize("how", rare(["reload", "restart"]))
 async def test_addresses_and_shares_outlive_a_reload_and_a_restart(rig: Rig, how: str) -> None:
     """Somebody reloads the router, and a candidate gets all traffic or none."""
     await rig.router.shift({"blue": 75, "green": 25})
@@ -168,7 +168,7 @@ async def test_both_slots_out_is_seen(rig: Rig) -> None:
     assert [one.share for one in (await rig.router.seen()).values()] == [0, 0]
 
 
-@pytest.mark.parametrize("shares", [{"blue": 90}, {"blue": 110, "green": -10}])
+@pytest.mark.parametrize("shares", rare([{"blue": 110, "green": -10}, {"blue": 90}]))
 async def test_shares_that_make_no_whole_are_refused(rig: Rig, shares: dict[str, int]) -> None:
     """A mistake in a strategy's arithmetic moves traffic."""
     with pytest.raises(UsageError, match="add up to 100"):

@@ -69,6 +69,7 @@ def test_a_good_server_of_another_engine_passes_every_stage(
     assert "stream::completion stream equals the whole" not in skipped
 
 
+@pytest.mark.long
 def test_streams_that_are_cut_fail(command: Command, tmp_path: Path) -> None:
     """A bad server of another engine passes, for nobody looks."""
     code, report = run(command, tmp_path, "--fault", "cut")

@@ -86,6 +86,7 @@ def test_it_runs_alone_anywhere_and_changes_nothing(tmp_path: Path) -> None:
     printed.decode("ascii")
 
 
+@pytest.mark.long
 def test_it_finds_the_same_again() -> None:
     """The same image has another bill of materials each time."""
     assert json.dumps(installed()) == json.dumps(installed())

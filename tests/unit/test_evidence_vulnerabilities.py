@@ -21,6 +21,7 @@ from ci.release.evidence.vulnerabilities import KIND, findings, scan, unsure
 from ci.release.statement import make, read
 from tests.fakes.faulty import BEHAVIOURS, answering, closed_port, listening
 from tests.fakes.osv import FakeOsv, advisory, fake_osv
+from tests.rare import rare
 from tests.unit.statements import IMAGE, NOW
 
 pytestmark = pytest.mark.unit
@@ -128,12 +129,14 @@ def test_nothing_found_is_not_the_same_as_nothing_looked_up(database: FakeOsv) -
 
 @pytest.mark.parametrize(
     ("behaviour", "reason"),
-    [
-        ("closing", "the database gave no answer (ConnectionError)"),
-        ("web page", "the database gave no answer (JSONDecodeError)"),
-        ("unavailable", "the database gave no answer (ServiceError)"),
-        ("malformed", "the database gave no answer (JSONDecodeError)"),
-    ],
+    rare(
+        [
+            ("closing", "the database gave no answer (ConnectionError)"),
+            ("web page", "the database gave no answer (JSONDecodeError)"),
+            ("unavailable", "the database gave no answer (ServiceError)"),
+            ("malformed", "the database gave no answer (JSONDecodeError)"),
+        ],
+    ),
 )
 def test_a_database_that_fails_is_told(behaviour: str, reason: str) -> None:
     """A database's failure passes for an image without vulnerabilities."""

@@ -140,6 +140,7 @@ def test_a_server_that_dies_ends_the_run(tmp_path: Path) -> None:
     assert "GET /ready" not in [case.name for case in check.cases]
 
 
+@pytest.mark.long
 def test_what_was_found_before_the_end_is_in_the_report(tmp_path: Path) -> None:
     """A server that dies takes along what was found, and hides what was never asked."""
     with described("decay") as server:
@@ -170,6 +171,7 @@ def test_a_known_defect_is_accepted_until_its_day(tmp_path: Path) -> None:
     assert check.facts["accepted no longer"] == "large sizes (2020-01-01)"
 
 
+@pytest.mark.long
 def test_of_another_version_nothing_is_accepted(tmp_path: Path) -> None:
     """A defect that was mended comes back unseen."""
     older = KnownDefect(**(TOO_LARGE | {"versions": "<0.5.23"}))
@@ -187,6 +189,7 @@ def test_deadly_requests_are_not_sent(tmp_path: Path) -> None:
     assert "not sent" in check.cases[0].message
 
 
+@pytest.mark.long
 def test_an_entry_that_nothing_met_is_named(tmp_path: Path) -> None:
     """A list of excuses only ever grows."""
     with described() as server:
@@ -254,6 +257,7 @@ def test_a_kind_that_was_not_drawn_in_time_proves_nothing(tmp_path: Path) -> Non
     assert "request was drawn: the 1e-06 s for drawing were spent" in case.message
 
 
+@pytest.mark.long
 def test_a_kind_that_was_not_drawn_proves_nothing(tmp_path: Path) -> None:
     """An operation passes although no request of a kind was sent to it."""
     unreadable = {"requestBody": {"$ref": "#/components/requestBodies/Nowhere"}}
@@ -388,8 +392,8 @@ def test_a_command_names_the_key_and_does_not_tell_it() -> None:
     assert "Authorization" not in drawn.curl("http://other")
 
 
-@pytest.mark.parametrize("key", ["", "sk-wrong"])
-@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize("key", rare(["", "sk-wrong"]))
+@pytest.mark.parametrize("status", rare([401, 403]))
 def test_an_operation_that_wants_another_key_is_not_judged(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str, status: int
 ) -> None:

@@ -20,6 +20,7 @@ from ci.gate.power import SIZES, interval, need, rates, slowed
 from ci.gate.rule import METRICS, Rule
 from ci.gate.sequential import Schedule
 from ci.gate.signed_rank import Differences
+from tests.rare import rare
 
 pytestmark = pytest.mark.unit
 
@@ -45,14 +46,14 @@ def most(rate: float) -> float:
     return RUNS * rate + 3.7 * math.sqrt(RUNS * rate * (1 - rate))
 
 
-@pytest.mark.parametrize("kind", NOISES)
+@pytest.mark.parametrize("kind", rare(NOISES, 2))
 def test_false_alarms_stay_below_their_rate(kind: str) -> None:
     """A candidate that is no slower fails more often than the rule allows."""
     found = rates(NOISES[kind], STRICT, STRICT_LOOKS, runs=RUNS)
     assert found.failed <= most(STRICT.false_alarm)
 
 
-@pytest.mark.parametrize("kind", NOISES)
+@pytest.mark.parametrize("kind", rare(NOISES, 2))
 def test_a_slow_candidate_seldom_passes(kind: str) -> None:
     """A candidate that is slower by what must not pass gets past more often than allowed."""
     slow = {"tpot": RULE.slowdown}
@@ -111,7 +112,7 @@ def differences(pairs: int, **noise: Any) -> dict[str, list[float]]:
     return SyntheticNoise(**noise)(random.Random(7), pairs)  # noqa: S311
 
 
-@pytest.mark.parametrize("slower", [0.0, 0.07, 0.5])
+@pytest.mark.parametrize("slower", rare([0.07, 0.0, 0.5]))
 def test_the_needed_pairs_are_enough_and_know_only_the_noise(slower: float) -> None:
     """A user is told a number of pairs that doesn't do, or that depends on the effect."""
     seen = differences(24)

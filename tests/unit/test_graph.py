@@ -173,7 +173,7 @@ VERDICTS = {
 """Of readiness, versions, smoke and bench, as far as they are asked: its metrics count no token."""
 
 
-@pytest.mark.parametrize("kind", rare(SERVERS, 3))
+@pytest.mark.parametrize("kind", rare(SERVERS, 2))
 def test_both_drivers_ask_the_same(
     kind: str, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -109,6 +109,7 @@ async def test_each_scenario_has_a_fresh_server(
     assert stubborn(tmp_path) == 1  # what the first one left was killed for the second
 
 
+@pytest.mark.long
 async def test_a_server_that_does_not_start_anew_is_told_at_once(
     agent: tuple[GivenServer, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:

@@ -114,6 +114,7 @@ async def test_fault_that_nobody_sees_fails(server: FakeSglang, tmp_path: Path) 
     assert outcomes(check)["scheduler stopped: shown in time"] is Outcome.FAILED
 
 
+@pytest.mark.long
 async def test_without_processes_only_the_harmless(server: FakeSglang, tmp_path: Path) -> None:
     """By its URL alone a server is said to tell the truth under faults that it never had."""
     check, _ = await judged(server.url, None, tmp_path)

@@ -11,6 +11,7 @@ import pytest
 from ci.errors import BrokenArtifact, MissingArtifact
 from ci.release.history import PREVIOUS
 from ci.release.store import attach, sign
+from tests.rare import rare
 from tests.unit.releases import NOW, WHERE, Release, released, settings, signer
 
 pytestmark = pytest.mark.unit
@@ -107,16 +108,19 @@ def test_a_tag_without_any_promotion_is_an_error(release: Release) -> None:
 
 @pytest.mark.parametrize(
     ("by", "said", "words"),
-    [
-        ("eve", {}, "signed with a key that isn't trusted"),
-        ("", {}, "nobody signed it"),
-        ("ada", {}, "signed by 'ada'; allowed: ci"),
-        ("ci", {"environment": "test"}, "it is a promotion to 'test'"),
-        ("ci", {"number": 1}, "it calls itself number 1, and names sha256:"),
-        ("ci", {"previous": ""}, "it calls itself number 4, and names none before"),
-        ("ci", {"previous": "prod"}, "it calls itself number 4, and names prod before"),
-        ("ci", {"number": True}, "it calls itself number"),
-    ],
+    rare(
+        [
+            ("eve", {}, "signed with a key that isn't trusted"),
+            ("", {}, "nobody signed it"),
+            ("ada", {}, "signed by 'ada'; allowed: ci"),
+            ("ci", {"environment": "test"}, "it is a promotion to 'test'"),
+            ("ci", {"number": 1}, "it calls itself number 1, and names sha256:"),
+            ("ci", {"previous": ""}, "it calls itself number 4, and names none before"),
+            ("ci", {"previous": "prod"}, "it calls itself number 4, and names prod before"),
+            ("ci", {"number": True}, "it calls itself number"),
+        ],
+        4,
+    ),
 )
 def test_a_line_that_should_not_be_there_is_named(
     release: Release, by: str, said: dict[str, Any], words: str

@@ -125,7 +125,7 @@ def written() -> str:
     return "\n".join(path.read_bytes().decode("latin-1") for path in files)
 
 
-@pytest.mark.parametrize("stage", rare([stage for stage in STAGES if stage != "self-test"], 4))
+@pytest.mark.parametrize("stage", rare([stage for stage in STAGES if stage != "self-test"], 3))
 def test_a_good_server_with_a_key_passes(
     command: Command, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -147,7 +147,7 @@ def test_a_good_server_with_a_key_passes(
             ("smoke", "sk-wrong"),
             ("bench", "sk-wrong"),
         ],
-        4,
+        3,
     ),
 )
 def test_without_the_right_key_nothing_is_judged(
@@ -179,8 +179,8 @@ TWO: dict[str, Callable[[str, str], tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("stage", TWO)
-@pytest.mark.parametrize("of_baseline", ["sk-baseline-1", "sk-wrong", None])
+@pytest.mark.parametrize("stage", rare(TWO))
+@pytest.mark.parametrize("of_baseline", rare(["sk-baseline-1", "sk-wrong", None], 2))
 def test_each_of_two_servers_is_asked_with_its_own_key(
     command: Command, monkeypatch: pytest.MonkeyPatch, stage: str, of_baseline: str | None
 ) -> None:
@@ -224,7 +224,7 @@ def test_a_gateway_may_hide_what_a_server_says_of_its_health(
         assert command("wait", url) == 0, load(Path("report")).cause
 
 
-@pytest.mark.parametrize("stage", ["wait", "smoke", "health", "bench", "contract"])
+@pytest.mark.parametrize("stage", rare(["wait", "smoke", "health", "bench", "contract"], 2))
 def test_a_key_for_some_paths_only(
     command: Command, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:
@@ -309,7 +309,7 @@ def test_a_server_that_we_start_gets_the_key_of_its_own_flags(
     assert KEY not in run.output()
 
 
-@pytest.mark.parametrize("fault", ["", "unavailable"])
+@pytest.mark.parametrize("fault", rare(["", "unavailable"]))
 def test_a_server_gets_the_key_of_its_models_own_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:

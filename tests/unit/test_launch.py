@@ -18,6 +18,7 @@ import pytest
 from ci.boot.launch import is_sglang
 from ci.platform import TINY_MODEL
 from ci.secrets.veil import VEIL
+from tests.rare import rare
 from tests.unit.launching import HANG, LAUNCH, Place, kill_group, make_place, program, with_command
 
 pytestmark = pytest.mark.unit
@@ -99,17 +100,20 @@ def test_a_command_of_another_installation_is_not_started(place: Place) -> None:
 
 @pytest.mark.parametrize(
     ("variables", "flags", "why"),
-    [
-        ({"DRAIN_SECONDS": ""}, [], "DRAIN_SECONDS is empty"),
-        ({"SGLANG_RUST_SERVER": "1"}, [], "SGLANG_RUST_SERVER answers HTTP outside of Python"),
-        ({"SGLANG_PLUGINS": "other"}, [], "SGLANG_PLUGINS=other leaves the plugin 'drain' out"),
-        ({}, ["--grpc-mode"], "--grpc-mode runs another server"),
-        (
-            {},
-            ["--tokenizer-worker-num", "2"],
-            "SGLang 0.5.23 has no SGLANG_HTTP_SERVER_APP_PATH",
-        ),
-    ],
+    rare(
+        [
+            ({"DRAIN_SECONDS": ""}, [], "DRAIN_SECONDS is empty"),
+            ({"SGLANG_RUST_SERVER": "1"}, [], "SGLANG_RUST_SERVER answers HTTP outside of Python"),
+            ({"SGLANG_PLUGINS": "other"}, [], "SGLANG_PLUGINS=other leaves the plugin 'drain' out"),
+            ({}, ["--grpc-mode"], "--grpc-mode runs another server"),
+            (
+                {},
+                ["--tokenizer-worker-num", "2"],
+                "SGLang 0.5.23 has no SGLANG_HTTP_SERVER_APP_PATH",
+            ),
+        ],
+        2,
+    ),
 )
 def test_a_promise_that_does_not_hold_is_said(
     place: Place, variables: dict[str, str], flags: list[str], why: str

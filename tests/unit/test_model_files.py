@@ -15,6 +15,7 @@ from ci.extras import install
 from ci.platform import TINY_MODEL
 from ci.settings import ModelSettings
 from tests.fakes.faulty import closed_port, listening, silent
+from tests.rare import rare
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -105,12 +106,18 @@ async def test_a_hub_that_can_not_be_reached(hub: Path, monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize(
     ("online", "words"),
-    [
-        ("raise errors.GatedRepoError('gated')", "set HF_TOKEN to a token that may read"),
-        ("raise errors.HfHubHTTPError('401 Client Error')", "set HF_TOKEN to a token"),
-        ("raise errors.HfHubHTTPError('404\\nClient Error')", "no such model or revision (404 C"),
-        ("raise OSError('disk full')", "can't be fetched: disk full"),
-    ],
+    rare(
+        [
+            ("raise errors.GatedRepoError('gated')", "set HF_TOKEN to a token that may read"),
+            ("raise errors.HfHubHTTPError('401 Client Error')", "set HF_TOKEN to a token"),
+            (
+                "raise errors.HfHubHTTPError('404\\nClient Error')",
+                "no such model or revision (404",
+            ),
+            ("raise OSError('disk full')", "can't be fetched: disk full"),
+        ],
+        2,
+    ),
 )
 async def test_a_hub_that_refuses(hub: Path, online: str, words: str) -> None:
     """A missing token or a misspelt name ends with a traceback."""

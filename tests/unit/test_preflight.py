@@ -19,6 +19,7 @@ from tests.fakes.faulty import closed_port
 from tests.fakes.registry import (
     fake_registry,
 )
+from tests.rare import rare
 from tests.unit.preflights import WRONG, asked, found, wrong
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("empty_folder")]
@@ -119,12 +120,15 @@ def test_a_model_that_is_not_whole(content: str | None, problem: str) -> None:
 
 @pytest.mark.parametrize(
     ("content", "problem"),
-    [
-        (CASE, ""),
-        ("import nowhere\n", "test_x.py: ModuleNotFoundError: No module named 'nowhere'"),
-        ("def test_x(:\n", "test_x.py: SyntaxError: invalid syntax"),
-        ("x = 1\n", "holds no case: files test_*.py with test_…()"),
-    ],
+    rare(
+        [
+            (CASE, ""),
+            ("import nowhere\n", "test_x.py: ModuleNotFoundError: No module named 'nowhere'"),
+            ("def test_x(:\n", "test_x.py: SyntaxError: invalid syntax"),
+            ("x = 1\n", "holds no case: files test_*.py with test_…()"),
+        ],
+        2,
+    ),
 )
 def test_cases_that_cannot_be_collected(content: str, problem: str) -> None:
     """A typing error in a user's case is found after the server was built and started."""

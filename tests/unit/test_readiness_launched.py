@@ -21,6 +21,7 @@ from ci.settings import ReadinessSettings
 from ci.verdict import Verdict
 from tests.fakes.launched import Plan, install
 from tests.fakes.sglang import FakeSglang, Settings
+from tests.rare import rare
 from tests.unit.waiting import HANG, LONG, PHASES, SHORT, budgets, check, last
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio, pytest.mark.usefixtures("impatient")]
@@ -68,7 +69,7 @@ async def test_a_server_of_our_own_passes_all_phases(launch: Launched) -> None:
         (Plan(faults=("hang",), dies_on="/generate"), "first token"),
     ],
 )
-@pytest.mark.parametrize(("code", "how"), [(3, "3"), (-9, "-9")])
+@pytest.mark.parametrize(("code", "how"), rare([(-9, "-9"), (3, "3")]))
 async def test_a_death_in_each_phase(
     launch: Launched, plan: Plan, phase: str, code: int, how: str
 ) -> None:

@@ -83,6 +83,7 @@ def test_verify_leaves_a_report(at: Workplace) -> None:
     assert load(Path("elsewhere")).verdict is Verdict.PASSED
 
 
+@pytest.mark.long
 def test_a_vulnerability_keeps_a_release_from_production(at: Workplace) -> None:
     """What the database knows doesn't reach the decision."""
     known = {("sglang", "0.5.23"): [advisory("CVE-2026-1", fixed="0.5.24")]}
@@ -98,6 +99,7 @@ def test_a_vulnerability_keeps_a_release_from_production(at: Workplace) -> None:
     assert "CVE" not in found
 
 
+@pytest.mark.long
 def test_a_database_that_is_away_is_inconclusive(at: Workplace) -> None:
     """A build without a network has no vulnerabilities, or can't be published."""
     at.variables["SGLANG_CI_VULNERABILITIES__DATABASE"] = "http://127.0.0.1:9/none"

@@ -137,6 +137,7 @@ def test_a_run_that_is_killed_takes_its_server_along(tmp_path: Path) -> None:
         gone(run)
 
 
+@pytest.mark.long
 def test_a_death_in_smoke_is_the_servers_fault(tmp_path: Path) -> None:
     """A server that dies under its first real load passes, or nobody learns how it died."""
     plan = Plan(dies_on="/server_info", exit_code=-11, last_words="Fatal Python error: why")
@@ -149,6 +150,7 @@ def test_a_death_in_smoke_is_the_servers_fault(tmp_path: Path) -> None:
     gone(run)
 
 
+@pytest.mark.long
 def test_a_missing_model_is_refused_and_reported(tmp_path: Path) -> None:
     """A missing model makes a run without a report, or reads as a bad server."""
     with proving(tmp_path / "run", "--model", "/no/such/model") as run:
@@ -157,6 +159,7 @@ def test_a_missing_model_is_refused_and_reported(tmp_path: Path) -> None:
     assert "sglang-ci: model.path: /no/such/model isn't there" in run.output()
 
 
+@pytest.mark.long
 def test_a_refused_launch_is_reported(tmp_path: Path) -> None:
     """What `launch.sh` alone finds makes a run without a report."""
     with proving(tmp_path / "run", "--set", "image.sglang_version=0.5.22") as run:
@@ -183,6 +186,7 @@ def test_a_report_folder_in_use_stops_the_run_at_once(tmp_path: Path) -> None:
     assert f"report folder {folder} is in use by another run (pid {os.getpid()})" in line
 
 
+@pytest.mark.long
 def test_a_report_folder_that_can_not_be_written_stops_the_run_at_once(tmp_path: Path) -> None:
     """A run of minutes ends without a report, or with a traceback."""
     with proving(tmp_path / "run", "--report-dir", "/proc/report") as run:

@@ -16,6 +16,7 @@ from ci.server.faults import brief
 from ci.smoke.process import text_of
 from tests.fakes.launched import Plan
 from tests.fakes.serving import JsonHandler, serving
+from tests.rare import rare
 from tests.unit.commands import Command, proving
 
 pytestmark = pytest.mark.unit
@@ -86,10 +87,13 @@ BRIEF = (
 
 @pytest.mark.parametrize(
     "asked",
-    [
-        *("wait URL", "versions URL", "smoke URL", "bench URL", "traffic URL --seconds 1"),
-        *("contract record URL --out contract.json", "exposure URL", "health URL"),
-    ],
+    rare(
+        [
+            *("wait URL", "smoke URL", "bench URL", "versions URL", "traffic URL --seconds 1"),
+            *("contract record URL --out contract.json", "exposure URL", "health URL"),
+        ],
+        3,
+    ),
 )
 def test_no_question_leaves_half_a_secret(
     command: Command, capfd: pytest.CaptureFixture[str], tmp_path: Path, asked: str

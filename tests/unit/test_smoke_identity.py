@@ -37,6 +37,7 @@ def test_another_version_from_the_fortieth_request_on_fails() -> None:
     assert who(check).message.startswith("another server answers: version 0.5.23, then 0.5.24")
 
 
+@pytest.mark.long
 def test_another_start_of_the_same_version_is_a_restart(tmp_path: Path) -> None:
     """A server that was restarted between two cases passes, since both starts answer well."""
     text = "import pytest\n@pytest.mark.parametrize('n', range(4))\n"
@@ -73,6 +74,7 @@ def test_after(generate): generate("a")
 """
 
 
+@pytest.mark.long
 def test_a_killed_server_that_is_back_for_the_next_case_fails(tmp_path: Path) -> None:
     """A crash between two cases goes unnoticed, since a supervisor started the server anew."""
     asked, done, ended = tmp_path / "asked", tmp_path / "done", threading.Event()

@@ -122,6 +122,7 @@ def test_folders_know_nothing_of_each_other(tmp_path: Path) -> None:
     assert check.facts["cases collected"] == "2"
 
 
+@pytest.mark.long
 def test_a_folder_without_a_case_that_ran_is_told(tmp_path: Path) -> None:
     """A folder of which nothing runs goes unnoticed beside the suite."""
     skips = "import pytest\ndef test_mine(): pytest.skip('not today')\n"
@@ -142,6 +143,7 @@ def test_a_folder_without_a_case_that_ran_is_told(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_selection_may_leave_out_a_whole_folder(tmp_path: Path) -> None:
     """A selection that is of the suite alone, or of a folder alone, is an error."""
     mine = folder(tmp_path / "cases", test_mine="def test_mine(): pass\n")
@@ -160,6 +162,7 @@ def test_a_dead_server_ends_the_later_folders_too(tmp_path: Path) -> None:
     assert list(outcomes(check)) == [GREEDY, "server answers"]
 
 
+@pytest.mark.long
 def test_the_budget_is_that_of_all_parts(tmp_path: Path) -> None:
     """Each folder gets a budget of its own, and many take for ever."""
     slow = "import time\ndef test_mine(): time.sleep(600)\n"

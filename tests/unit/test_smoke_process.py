@@ -126,6 +126,7 @@ def test_surroundings_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert outcomes(check) == {"test_mine.py::test_it": Outcome.PASSED}
 
 
+@pytest.mark.long
 def test_readonly_folder_stays_as_it_is(tmp_path: Path) -> None:
     """Running cases writes nothing beside them; else a read-only folder would not do."""
     folder = tmp_path / "cases"

@@ -90,11 +90,13 @@ def test_other_server_fails() -> None:
 
 @pytest.mark.parametrize(
     ("text", "select"),
-    [
-        ("VALUE = 1\n", ""),
-        ("def test_it(): pass\n", "no_such_case"),
-        ("import pytest\ndef test_it(): pytest.skip('no')\n", ""),
-    ],
+    rare(
+        [
+            ("VALUE = 1\n", ""),
+            ("def test_it(): pass\n", "no_such_case"),
+            ("import pytest\ndef test_it(): pytest.skip('no')\n", ""),
+        ]
+    ),
     ids=["nothing there", "nothing selected", "all skipped"],
 )
 def test_run_without_a_case_is_an_error(tmp_path: Path, text: str, select: str) -> None:
@@ -122,6 +124,7 @@ def test_broken_files_are_errors(tmp_path: Path) -> None:
     assert all(name in case.details for name, case in bad.items())
 
 
+@pytest.mark.long
 def test_broken_conftest_is_an_error(tmp_path: Path) -> None:
     """A conftest that can't be loaded is an error that names it."""
     (tmp_path / "conftest.py").write_text("import no_such_module\n")
@@ -146,8 +149,7 @@ def test_missing_folder_is_an_error(tmp_path: Path) -> None:
             ("os._exit(7)", "pytest exited with 7"),
             ("pytest.exit('enough', returncode=0)", "1 of 2 cases gave no result"),
             ("raise KeyboardInterrupt", "pytest was interrupted"),
-        ],
-        2,
+        ]
     ),
 )
 def test_crash_is_an_error(tmp_path: Path, act: str, message: str) -> None:

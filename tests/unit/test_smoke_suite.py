@@ -13,6 +13,7 @@ from ci.smoke import ANSWERS, SUITE
 from ci.verdict import Outcome
 from tests.fakes.faults import FAULTS
 from tests.fakes.sglang import FakeSglang, Settings
+from tests.rare import rare
 from tests.unit.smoke_sessions import failed, session
 
 pytestmark = pytest.mark.unit
@@ -125,7 +126,7 @@ def test_missing_grammars_are_skipped(tmp_path: Path, backend: str) -> None:
     assert skipped == (set(cases) if backend == "none" else {"constraint::ebnf"})
 
 
-@pytest.mark.parametrize("fault", FAILS)
+@pytest.mark.parametrize("fault", rare(FAILS, 7))
 def test_fault_fails_its_cases(tmp_path: Path, fault: str) -> None:
     """Each fault fails the cases that are about it, and no other."""
     with FakeSglang(faults=[fault]) as fake:
@@ -146,7 +147,7 @@ def test_fault_of_a_slow_server_fails_its_cases(tmp_path: Path, fault: str) -> N
     assert all(": buffered: events come " in message for message in messages)
 
 
-@pytest.mark.parametrize("fault", EMBEDDING)
+@pytest.mark.parametrize("fault", rare(EMBEDDING))
 def test_fault_of_embeddings_fails_its_cases(tmp_path: Path, fault: str) -> None:
     """Each fault of embeddings fails the cases that are about it, and no other."""
     with FakeSglang(Settings(embedding=True), [fault]) as fake:
@@ -154,7 +155,7 @@ def test_fault_of_embeddings_fails_its_cases(tmp_path: Path, fault: str) -> None
     assert failed(cases) == matching(cases, EMBEDDING[fault])
 
 
-@pytest.mark.parametrize("fault", ALL_FAIL)
+@pytest.mark.parametrize("fault", rare(ALL_FAIL))
 def test_fault_of_every_answer_fails_all(tmp_path: Path, fault: str) -> None:
     """Where every answer is bad, every case that needs one fails, and says so in one line."""
     with FakeSglang(faults=[fault]) as fake:
@@ -175,7 +176,7 @@ def test_dead_server_ends_the_session(tmp_path: Path, fault: str) -> None:
     assert last.message.startswith(f"server stopped answering after {first.name}: POST /generate")
 
 
-@pytest.mark.parametrize("fault", LATER)
+@pytest.mark.parametrize("fault", rare(LATER))
 def test_death_names_the_case_before(tmp_path: Path, fault: str) -> None:
     """A server that a case kills is noticed there, and the case is named."""
     with FakeSglang(Settings(token_seconds=0.001), [fault]) as fake:

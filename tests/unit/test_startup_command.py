@@ -10,6 +10,7 @@ import pytest
 from ci.report.write import load
 from ci.verdict import Outcome
 from tests.fakes.launched import Plan, install
+from tests.rare import rare
 from tests.unit.commands import Command
 
 pytestmark = [pytest.mark.unit, pytest.mark.usefixtures("impatient")]
@@ -42,6 +43,7 @@ def test_pairs_of_starts_are_timed_and_kept(command: Command) -> None:
     assert "baseline" not in {case.name for case in load(Path("report")).checks[0].cases}
 
 
+@pytest.mark.long
 def test_too_few_pairs_are_told_early(command: Command, capsys: pytest.CaptureFixture[str]) -> None:
     """An hour of starts ends in INCONCLUSIVE, as was clear after the first pair."""
     slow = settings("slow", Plan(ready_after=0.8))
@@ -49,7 +51,7 @@ def test_too_few_pairs_are_told_early(command: Command, capsys: pytest.CaptureFi
     assert "1 pairs are too few for every answer to be possible" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize(("side", "code"), [("candidate", 1), ("baseline", 4)])
+@pytest.mark.parametrize(("side", "code"), rare([("candidate", 1), ("baseline", 4)]))
 def test_a_side_that_does_not_start(command: Command, side: str, code: int) -> None:
     """A broken baseline is blamed on the candidate, or a broken candidate on nobody."""
     good = settings("good", Plan())
