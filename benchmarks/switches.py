@@ -6,8 +6,8 @@ What is installed here is deployed again and again while streams go on: first bl
 release in the place of the one before, then canaries that are aborted at half of the traffic.
 Each is the very deployment that `sglang-ci deploy` makes: started, proven, shifted, drained,
 stopped. Printed are the streams by how they ended, the highest rate of losses that this leaves
-possible (95 %), how long a switch and an abort took, and how long after an abort's command its
-candidate still got a new request, in seconds. It takes about a minute for each.
+possible (95 %), how long a switch and an abort took, and how long after its command the slot that
+loses its traffic still got a new request, in seconds. Each takes about a minute.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,8 +66,13 @@ class Run:
     begun: float = 0.0
     number: int = 0
 
-    def deployment(self, strategy: str) -> Deployment:
-        """Return the deployment of the next release, which differs from the last by its seed."""
+    def deployment(self, strategy: str, environment: Mapping[str, str] | None = None) -> Deployment:
+        """Return the deployment of the next release, which differs from the last by its seed.
+
+        Args:
+            strategy: How it is brought there.
+            environment: Variables of its server.
+        """
         self.number += 1
         deploy = {
             "folder": str(self.folder),
@@ -82,7 +87,7 @@ class Run:
             {
                 "server": {
                     "flags": [f"--random-seed={self.number}"],
-                    "environment": {"OMP_NUM_THREADS": "1"},
+                    "environment": {"OMP_NUM_THREADS": "1", **(environment or {})},
                 },
                 "smoke": {"select": "greedy"},
                 "environments": {ENVIRONMENT: {"deploy": deploy}},
@@ -90,13 +95,24 @@ class Run:
         )
         return Deployment(Grounds.of(settings, ENVIRONMENT))
 
-    async def switch(self) -> float:
-        """Put the next release in the place of what serves; return how long it took."""
+    async def switch(self) -> tuple[float, float]:
+        """Put the next release in the place of what serves.
+
+        Returns:
+            Seconds from the command to rest, and to the last new request on what served.
+        """
         deployment, begin = self.deployment("blue-green"), time.monotonic()
-        check = await _deployed(deployment, abort=False)
+        routes = (await deployment.grounds.looked()).routes
+        before = next((slot for slot, route in routes.items() if route.share), "")
+        check = await deployed(deployment, abort=False)
         if check.verdict is not Verdict.PASSED:
             sys.exit(f"a switch ended {check.verdict}: {check.cause}")
-        return time.monotonic() - begin
+        return time.monotonic() - begin, self.last(before, begin)
+
+    def last(self, slot: str, since: float) -> float:
+        """Return the seconds from a moment until a slot was given its last request."""
+        asked = [one.started + self.begun for one in self.records if one.slot == slot]
+        return max(0.0, max(asked, default=since) - since)
 
     async def abort(self) -> tuple[float, float]:
         """Abort the next release at half of the traffic.
@@ -107,16 +123,14 @@ class Run:
         deployment = self.deployment("canary")
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(_quietly, deployment)
-            candidate = await _at_half(deployment.grounds)
+            candidate = await at_half(deployment.grounds)
             await anyio.sleep(SEEN)
             tasks.cancel_scope.cancel()
         begin = time.monotonic()
-        check = await _deployed(deployment, abort=True)
+        check = await deployed(deployment, abort=True)
         if check.verdict is not Verdict.PASSED:
             sys.exit(f"an abort ended {check.verdict}: {check.cause}")
-        rested = time.monotonic() - begin
-        asked = [one.started + self.begun for one in self.records if one.slot == candidate]
-        return rested, max(0.0, max(asked, default=begin) - begin)
+        return time.monotonic() - begin, self.last(candidate, begin)
 
 
 async def _quietly(deployment: Deployment) -> None:
@@ -124,7 +138,7 @@ async def _quietly(deployment: Deployment) -> None:
     await deployment.run(deployment.wanted(release), _stages())
 
 
-async def _deployed(deployment: Deployment, *, abort: bool) -> Check:
+async def deployed(deployment: Deployment, *, abort: bool) -> Check:
     """Deploy, or abort; return the check of it."""
     release = None if abort else of_this_host(deployment.grounds.settings)
     stages = _stages()
@@ -132,7 +146,7 @@ async def _deployed(deployment: Deployment, *, abort: bool) -> Check:
     return next(check for check in stages.checks if check.name == NAME)
 
 
-async def _at_half(grounds: Grounds) -> str:
+async def at_half(grounds: Grounds) -> str:
     """Wait until the younger slot has half of the traffic, and return its name."""
     while True:
         world = await grounds.looked()
@@ -147,7 +161,7 @@ def _stages() -> Stages:
 
 
 @asynccontextmanager
-async def _streams(run: Run, url: str, rate: float) -> AsyncIterator[None]:
+async def streaming(run: Run, url: str, rate: float) -> AsyncIterator[None]:
     """Send streams for as long as the context lasts; each comes to its end."""
     asked = {"rate": rate, "api": "generate", "output_tokens": OUTPUT_TOKENS}
     options = TrafficOptions(Settings().traffic.model_copy(update=asked), LONGEST)
@@ -166,7 +180,7 @@ async def measured(told: argparse.Namespace) -> dict[str, Any]:
         grounds = run.deployment("blue-green").grounds
         try:
             await run.switch()
-            async with _streams(run, grounds.router.url, told.rate):
+            async with streaming(run, grounds.router.url, told.rate):
                 switches = [await run.switch() for _ in range(told.switches)]
                 aborts = [await run.abort() for _ in range(told.aborts)]
         finally:
@@ -180,13 +194,16 @@ async def measured(told: argparse.Namespace) -> dict[str, Any]:
         **Counter(str(one.ending) for one in run.records),
         "why": sorted({one.why for one in run.records if one.why}),
         "rate of losses, at most (95 %)": at_most(lost, len(run.records)),
-        "seconds of a switch": _spread(switches),
-        "seconds from abort to rest": _spread([rested for rested, _ in aborts]),
-        "seconds from abort to its last request": _spread([last for _, last in aborts]),
+        "seconds of a switch": spread([rested for rested, _ in switches]),
+        "seconds from a switch's command to the last request before it": spread(
+            [last for _, last in switches]
+        ),
+        "seconds from abort to rest": spread([rested for rested, _ in aborts]),
+        "seconds from abort to its last request": spread([last for _, last in aborts]),
     }
 
 
-def _spread(seconds: Sequence[float]) -> dict[str, float]:
+def spread(seconds: Sequence[float]) -> dict[str, float]:
     """Return least, median and most."""
     if not seconds:
         return {}
