@@ -12,6 +12,8 @@ from ci.settings.fields import Budget, Filled, HostPath, NoBool, Section, Unset
 HOST = r"^$|^ssh://([^@\s/:]+@)?(\[[0-9a-fA-F:.]+\]|[^@\s/:\[\]]+)(:[0-9]{1,5})?$"
 """A user may stand in it, and no password."""
 
+HALF = 50
+"""All that a router without weights can make between nothing and everything."""
 Share = Annotated[int, Field(ge=1, le=99), NoBool]
 Rate = Annotated[float, Field(gt=0, lt=1), NoBool]
 Index = Annotated[int, Field(ge=0), NoBool]
@@ -53,10 +55,10 @@ class DeploySettings(Section):
         description="A container's port is published on server.host alone; or it shares the host's "
         "network.",
     )
-    router: Literal["haproxy", "hook", "none"] = Field(
+    router: Literal["haproxy", "smg", "hook", "none"] = Field(
         "haproxy",
-        description="What moves traffic: our own HAProxy; a router of yours, by programs in "
-        "`hook`; nothing, for one server at a time (`replace`).",
+        description="What moves traffic: our own HAProxy; an smg of yours, SGLang's gateway; a "
+        "router of yours, by programs in `hook`; nothing, for one server at a time (`replace`).",
     )
     hook: Annotated[Path | None, Unset, HostPath("folder", "host")] = Field(
         None,
@@ -65,7 +67,13 @@ class DeploySettings(Section):
     url: str = Field(
         "",
         pattern=r"^$|^https?://[^@\s]+$",
-        description="Where clients reach the hook's router; empty: `port` of this host.",
+        description="Where clients reach the hook's router, or smg; empty: `port` of this host.",
+    )
+    metrics: str = Field(
+        "",
+        pattern=r"^$|^https?://[^@\s]+$",
+        description="Where smg's metrics are, such as http://127.0.0.1:29000, without /metrics; "
+        "empty: users' requests aren't counted, so that no watch passes.",
     )
     strategy: Literal["replace", "blue-green", "canary"] = Field(
         "blue-green",
@@ -121,6 +129,11 @@ class DeploySettings(Section):
             raise ValueError('router = "none" counts no requests: it needs watch = 0')
         if self.router == "hook" and self.hook is None:
             raise ValueError('router = "hook" needs hook, the folder of its programs')
+        if self.router == "smg" and self.strategy == "canary" and self.shares != (HALF,):
+            raise ValueError(
+                f'router = "smg" has one worker a slot, and can make the shares {HALF} and 100: '
+                f"a canary needs shares = [{HALF}], not {list(self.shares)}"
+            )
         if self.allowed_loss >= self.bad_loss:
             raise ValueError("allowed_loss has to be below bad_loss")
         return self
