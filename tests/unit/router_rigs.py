@@ -145,7 +145,7 @@ class ServedRig(Rig):
 
     def slot_of(self, answer: httpx.Response) -> str:
         """Return the slot that gave an answer; empty for the router's own."""
-        return answer.headers.get(SLOT, "")
+        return str(answer.headers.get(SLOT, ""))
 
     async def send(self, count: int) -> Counter[str]:
         """Ask over HTTP, by one client that keeps its connection."""

@@ -9,7 +9,7 @@ import pytest
 
 from ci.deploy.world import RouteSeen
 from ci.errors import RouterFault, UsageError
-from tests.rare import rare
+from tests.rare import LONG, rare
 from tests.unit.hook_rigs import hook_rig
 from tests.unit.router_rigs import NEEDED, FakeRig, Rig, haproxy_rig
 from tests.unit.router_waits import HANG
@@ -18,8 +18,8 @@ from tests.unit.smg_rigs import SMG_NEEDED, smg_rig
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
 REAL = pytest.param("haproxy", marks=NEEDED)
-GATEWAY = pytest.param("smg", marks=SMG_NEEDED)
-HOOK = pytest.param("hook", marks=pytest.mark.long)
+GATEWAY = pytest.param("smg", marks=[SMG_NEEDED, LONG])
+HOOK = pytest.param("hook", marks=LONG)
 
 
 @pytest.fixture(params=["fake", REAL, HOOK, GATEWAY])

@@ -13,13 +13,14 @@ from pydantic import ValidationError
 from ci.deploy.grounds import Grounds
 from ci.deploy.identity import through
 from ci.deploy.routers.smg import SmgRouter
-from ci.deploy.routers.smg_api import FOR_EVER
+from ci.deploy.routers.smg_api import FOR_EVER, counts_of
 from ci.deploy.steps import Point, Rest, Shift
 from ci.deploy.strategy import next_step
 from ci.deploy.wanted import ALL_AT_ONCE, Wanted
 from ci.deploy.watch import LossWatch
 from ci.deploy.world import Life, Release, SlotSeen, Traffic, World
 from ci.errors import RouterFault
+from ci.server.key import API_KEY
 from ci.settings import Settings
 from ci.verdict import Outcome, Verdict
 from tests.fakes.sglang import FakeSglang
@@ -29,6 +30,7 @@ from tests.unit.smg_rigs import SMG_NEEDED, SmgRig, smg_rig
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
+KEY = "sk-of-the-servers"
 RELEASE = Release(f"sha256:{'a' * 64}", "", "0.5.23")
 
 
@@ -83,6 +85,19 @@ async def test_a_slot_that_comes_back_keeps_its_streams_and_its_place(rig: SmgRi
 
 
 @SMG_NEEDED
+async def test_all_is_not_given_to_a_half_that_is_down(rig: SmgRig) -> None:
+    """A canary that died at its half gets everything, and the server that answers is taken out."""
+    await rig.smg.point("green", rig.addresses[1])
+    await rig.smg.shift({"blue": 50, "green": 50})
+    await rig.kill(rig.addresses[1])
+    rig.smg._patience = 0.3
+    with pytest.raises(RouterFault, match="green should get more and didn't get ready"):
+        await rig.smg.shift({"green": 100})
+    assert [one.share for one in (await rig.smg.seen()).values()] == [50, 50]
+    assert await rig.send(4) == {"blue": 4}
+
+
+@SMG_NEEDED
 async def test_a_server_that_has_gone_is_forgotten_with_the_next_one(rig: SmgRig) -> None:
     """A gateway that runs for months lists each server that there ever was."""
     await rig.smg.point("green", rig.addresses[1])
@@ -102,17 +117,18 @@ async def test_a_worker_that_is_no_slots_is_told(rig: SmgRig) -> None:
     async with httpx.AsyncClient() as client:
         url = f"http://{rig.addresses[2]}"
         await client.post(f"{rig.smg.url}/workers", json={"url": url})
-    with pytest.raises(RouterFault, match="which is no slot's"), anyio.fail_after(HANG):
-        while True:
-            await rig.smg.seen()
-            await anyio.sleep(0.02)
+        with anyio.fail_after(HANG):
+            while len((await client.get(f"{rig.smg.url}/workers")).json()["workers"]) != 2:
+                await anyio.sleep(0.02)
+    with pytest.raises(RouterFault, match="which is no slot's"):
+        await rig.smg.seen()
 
 
 @SMG_NEEDED
 @LONG
 async def test_halves_need_the_policy_that_makes_them() -> None:
     """A canary at 50 is judged by a share that a hash of prompts decides."""
-    async with smg_rig("random") as one:
+    async with smg_rig("--policy", "random") as one:
         for slot, address in zip(("blue", "green"), one.addresses, strict=False):
             await one.smg.point(slot, address)
         await one.smg.shift({"blue": 100})
@@ -120,6 +136,25 @@ async def test_halves_need_the_policy_that_makes_them() -> None:
         with pytest.raises(RouterFault, match="start it with --policy round_robin"):
             await one.smg.shift({"blue": 50, "green": 50})
         assert await one.send(4) == {"blue": 4}
+
+
+@SMG_NEEDED
+@pytest.mark.parametrize("flags", [(), pytest.param(("--api-key", KEY), marks=LONG)])
+async def test_a_servers_key_is_given_to_nobody_without_one(
+    flags: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Everybody who reaches smg is served by a server that wants a key: smg adds it to requests."""
+    monkeypatch.setenv(API_KEY, KEY)
+    async with smg_rig(*flags) as one:
+        await one.smg.point("blue", one.addresses[0])
+        if flags:
+            await one.smg.shift({"blue": 100})
+            assert await one.send(2) == {"": 2}
+        else:
+            with pytest.raises(RouterFault, match="start smg with the same --api-key"):
+                await one.smg.shift({"blue": 100})
+        shares = [slot.share for slot in (await one.smg.seen()).values()]
+        assert shares == ([100, 0] if flags else [0, 0])
 
 
 @SMG_NEEDED
@@ -143,6 +178,32 @@ async def test_without_metrics_nothing_passes_a_watch(rig: SmgRig) -> None:
     watch = LossWatch.begun(await rig.smg.seen(), "blue")
     await rig.send(200)
     assert watch.looked(await rig.smg.seen()).verdict is Verdict.PASSED
+
+
+@pytest.mark.parametrize(
+    ("attempts", "successes", "failures", "requests"),
+    [
+        (20, 20, 0, 20),
+        (20, 20, 2, 20),  # two streams began, and were cut
+        (20, 0, 4, 4),  # four requests got 503 in each of five attempts
+        (30, 20, 2, 22),  # twenty were well; then nobody listened, for two with five attempts
+    ],
+)
+def test_losses_are_counted_by_requests(
+    attempts: int, successes: int, failures: int, requests: int
+) -> None:
+    """A slot that answers 503 to everybody seems to lose a fifth, as smg asks five times."""
+    outcome = 'smg_worker_cb_outcomes_total{worker="http://a:1",outcome='
+    page = f"""# TYPE smg_worker_requests_total counter
+smg_worker_requests_total{{worker="http://a:1",model="m"}} {attempts}
+{outcome}"success"}} {successes}
+{outcome}"failure"}} {failures}
+smg_worker_selection_total{{worker_type="regular",policy="round_robin"}} 9
+smg_worker_selection_total{{worker_type="decode",policy="random"}} 0
+"""
+    found = counts_of(page)
+    assert found.traffic == {"http://a:1": Traffic(requests, failures)}
+    assert found.policies == {"round_robin"}
 
 
 async def test_what_is_no_smg_is_told() -> None:

@@ -58,8 +58,8 @@ class SmgRouter:
             RouterFault: smg or its metrics don't answer, or it has workers that no slot is.
         """
         slots, counts = await self._slots(), await self._api.counted()
-        serving = sum(_serving(own) is not None for own in slots.values())
-        return {slot: await self._route(slot, slots[slot], serving, counts) for slot in SLOTS}
+        share = _shares(slots)
+        return {slot: await self._route(slot, slots[slot], share[slot], counts) for slot in SLOTS}
 
     async def point(self, slot: str, address: str) -> None:
         """Say where a slot listens; it gets no traffic yet.
@@ -92,8 +92,8 @@ class SmgRouter:
         slots = await self._slots()
         if HALF in wanted.values():
             await self._halves()
-        raised = [slot for slot in SLOTS if wanted[slot] and not _serving(slots[slot])]
-        await self._raise(raised, slots)
+        share = _shares(slots)
+        await self._raise([slot for slot in SLOTS if wanted[slot] > share[slot]], slots)
         for slot in SLOTS:
             one = _serving(slots[slot])
             if one and not wanted[slot]:
@@ -113,7 +113,7 @@ class SmgRouter:
             )
 
     async def _raise(self, raised: Sequence[str], slots: Slots) -> None:
-        """Add slots' workers; take all of them out again where one doesn't get ready."""
+        """Have slots ready, those without a worker too; take these out again where one isn't."""
         at = {slot: self._address(slot, slots[slot]) for slot in raised}
         if lost := [slot for slot in raised if not at[slot]]:
             raise RouterFault(f"{lost[0]} is to get traffic and was never pointed anywhere")
@@ -126,14 +126,15 @@ class SmgRouter:
                 await anyio.sleep(_LOOK)
         if not all([await is_taken(address) for address in at.values()]):
             raise RouterFault(problem)
-        for slot, address in at.items():
-            known = (worker for worker in slots[slot] if worker.address == address)
-            await self._api.add(slot, address, next(known, None))
+        added = [slot for slot in raised if not _serving(slots[slot])]
+        for slot in added:
+            known = (worker for worker in slots[slot] if worker.address == at[slot])
+            await self._api.add(slot, at[slot], next(known, None))
         try:
             await self._until(lambda now: all(_is_up(now[slot]) for slot in raised), problem)
         except RouterFault:
             now = await self._slots()
-            for worker in filter(None, (_serving(now[slot]) for slot in raised)):
+            for worker in filter(None, (_serving(now[slot]) for slot in added)):
                 await self._api.remove(worker)
             raise
 
@@ -164,15 +165,15 @@ class SmgRouter:
         return self._pointed.get(slot) or (own[-1].address if own else "")
 
     async def _route(
-        self, slot: str, own: Sequence[Worker], serving: int, counts: SmgCounts
+        self, slot: str, own: Sequence[Worker], share: int, counts: SmgCounts
     ) -> RouteSeen:
-        one, address = _serving(own), self._address(slot, own)
+        address = self._address(slot, own)
         counted = [counts.traffic.get(worker.url, Traffic()) for worker in own]
         return RouteSeen(
             address=address,
-            share=WHOLE // serving if one else 0,
+            share=share,
             open=sum(worker.load for worker in own),
-            up=_is_up(own) if one else await is_taken(address),
+            up=_is_up(own) if share else await is_taken(address),
             traffic=Traffic(
                 sum(each.requests for each in counted), sum(each.failed for each in counted)
             ),
@@ -181,6 +182,11 @@ class SmgRouter:
 
 def _serving(own: Sequence[Worker]) -> Worker | None:
     return next((worker for worker in own if worker.serves), None)
+
+
+def _shares(slots: Slots) -> Mapping[str, int]:
+    serving = [slot for slot in SLOTS if _serving(slots[slot])]
+    return {slot: WHOLE // len(serving) if slot in serving else 0 for slot in SLOTS}
 
 
 def _is_up(own: Sequence[Worker]) -> bool:

@@ -7,7 +7,9 @@ open. All changes are queued there: an answer of 202 says that one was taken, no
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Any
@@ -35,8 +37,8 @@ HEALTH: Mapping[str, int] = {
     "success_threshold": 1,
     "drain_settle_secs": FOR_EVER,
 }
-_GIVEN_UP = {"draining", "failed"}
-"""States that smg itself never takes a worker out of."""
+_DRAINS = "draining"
+"""The one state that smg takes no worker out of by itself."""
 _ATTEMPTS = 3
 _AGREED = {HTTPStatus.OK, HTTPStatus.ACCEPTED}
 _REQUESTS, _OUTCOMES = "smg_worker_requests_total", "smg_worker_cb_outcomes_total"
@@ -77,7 +79,7 @@ class Worker(BaseModel):
     @property
     def serves(self) -> bool:
         """Whether it gets new requests, or will as soon as it passes smg's check."""
-        return self.status not in _GIVEN_UP
+        return self.status != _DRAINS
 
 
 class _Workers(BaseModel):
@@ -128,6 +130,10 @@ class SmgApi:
             slot: The slot that it is in.
             address: Where it listens.
             known: The worker of that address that smg has already.
+
+        Raises:
+            RouterFault: smg doesn't answer or refuses; or the server wants a key, which smg would
+                add to requests of clients that have none.
         """
         url = f"http://{address}"
         body: dict[str, Any] = {
@@ -137,6 +143,7 @@ class SmgApi:
             "max_connection_attempts": _ATTEMPTS,
         }
         if key := key_of(url):
+            await self._guarded()
             body["api_key"] = key
         if known is None:
             await self._ask("POST", "/workers", body)
@@ -146,6 +153,16 @@ class SmgApi:
     async def remove(self, worker: Worker) -> None:
         """Give a worker no new request; one that gets none already is forgotten."""
         await self._ask("DELETE", f"/workers/{worker.id}", gone=True)
+
+    async def _guarded(self) -> None:
+        """See that smg serves nobody without a key."""
+        async with self._reached(), exchanging(self._url, seconds=SECONDS, keyed=False) as exchange:
+            answer = await exchange.ask("POST", "/generate", {})
+        if answer.status not in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            raise RouterFault(
+                f"the server wants an API key, and smg at {self._url} would add it to the requests "
+                "of clients that have none: start smg with the same --api-key"
+            )
 
     async def counted(self) -> SmgCounts:
         """Return what it counted; nothing where its metrics aren't read.
@@ -162,32 +179,47 @@ class SmgApi:
             raise RouterFault(f"smg's metrics: {error}: see deploy.metrics") from error
         if answer.status != HTTPStatus.OK:
             raise RouterFault(f"{self._metrics}/metrics: HTTP {answer.status}: see deploy.metrics")
-        return _counts(answer.body)
+        return counts_of(answer.body)
+
+    @asynccontextmanager
+    async def _reached(self) -> AsyncIterator[None]:
+        try:
+            yield
+        except AnswerFault as error:
+            raise RouterFault(f"smg: {error}: start it, or see deploy.url") from error
 
     async def _ask(self, method: str, path: str, body: Any = None, *, gone: bool = False) -> Reply:
         """Return an answer that agrees; where it may be `gone`, 404 does too."""
-        try:
-            async with exchanging(self._url, seconds=SECONDS) as exchange:
-                answer = exchange.permitted(path, await exchange.ask(method, path, body))
-        except AnswerFault as error:
-            raise RouterFault(f"smg: {error}: start it, or see deploy.url") from error
+        async with self._reached(), exchanging(self._url, seconds=SECONDS) as exchange:
+            answer = exchange.permitted(path, await exchange.ask(method, path, body))
         if answer.status in _AGREED or (gone and answer.status == HTTPStatus.NOT_FOUND):
             return answer
         said = beginning(answer.body, 200)
         raise RouterFault(f"{method} {self._url}{path}: HTTP {answer.status}: {said}")
 
 
-def _counts(page: str) -> SmgCounts:
-    sent: dict[str, int] = {}
-    failed: dict[str, int] = {}
+def counts_of(page: str) -> SmgCounts:
+    """Return what a page of metrics counts.
+
+    `failed` is what smg calls a failed outcome: 5xx, no answer, and a stream that was cut. It
+    counts each attempt at a request, repeated ones too, but one outcome of them all; and a stream
+    that is cut has two outcomes, as it began well. So `requests` is the smaller one of both.
+    """
+    attempts: Counter[str] = Counter()
+    outcomes: Counter[str] = Counter()
+    failed: Counter[str] = Counter()
     policies = set()
     for sample in samples(page):
         worker, value = sample.labels.get("worker", ""), int(sample.value)
         if sample.name == _REQUESTS:
-            sent[worker] = sent.get(worker, 0) + value
-        elif sample.name == _OUTCOMES and sample.labels.get("outcome") == "failure":
-            failed[worker] = failed.get(worker, 0) + value
+            attempts[worker] += value
+        elif sample.name == _OUTCOMES:
+            outcomes[worker] += value
+            failed[worker] += value if sample.labels.get("outcome") == "failure" else 0
         elif sample.name == _SELECTED and value:
             policies.add(sample.labels.get("policy", ""))
-    told = {worker: Traffic(sent[worker], failed.get(worker, 0)) for worker in sent}
+    told = {
+        worker: Traffic(min(sent, outcomes[worker]), failed[worker])
+        for worker, sent in attempts.items()
+    }
     return SmgCounts(told, frozenset(policies))
