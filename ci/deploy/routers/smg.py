@@ -21,8 +21,8 @@ from ci.deploy.world import SLOTS, WHOLE, RouteSeen, Traffic
 from ci.errors import RouterFault, UsageError
 from ci.settings.deploy import HALF
 
-PATIENCE = 15.0
-"""Most seconds until smg has done what it took."""
+PATIENCE = 9.0
+"""Most seconds until smg has done what it took: a shift waits three times, and has a budget."""
 SHARES = (0, HALF, WHOLE)
 """All that a slot's one worker can be given."""
 _LOOK = 0.05
@@ -97,7 +97,7 @@ class SmgRouter:
         for slot in SLOTS:
             one = _serving(slots[slot])
             if one and not wanted[slot]:
-                self._pointed.setdefault(slot, one.address)
+                self._pointed[slot] = one.address
                 await self._api.remove(one)
         await self._until(
             lambda now: all(bool(_serving(now[slot])) is bool(wanted[slot]) for slot in SLOTS),
