@@ -6,6 +6,7 @@ URL and a seed.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -107,75 +108,115 @@ async def compare(
         ServerFault: The candidate is broken.
         CheckBroken: The baseline is broken, so nothing can be said of the candidate.
     """
-    servers = {Arm.BASELINE: baseline, Arm.CANDIDATE: candidate}
-    run = _Run(block, servers, options, watcher or Watcher())
+    duel = Duel({Arm.BASELINE: baseline, Arm.CANDIDATE: candidate}, options, watcher)
     with anyio.move_on_after(options.budget) as scope:
-        await run.measure()
+        await duel.measure(block)
     if scope.cancelled_caught:
-        run.cut = f"gate.budget, {options.budget:g} s, was spent"
-    return run.result()
+        duel.cut = f"gate.budget, {options.budget:g} s, was spent"
+    return duel.result()
 
 
-class _Run:
+class Duel:
+    """A comparison of two servers that may be broken off, and gone on with later.
+
+    Args:
+        servers: URL of each side.
+        options: How they are compared; its budget is the caller's affair.
+        watcher: Who is told.
+
+    Attributes:
+        options: How they are compared.
+        pairs: The pairs that count so far.
+        decision: The last look; None where there was none yet.
+        cut: Why no further pair is measured, without a decision; empty while some may be.
+
+    Raises:
+        UsageError: The schedule can't show anything.
+    """
+
     def __init__(
-        self, block: Block, servers: dict[Arm, str], options: Options, watcher: Watcher
+        self, servers: Mapping[Arm, str], options: Options, watcher: Watcher | None = None
     ) -> None:
-        self._block, self._servers, self._options = block, servers, options
-        self._watcher, self._plans = watcher, plans(options.seed)
+        self._servers, self.options = servers, options
+        self._watcher, self._plans = watcher or Watcher(), plans(options.seed)
         self._looks = options.schedule.looks(options.rule)
-        self._pairs: list[Pair] = []
+        self.pairs: list[Pair] = []
         self._broken: list[str] = []
-        self._decision: Decision | None = None
+        self.decision: Decision | None = None
         self._agreement = Agreement()
         self.cut = ""
 
-    async def measure(self) -> None:
-        """Measure pairs until a look ends the run, the last look is over, or it is cut."""
-        for plan in islice(self._plans, self._options.warmup):
-            await self._results(plan)
-        for look in self._looks:
-            while len(self._pairs) < look.pairs:
-                await self._measure_pair(look)
+    @property
+    def over(self) -> bool:
+        """Whether no further pair is measured."""
+        looked = self.decision.look if self.decision else None
+        decided = self.decision is not None and self.decision.ends
+        return bool(self.cut) or decided or looked == self._looks[-1]
+
+    async def measure(self, block: Block) -> None:
+        """Measure pairs until a look ends the run, the last look is over, or it is cut.
+
+        Where it is cancelled, the next call goes on after the last whole pair. Each look is taken
+        once, and no prompts are sent twice.
+
+        Args:
+            block: Measures one block on one of the servers.
+
+        Raises:
+            ServerFault: The candidate is broken.
+            CheckBroken: The baseline is broken, so nothing can be said of the candidate.
+        """
+        if self.over:
+            return
+        for plan in islice(self._plans, self.options.warmup):
+            await self._results(block, plan)
+        while not self.over:
+            look = self._next()
+            while len(self.pairs) < look.pairs:
+                await self._measure_pair(block, look)
                 if self.cut:
                     return
-            seen = columns(self._pairs, self._options.rule.metrics)
-            self._decision = decide(seen, self._options.rule, look)
-            self._watcher.looked(self._decision)
-            if self._decision.ends:
-                return
+            seen = columns(self.pairs, self.options.rule.metrics)
+            self.decision = decide(seen, self.options.rule, look)
+            self._watcher.looked(self.decision)
+
+    def _next(self) -> Look:
+        """Return the look that comes after the last one."""
+        looked = self.decision.look.pairs if self.decision else 0
+        return next(look for look in self._looks if look.pairs > looked)
 
     def result(self) -> Comparison:
         """Return what was found so far."""
-        decision, rule = self._decision, self._options.rule
+        decision, rule = self.decision, self.options.rule
         unsure = decision is not None and not decision.ends
         return Comparison(
-            options=self._options,
-            pairs=tuple(self._pairs),
+            options=self.options,
+            pairs=tuple(self.pairs),
             decision=decision,
             agreement=self._agreement,
             broken=tuple(self._broken),
             cut=self.cut,
-            need=need(columns(self._pairs, rule.metrics), rule) if unsure else None,
+            need=need(columns(self.pairs, rule.metrics), rule) if unsure else None,
         )
 
-    async def _measure_pair(self, look: Look) -> None:
+    async def _measure_pair(self, block: Block, look: Look) -> None:
         """Measure one pair; one that can't be used is told and doesn't count."""
         plan = next(self._plans)
-        results = await self._results(plan)
+        results = await self._results(block, plan)
         found: dict[Arm, dict[str, float]] = {}
         for arm, result in results.items():
             try:
-                found[arm] = medians(result, self._options.rule.metrics)
+                found[arm] = medians(result, self.options.rule.metrics)
             except ValueError as error:
-                return self._break(f"{arm}, after {len(self._pairs)} pairs: {error}")
+                return self._break(f"{arm}, after {len(self.pairs)} pairs: {error}")
         pair = Pair(
-            index=len(self._pairs),
+            index=len(self.pairs),
             seed=plan.seed,
             first=plan.order[0],
             baseline=found[Arm.BASELINE],
             candidate=found[Arm.CANDIDATE],
         )
-        self._pairs.append(pair)
+        self.pairs.append(pair)
         answers = (results[arm].answers for arm in Arm)
         self._agreement = self._agreement.with_block(plan.seed, *answers)
         return self._watcher.measured(pair, look)
@@ -183,16 +224,16 @@ class _Run:
     def _break(self, problem: str) -> None:
         self._broken.append(problem)
         self._watcher.broke(problem)
-        if len(self._broken) > self._options.spares:
+        if len(self._broken) > self.options.spares:
             self.cut = f"{len(self._broken)} pairs were unusable; the last: {problem}"
 
-    async def _results(self, plan: PairPlan) -> dict[Arm, BlockResult]:
+    async def _results(self, block: Block, plan: PairPlan) -> dict[Arm, BlockResult]:
         """Measure both blocks in their order."""
-        return {arm: await self._one(arm, plan.seed) for arm in plan.order}
+        return {arm: await self._one(block, arm, plan.seed) for arm in plan.order}
 
-    async def _one(self, arm: Arm, seed: int) -> BlockResult:
+    async def _one(self, block: Block, arm: Arm, seed: int) -> BlockResult:
         try:
-            return await self._block(self._servers[arm], seed)
+            return await block(self._servers[arm], seed)
         except ServerFault as error:
             if arm is Arm.CANDIDATE:
                 raise

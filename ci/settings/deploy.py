@@ -13,7 +13,10 @@ HOST = r"^$|^ssh://([^@\s/:]+@)?(\[[0-9a-fA-F:.]+\]|[^@\s/:\[\]]+)(:[0-9]{1,5})?
 """A user may stand in it, and no password."""
 
 HALF = 50
-"""All that a router without weights can make between nothing and everything."""
+"""Half of new requests: both slots get as many, and a router without weights can make nothing else
+between none and all."""
+EQUAL = HALF
+
 Share = Annotated[int, Field(ge=1, le=99), NoBool]
 Rate = Annotated[float, Field(gt=0, lt=1), NoBool]
 Index = Annotated[int, Field(ge=0), NoBool]
@@ -107,8 +110,18 @@ class DeploySettings(Section):
         0.005, description="Share of requests that may fail or be cut without a doubt."
     )
     bad_loss: Rate = Field(0.03, description="Share of requests that may not: it goes back.")
+    slower: Annotated[float, Field(ge=0, le=10), NoBool] = Field(
+        0.2,
+        description="The slow-down that is allowed beside the other slot, in TTFT and in time per "
+        "output token: a candidate that is shown to exceed it goes back; 0: speed isn't judged.",
+    )
+    speed_shown: bool = Field(
+        default=False,
+        description="Whether a watch at a share of 50 or more has to show that the candidate isn't "
+        "slower than that; until it is shown, the watch counts as one of too little traffic.",
+    )
     little_traffic: Literal["go back", "ask"] = Field(
-        "go back", description="What a watch does that saw too few requests in its budget."
+        "go back", description="What a watch does that could not judge enough in its budget."
     )
     budget: Seconds = Field(
         1800.0, description="Most seconds for which a watch waits for enough requests."
@@ -136,4 +149,16 @@ class DeploySettings(Section):
             )
         if self.allowed_loss >= self.bad_loss:
             raise ValueError("allowed_loss has to be below bad_loss")
+        if self.speed_shown and (why := self._speed_unseen()):
+            raise ValueError(f"speed_shown needs {why}")
         return self
+
+    def _speed_unseen(self) -> str:
+        """Return what is missing for a proof of a candidate's speed; empty where nothing is."""
+        if not self.slower:
+            return "slower over 0, the slow-down that is allowed"
+        if self.strategy == "replace":
+            return 'two slots side by side: strategy = "canary" or "blue-green"'
+        shares = self.shares if self.strategy == "canary" else ()
+        fair = any(share >= EQUAL for share in shares)
+        return "" if fair or self.watch else f"a watch: a share of {EQUAL} or more, or watch over 0"
