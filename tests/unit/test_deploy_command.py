@@ -284,6 +284,7 @@ def test_one_server_without_a_router(command: Command, place: Path) -> None:
     code, report = deployed(command, released("two"), *alone)
     assert (code, report.verdict) == (0, Verdict.PASSED), report.cause
     check = check_of(report, "deploy")
+    assert check.facts["speed"].startswith("not compared: one copy at a time")
     assert re.fullmatch(r"[\d.]+ s: .*start [\d.]+ s.*", check.facts["downtime"])
     causes = {figure.name: figure.value for figure in check.figures}
     whole = causes.pop("downtime")

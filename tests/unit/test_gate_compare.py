@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import anyio
 import pytest
 
 from ci.errors import BadAnswer, CheckBroken, UsageError
-from ci.gate.blocks import BlockResult
-from ci.gate.compare import Comparison, compare
+from ci.gate.blocks import Arm, BlockResult
+from ci.gate.compare import Comparison, Duel, compare
 from ci.gate.sequential import Schedule
 from ci.verdict import Verdict
 from tests.unit.gate_samples import QUICK, Diary, Servers
@@ -156,3 +157,23 @@ async def test_answers_are_held_against_each_other() -> None:
     found = await run(Servers())
     assert found.agreement.compared == 2 * len(found.pairs)
     assert found.agreement.share == 1
+
+
+async def test_a_comparison_that_is_broken_off_goes_on() -> None:
+    """A watch that is interrupted loses its pairs, takes a look twice, or repeats prompts."""
+    diary, servers = Diary(), Servers(noise=0.4)
+    duel = Duel({Arm.BASELINE: "old", Arm.CANDIDATE: "new"}, QUICK, diary)
+
+    async def measure(url: str, seed: int) -> BlockResult:
+        if len(servers.calls) % 7 == 6:
+            servers.calls.append(("broken off", seed))
+            raise TimeoutError
+        return await servers(url, seed)
+
+    while not duel.over:
+        with suppress(TimeoutError):
+            await duel.measure(measure)
+    await duel.measure(measure)
+    assert [decision.look.pairs for decision in diary.decisions] == [6, 9, 12, 18, 24]
+    assert [pair.index for pair in duel.pairs] == list(range(24))
+    assert len({pair.seed for pair in duel.pairs}) == 24
