@@ -219,6 +219,11 @@ class Speed:
             before = servers, SpeedStep(slot, stable, share, duel)
             self._steps[slot, share] = before
         step = before[1]
+        lost = [name for name in (stable, slot) if not routes[name].address]
+        if lost:
+            step.problem = f"the router doesn't say where {' and '.join(lost)} listens"
+            yield step
+            return
         with one_error():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._measure, step)

@@ -190,6 +190,19 @@ def test_a_slot_that_breaks_is_not_called_slow(url: str) -> None:
     assert "nothing came" in watched.speed.steps[0].told
 
 
+def test_a_router_that_names_no_address_leaves_nothing_to_ask() -> None:
+    """A hook's router that says only its counters ends a deployment, or makes it look fast."""
+    watched = Watched(slow(0.5))
+
+    async def measured() -> str:
+        routes = {"blue": RouteSeen("blue.invalid:1"), "green": RouteSeen()}
+        async with watched.speed.measuring("green", "blue", 50, routes) as step:
+            await anyio.sleep(1)
+        return step.told
+
+    assert "(the router doesn't say where green listens)" in at_once(measured())
+
+
 def test_a_proof_is_demanded_once_and_where_it_can_be_had() -> None:
     """A canary at 10 % waits for what it can't show, or one that was shown waits again."""
     watched = Watched(slow(0.0), demanded=True)
