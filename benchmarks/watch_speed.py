@@ -35,7 +35,7 @@ NOISES = {
 }
 """Noise of a block's median TTFT and TPOT: the gate's usual one, and twice that."""
 ALLOWED = (0.2, 0.1, 0.05)
-STARTS = (0.0, 0.05, 0.07, 0.1)
+STARTS = (0.0, 0.01, 0.05, 0.07, 0.1)
 REALLY = (0.0, 0.05, 0.1, 0.2, 0.3, 0.5)
 LOADS = (0.1, 0.3)
 
