@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -12,7 +11,6 @@ import anyio
 import pytest
 from pydantic import ValidationError
 
-from benchmarks.noise import SyntheticNoise
 from ci.deploy.judged import Judged
 from ci.deploy.record import predicate_of
 from ci.deploy.sequential import LossRule
@@ -22,7 +20,6 @@ from ci.deploy.world import RouteSeen
 from ci.errors import BadAnswer
 from ci.gate.blocks import Block, BlockResult
 from ci.gate.compare import Options
-from ci.gate.power import rates
 from ci.report.model import Case, Check, Figure, now
 from ci.settings import GateSettings, Settings
 from ci.settings.deploy import DeploySettings
@@ -64,7 +61,7 @@ def repeatable(slower: float) -> Options:
     return replace(speed_options(GateSettings(), slower), seed=1)
 
 
-class Watched:
+class WatchOfGreen:
     """A watch of green beside blue, whose blocks are invented."""
 
     def __init__(self, block: Block, slower: float = 0.2, *, demanded: bool = False) -> None:
@@ -112,7 +109,7 @@ def test_a_slow_candidate_is_bad_and_an_equal_one_is_not(
     really: float, allowed: float, verdict: Verdict, speed: list[str]
 ) -> None:
     """A slow candidate gets all traffic, or a good one is taken back."""
-    watched = Watched(slow(really), allowed)
+    watched = WatchOfGreen(slow(really), allowed)
     judged = watched.judged(50)
     assert judged.verdict is verdict, judged
     assert list(watched.speeds.values()) == speed
@@ -133,7 +130,7 @@ def test_users_requests_are_no_proof(
     share: int, really: float, verdict: Verdict, speed: list[str], told: str
 ) -> None:
     """A slot passes for the load that the other one has, or goes back for its own."""
-    watched = Watched(slow(really))
+    watched = WatchOfGreen(slow(really))
     assert watched.judged(share).verdict is verdict
     assert list(watched.speeds.values()) == speed
     (step,) = watched.speed.steps
@@ -163,7 +160,7 @@ def after(pairs: int, then: Callable[[], Exception] | None = None) -> Servers:
 
 def test_too_few_pairs_say_nothing() -> None:
     """Some pairs are taken for enough, or for a pass."""
-    watched = Watched(after(7))
+    watched = WatchOfGreen(after(7))
     assert watched.judged(50).verdict is PASSED
     assert not watched.speeds
     (step,) = watched.speed.steps
@@ -173,7 +170,7 @@ def test_too_few_pairs_say_nothing() -> None:
 
 def test_a_further_watch_goes_on_with_the_pairs() -> None:
     """A slow server with slow answers never has enough pairs, or each watch has a chance to err."""
-    watched = Watched(after(7), demanded=True)
+    watched = WatchOfGreen(after(7), demanded=True)
     assert watched.judged(50).verdict is UNSURE
     judged = watched.judged(50)
     assert judged.verdict is FAILED
@@ -183,7 +180,7 @@ def test_a_further_watch_goes_on_with_the_pairs() -> None:
 @pytest.mark.parametrize("url", [GREEN, "http://blue.invalid:1"])
 def test_a_slot_that_breaks_is_not_called_slow(url: str) -> None:
     """One bad answer to a probe takes a good release back, or a bad old one lets all pass."""
-    watched = Watched(after(3, partial(BadAnswer, url, "nothing came")))
+    watched = WatchOfGreen(after(3, partial(BadAnswer, url, "nothing came")))
     assert watched.judged(50).verdict is PASSED
     assert not watched.speeds
     assert "3 pairs of blocks: too few, 12 are needed (" in watched.speed.steps[0].told
@@ -192,7 +189,7 @@ def test_a_slot_that_breaks_is_not_called_slow(url: str) -> None:
 
 def test_a_router_that_names_no_address_leaves_nothing_to_ask() -> None:
     """A hook's router that says only its counters ends a deployment, or makes it look fast."""
-    watched = Watched(slow(0.5))
+    watched = WatchOfGreen(slow(0.5))
 
     async def measured() -> str:
         routes = {"blue": RouteSeen("blue.invalid:1"), "green": RouteSeen()}
@@ -205,13 +202,13 @@ def test_a_router_that_names_no_address_leaves_nothing_to_ask() -> None:
 
 def test_a_proof_is_demanded_once_and_where_it_can_be_had() -> None:
     """A canary at 10 % waits for what it can't show, or one that was shown waits again."""
-    watched = Watched(slow(0.0), demanded=True)
+    watched = WatchOfGreen(slow(0.0), demanded=True)
     assert watched.judged(10).verdict is PASSED
     assert not watched.speeds
     watched.router.looks = 0
     assert watched.judged(50).verdict is PASSED
     assert watched.speeds == {"speed of green at 50 %": "PASSED"}
-    heavy = Watched(slow(0.3), demanded=True)
+    heavy = WatchOfGreen(slow(0.3), demanded=True)
     judged = heavy.judged(100)
     assert judged.verdict is UNSURE
     assert "which proves nothing" in judged.cause
@@ -305,35 +302,3 @@ async def test_real_requests(slower: float, allowed: float, fast: Timing) -> Non
         )
     assert (judged.verdict is FAILED) is bool(slower), speed.steps[0].told
     assert len(speed.steps[0].duel.pairs) >= (12 if slower else 1)
-
-
-RUNS = 400
-NOISE = SyntheticNoise(spread={"ttft": 0.12, "tpot": 0.08})
-"""Twice the usual noise of blocks of 32 requests, for blocks of four."""
-
-
-def most(rate: float) -> float:
-    """Return the count that a true rate exceeds once in ten thousand times."""
-    return RUNS * rate + 3.7 * math.sqrt(RUNS * rate * (1 - rate))
-
-
-@pytest.mark.parametrize(
-    ("start", "slower"), [(0.0, 0.2), *rare([(0.07, 0.0), (0.05, 0.0), (0.0, 0.1)])]
-)
-def test_a_good_candidate_seldom_goes_back(start: float, slower: float) -> None:
-    """Releases as fast as is allowed are taken back, or equal ones whose starts differ."""
-    options = speed_options(GateSettings(), 0.2)
-    noise = replace(NOISE, instance=start)
-    looks = options.schedule.looks(options.rule)
-    found = rates(noise, options.rule, looks, slower=slower, runs=RUNS)
-    assert found.failed <= most(0.01)
-
-
-@pytest.mark.parametrize(("slower", "least"), [(0.5, 0.95), *rare([(0.4, 0.9), (0.3, 0.3)], 0)])
-def test_a_slow_candidate_goes_back_mostly(slower: float, least: float) -> None:
-    """A watch of speed finds nothing."""
-    options = speed_options(GateSettings(), 0.2)
-    looks = options.schedule.looks(options.rule)
-    found = rates(NOISE, options.rule, looks, slower=slower, runs=RUNS)
-    assert found.failed >= least * RUNS
-    assert found.passed <= most(0.05)
