@@ -22,7 +22,6 @@ from ci.deploy.wanted import StrategyName, Wanted
 from ci.deploy.watching import Losses
 from ci.deploy.world import Release
 from ci.errors import SglangCiError
-from ci.gate.stage import Teller
 from ci.release.stay import AT_REST, SINCE
 from ci.report.model import Case, Phase, now
 from ci.server.key import ANYWHERE, api_key, wanted_at
@@ -124,8 +123,8 @@ class Deployment:
         settings, at = self.grounds.settings, self.grounds.at
         if not at.slower:
             return None
-        options, told = speed_options(settings.gate, at.slower), Teller(stages.progress)
-        return Speed(options, probing(settings), demanded=at.speed_shown, watcher=told)
+        options, note = speed_options(settings.gate, at.slower), stages.progress.note
+        return Speed(options, probing(settings), demanded=at.speed_shown, note=note)
 
     def _runner(self, stages: Stages, tell: Tell, speed: Speed | None = None) -> Runner:
         at, router = self.grounds.at, self.grounds.router

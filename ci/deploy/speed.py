@@ -77,31 +77,52 @@ def probing(settings: Settings) -> Blocks:
     return partial(loaded, replace(asked, warm_up=WARM_UP, sampling=plain), BLOCK)
 
 
-@dataclass
-class SpeedStep:
-    """What is known of a candidate's speed at one share.
+@dataclass(frozen=True)
+class SpeedSides:
+    """Who is compared.
 
     Args:
         slot: The candidate.
         stable: The slot that it is compared with.
         share: The candidate's share of new requests, of 100.
-        duel: The comparison, with all pairs so far.
-        problem: Why the last watch measured no further pair; empty where nothing kept it.
+        servers: URL of each.
     """
 
     slot: str
     stable: str
     share: int
-    duel: Duel
-    problem: str = ""
+    servers: Mapping[Arm, str]
+
+
+class SpeedStep(Watcher):
+    """What is known of a candidate's speed at one share.
+
+    Args:
+        sides: Who is compared.
+        options: How.
+        note: Is told in one line what each look found.
+
+    Attributes:
+        sides: Who is compared.
+        duel: The comparison, with all pairs so far.
+        problem: Why the last watch measured no further pair; empty where nothing kept it.
+    """
+
+    def __init__(self, sides: SpeedSides, options: Options, note: Callable[[str], None]) -> None:
+        self.sides, self._note = sides, note
+        self.duel, self.problem = Duel(sides.servers, options, self), ""
+
+    def looked(self, decision: Decision) -> None:  # noqa: ARG002 - the duel has it by then
+        """Tell what a look found."""
+        self._note(f"{self.name}: {self.told}")
 
     @property
     def verdict(self) -> Verdict:
         """What is shown, users' requests thought of."""
-        counts = self.share * 2 <= WHOLE, self.share * 2 >= WHOLE
-        found = self._found
-        shown = dict(zip((Verdict.FAILED, Verdict.PASSED), counts, strict=True))
-        return found if shown.get(found, False) else Verdict.INCONCLUSIVE
+        found, share = self._found, self.sides.share
+        loaded_more = found is Verdict.FAILED and share * 2 > WHOLE
+        loaded_less = found is Verdict.PASSED and share * 2 < WHOLE
+        return Verdict.INCONCLUSIVE if loaded_more or loaded_less else found
 
     @property
     def known(self) -> bool:
@@ -119,7 +140,7 @@ class SpeedStep:
     @property
     def name(self) -> str:
         """What the step is called in a report."""
-        return f"speed of {self.slot} at {self.share} %"
+        return f"speed of {self.sides.slot} at {self.sides.share} %"
 
     @property
     def told(self) -> str:
@@ -132,8 +153,10 @@ class SpeedStep:
 
     def figures(self) -> Iterator[Figure]:
         """Yield each metric's ratio, candidate over stable, with its bounds."""
+        sides = self.sides
+        what = f"{sides.slot} / {sides.stable} at {sides.share} %"
         for one in self._decision.findings if self._decision else ():
-            yield ratio_figure(f"{one.metric}, {self.slot} / {self.stable} at {self.share} %", one)
+            yield ratio_figure(f"{one.metric}, {what}", one)
 
     def _seen(self) -> str:
         if self._decision is None:
@@ -142,16 +165,16 @@ class SpeedStep:
             f"{one.metric} {percent(one.ratio - 1)} ({between(one.low, one.high)})"
             for one in self._decision.findings
         )
-        return f"{metrics} beside {self.stable}, {self._decision.look.pairs} pairs"
+        return f"{metrics} beside {self.sides.stable}, {self._decision.look.pairs} pairs"
 
     def _meaning(self) -> str:
         rule = self.duel.options.rule
         least = self.duel.options.schedule.looks(rule)[0].pairs
         allowed, found = rate(rule.allowed), self._found
         if found is Verdict.FAILED:
-            said, other = f"slower by more than {allowed}", self.slot
+            said, other = f"slower by more than {allowed}", self.sides.slot
         elif found is Verdict.PASSED:
-            said, other = f"not slower by {allowed}", self.stable
+            said, other = f"not slower by {allowed}", self.sides.stable
         else:
             few = f"too few, {least} are needed" if self._decision is None else ""
             unsure = few or f"can't tell whether it is slower by {allowed}"
@@ -170,7 +193,7 @@ class Speed:
         blocks: Opens what measures them.
         demanded: Whether it has to be shown once, at a share of 50 or more, that the candidate
             isn't slower than is allowed.
-        watcher: Is told each pair and each look.
+        note: Is told in one line what each look found.
     """
 
     def __init__(
@@ -179,21 +202,22 @@ class Speed:
         blocks: Blocks,
         *,
         demanded: bool = False,
-        watcher: Watcher | None = None,
+        note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        self._options, self._blocks, self._watcher = options, blocks, watcher
+        self._options, self._blocks, self._note = options, blocks, note
         self._demanded = demanded
-        self._steps: dict[tuple[str, int], tuple[Mapping[Arm, str], SpeedStep]] = {}
+        self._steps: dict[tuple[str, int], SpeedStep] = {}
 
     @property
     def steps(self) -> tuple[SpeedStep, ...]:
         """What is known, by steps in their order."""
-        return tuple(step for _, step in self._steps.values())
+        return tuple(self._steps.values())
 
     def lacks(self, step: SpeedStep) -> bool:
         """Return whether a step may not end yet, as nothing has shown that it isn't slower."""
-        shown = any(one.verdict is Verdict.PASSED for one in self.steps if one.slot == step.slot)
-        return self._demanded and not shown and step.share * 2 >= WHOLE
+        slot, share = step.sides.slot, step.sides.share
+        shown = any(one.verdict is Verdict.PASSED for one in self.steps if one.sides.slot == slot)
+        return self._demanded and not shown and share * 2 >= WHOLE
 
     @asynccontextmanager
     async def measuring(
@@ -213,12 +237,11 @@ class Speed:
             Arm.BASELINE: f"http://{routes[stable].address}",
             Arm.CANDIDATE: f"http://{routes[slot].address}",
         }
-        before = self._steps.get((slot, share))
-        if before is None or before[0] != servers:
-            duel = Duel(servers, self._options, self._watcher)
-            before = servers, SpeedStep(slot, stable, share, duel)
-            self._steps[slot, share] = before
-        step = before[1]
+        sides = SpeedSides(slot, stable, share, servers)
+        step = self._steps.get((slot, share))
+        if step is None or step.sides != sides:
+            step = SpeedStep(sides, self._options, self._note)
+            self._steps[slot, share] = step
         lost = [name for name in (stable, slot) if not routes[name].address]
         if lost:
             step.problem = f"the router doesn't say where {' and '.join(lost)} listens"
