@@ -40,6 +40,9 @@ from ci.verdict import Outcome, Verdict
 BLOCK = Closed(concurrency=1, requests=4)
 """The load of a block: one request at a time, as users are served by the same slots."""
 WARM_UP = WarmUp(requests=8, seconds=10)
+SPARES = 1000
+"""Unusable pairs that are measured anew: on a busy machine 7 of 13 were, and a step's seconds
+bound them anyhow."""
 
 Blocks = Callable[[], AbstractAsyncContextManager[Block]]
 """Opens what measures blocks, for the time of one watch."""
@@ -62,7 +65,7 @@ def speed_options(at: GateSettings, slower: float) -> Options:
     metrics = tuple(name for name in at.metrics if name != "e2e") or at.metrics
     rule = replace(asked.rule, slowdown=slower, least=slower, allowed=slower, metrics=metrics)
     asked.schedule.looks(rule)
-    return replace(asked, rule=rule)
+    return replace(asked, rule=rule, spares=SPARES)
 
 
 def probing(settings: Settings) -> Blocks:
@@ -178,11 +181,15 @@ class SpeedStep(Watcher):
         else:
             few = f"too few, {least} are needed" if self._decision is None else ""
             unsure = few or f"can't tell whether it is slower by {allowed}"
-            why = self.problem or self.duel.cut
+            why = self.problem or self._unusable()
             return f"{unsure} ({why})" if why else unsure
         if self.verdict is found:
             return said
         return f"{said}, which proves nothing: {other} has more of the users' requests"
+
+    def _unusable(self) -> str:
+        broken = self.duel.broken
+        return f"{len(broken)} more were unusable; the last: {broken[-1]}" if broken else ""
 
 
 class Speed:

@@ -127,6 +127,7 @@ class Duel:
     Attributes:
         options: How they are compared.
         pairs: The pairs that count so far.
+        broken: Each unusable pair so far, in one line.
         decision: The last look; None where there was none yet.
         cut: Why no further pair is measured, without a decision; empty while some may be.
 
@@ -141,7 +142,7 @@ class Duel:
         self._watcher, self._plans = watcher or Watcher(), plans(options.seed)
         self._looks = options.schedule.looks(options.rule)
         self.pairs: list[Pair] = []
-        self._broken: list[str] = []
+        self.broken: list[str] = []
         self.decision: Decision | None = None
         self._agreement = Agreement()
         self.cut = ""
@@ -194,7 +195,7 @@ class Duel:
             pairs=tuple(self.pairs),
             decision=decision,
             agreement=self._agreement,
-            broken=tuple(self._broken),
+            broken=tuple(self.broken),
             cut=self.cut,
             need=need(columns(self.pairs, rule.metrics), rule) if unsure else None,
         )
@@ -222,10 +223,10 @@ class Duel:
         return self._watcher.measured(pair, look)
 
     def _break(self, problem: str) -> None:
-        self._broken.append(problem)
+        self.broken.append(problem)
         self._watcher.broke(problem)
-        if len(self._broken) > self.options.spares:
-            self.cut = f"{len(self._broken)} pairs were unusable; the last: {problem}"
+        if len(self.broken) > self.options.spares:
+            self.cut = f"{len(self.broken)} pairs were unusable; the last: {problem}"
 
     async def _results(self, block: Block, plan: PairPlan) -> dict[Arm, BlockResult]:
         """Measure both blocks in their order."""

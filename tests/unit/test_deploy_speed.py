@@ -168,6 +168,20 @@ def test_too_few_pairs_say_nothing() -> None:
     assert not list(step.figures())
 
 
+def test_a_busy_machine_takes_more_pairs() -> None:
+    """Where blocks are measured too late, speed is never judged, or nobody learns why."""
+    late = "its event loop was 68.6 ms late at p99"
+    watched = WatchOfGreen(Servers({GREEN: 0.3}, problems=dict.fromkeys(range(3, 999, 4), late)))
+    assert watched.judged(50).verdict is FAILED
+    assert len(watched.speed.steps[0].duel.broken) > 6
+    stopped = after(3)
+    stopped.problems = {3: late}
+    few = WatchOfGreen(stopped)
+    assert few.judged(50).verdict is PASSED
+    assert "2 pairs of blocks: too few, 12 are needed (1 more were unus" in few.speed.steps[0].told
+    assert late in few.speed.steps[0].told
+
+
 def test_a_further_watch_goes_on_with_the_pairs() -> None:
     """A slow server with slow answers never has enough pairs, or each watch has a chance to err."""
     watched = WatchOfGreen(after(7), demanded=True)
