@@ -15,7 +15,7 @@ HOST = r"^$|^ssh://([^@\s/:]+@)?(\[[0-9a-fA-F:.]+\]|[^@\s/:\[\]]+)(:[0-9]{1,5})?
 HALF = 50
 """Half of new requests: both slots get as many, and a router without weights can make nothing else
 between none and all."""
-EQUAL = HALF
+
 
 Share = Annotated[int, Field(ge=1, le=99), NoBool]
 Rate = Annotated[float, Field(gt=0, lt=1), NoBool]
@@ -160,5 +160,5 @@ class DeploySettings(Section):
         if self.strategy == "replace":
             return 'two slots side by side: strategy = "canary" or "blue-green"'
         shares = self.shares if self.strategy == "canary" else ()
-        fair = any(share >= EQUAL for share in shares)
-        return "" if fair or self.watch else f"a watch: a share of {EQUAL} or more, or watch over 0"
+        fair = any(share >= HALF for share in shares)
+        return "" if fair or self.watch else f"a watch: a share of {HALF} or more, or watch over 0"

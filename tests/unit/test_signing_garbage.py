@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from ci.release.envelope import Envelope
 from ci.release.signing import KeySigner, NoSigner, Opened, Trust, new_key
-from tests.unit.statements import approval
 from tests.rare import rare
+from tests.unit.statements import approval
 
 pytestmark = pytest.mark.unit
 

@@ -14,8 +14,8 @@ from sigstore.dsse import Statement as OtherStatement
 from ci.release.kinds import EVIDENCE, KINDS
 from ci.release.statement import make, read
 from ci.settings.release import EVIDENCE_KINDS
-from tests.unit.statements import DIGEST, IMAGE, NOW, approval
 from tests.rare import rare
+from tests.unit.statements import DIGEST, IMAGE, NOW, approval
 
 pytestmark = pytest.mark.unit
 
