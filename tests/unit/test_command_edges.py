@@ -100,6 +100,7 @@ def test_an_interrupt_at_the_start_is_quiet(tmp_path: Path, later: float) -> Non
                 found = IMPORTED.match(line)
                 if found and found["name"] == "ci.cli":
                     break
+            next(process.stderr)  # imported by its `main`, which has seen to the signal by then
             time.sleep(later)
             process.send_signal(signal.SIGINT)
             said = [line for line in process.stderr if not IMPORTED.match(line)]
