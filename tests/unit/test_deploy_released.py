@@ -152,6 +152,7 @@ def test_an_abort_is_recorded_on_what_it_took_away(place: Workplace) -> None:
     assert "aborted" not in at.run("show", first)
 
 
+@pytest.mark.long
 def test_a_registry_that_goes_away_ends_no_deployment(
     place: Workplace, store: FakeRegistry
 ) -> None:

@@ -256,6 +256,7 @@ def test_the_slow_head_of_an_answer_fails_the_smoke_suite(command: Command) -> N
     assert cause.startswith(told)
 
 
+@pytest.mark.long
 def test_the_url_of_a_page_is_whole(command: Command) -> None:
     """`http://127.0.0.1:31207model_info` can't be opened."""
     with listening(answering(200, "<html>")) as url:

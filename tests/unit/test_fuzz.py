@@ -159,6 +159,7 @@ def test_what_was_found_before_the_end_is_in_the_report(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.long
 def test_a_known_defect_is_accepted_until_its_day(tmp_path: Path) -> None:
     """A defect that nobody here can mend stops every release, or is accepted for ever."""
     with described("error") as server:

@@ -104,6 +104,7 @@ async def test_a_false_alarm_fails_the_self_test(proxies: Proxies) -> None:
     assert check.cause == "equal servers: a false alarm"
 
 
+@pytest.mark.long
 async def test_a_noisy_machine_is_inconclusive_and_says_what_it_takes(proxies: Proxies) -> None:
     """A user trusts a gate that finds nothing on their machine."""
     test = await self_test(Servers(proxies.slower, noise=0.5), "here", QUICK)

@@ -94,6 +94,7 @@ def stubborn(folder: Path) -> int:
     return found
 
 
+@pytest.mark.long
 async def test_each_scenario_has_a_fresh_server(
     agent: tuple[GivenServer, subprocess.Popen[bytes]], tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ def left_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
+@pytest.mark.long
 async def test_whole_check_of_a_good_server(server: FakeSglang, tmp_path: Path) -> None:
     """Some fault is not brought about, or what was seen of it isn't kept."""
     target = FakeTarget(server)

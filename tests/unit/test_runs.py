@@ -49,6 +49,7 @@ def test_two_whole_runs_at_once(tmp_path: Path) -> None:
     assert len({run.report().checks[1].facts["url"] for run in (one, two)}) == 2
 
 
+@pytest.mark.long
 def test_a_server_that_fails_is_not_put_under_load(tmp_path: Path) -> None:
     """A run with a bad server goes on for minutes, or says nothing of what it left out."""
     wrong = ("--set", "versions.expected.nonesuch=1.0", "--set", "bench.in_ci=true")

@@ -111,6 +111,7 @@ def test_no_question_leaves_half_a_secret(
             assert not halved(text), path
 
 
+@pytest.mark.long
 def test_no_line_of_a_servers_log_leaves_half_a_secret(tmp_path: Path) -> None:
     """A line of a log that is too long ends in half a key."""
     plan = Plan(dies_after=0.5, last_words=f"RuntimeError: {MANY[: 600 * (len(KEY) + 1)]}")

@@ -126,7 +126,7 @@ def test_missing_grammars_are_skipped(tmp_path: Path, backend: str) -> None:
     assert skipped == (set(cases) if backend == "none" else {"constraint::ebnf"})
 
 
-@pytest.mark.parametrize("fault", rare(FAILS, 7))
+@pytest.mark.parametrize("fault", rare(FAILS, 5))
 def test_fault_fails_its_cases(tmp_path: Path, fault: str) -> None:
     """Each fault fails the cases that are about it, and no other."""
     with FakeSglang(faults=[fault]) as fake:

@@ -87,6 +87,7 @@ def test_four_pairs_can_pass_nothing() -> None:
     assert {outcome for outcome, _ in outcomes(4).values()} == {Outcome.INCONCLUSIVE}
 
 
+@pytest.mark.long
 def test_noise_is_inconclusive_and_told() -> None:
     """Noise reads as a pass, or nobody learns what it would take."""
     found = outcomes(12, noise=0.5)
