@@ -9,6 +9,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import anyio
 import httpx
@@ -212,7 +213,7 @@ environment = {{ OMP_NUM_THREADS = "1" }}
 [environments.prod.deploy]
 target = "container"
 port = {port}
-folder = "state"
+folder = "{state}"
 grace = 30
 """
 
@@ -222,8 +223,8 @@ def test_from_production_to_a_container_and_back(project: Project, tmp_path: Pat
     """What the engine published can't be deployed, or the way back was never gone."""
     repository = f"{project.registry.address}/team/deployed"
     port, there = free_port(), tmp_path / "there"
-    more = DEPLOYED.format(port=port)
-    with own_podman(tmp_path / "podman") as podman:
+    with TemporaryDirectory(prefix="deploy-") as state, own_podman(tmp_path / "podman") as podman:
+        more = DEPLOYED.format(port=port, state=state)
 
         def told(*command: str) -> str:
             ran = project.clean(
