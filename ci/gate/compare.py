@@ -1,24 +1,56 @@
 """Measures a candidate against a baseline, pair by pair, until the gate can say something.
 
 Nothing here knows how a server was started or how load is made: a block is a function of a
-URL and a seed.
+URL and a seed, and a round is a context in which both sides run since a start of their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, field, replace
+from itertools import groupby, islice
 
 import anyio
 
 from ci.errors import CheckBroken, ServerFault
-from ci.gate.blocks import Arm, Block, BlockResult, Pair, PairPlan, columns, medians, plans
-from ci.gate.decide import Decision, decide
+from ci.gate.blocks import (
+    Arm,
+    Block,
+    BlockResult,
+    Pair,
+    PairPlan,
+    columns,
+    medians,
+    plans,
+    rounds_of,
+)
+from ci.gate.decide import Decision, decide, decide_rounds
 from ci.gate.outputs import Agreement
 from ci.gate.power import Need, need
 from ci.gate.rule import Rule
 from ci.gate.sequential import Look, Schedule
+from ci.gate.starts import StartEffect
 from ci.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class Running:
+    """Both sides of one round.
+
+    Args:
+        block: Measures a block on one of them.
+        baseline: What `block` calls the baseline: mostly its URL.
+        candidate: What it calls the candidate.
+    """
+
+    block: Block
+    baseline: str
+    candidate: str
+
+
+Fresh = Callable[[int], AbstractAsyncContextManager[Running]]
+"""Has both sides run for a round, counted from 1; each round but the first starts them anew."""
 
 
 @dataclass(frozen=True)
@@ -34,6 +66,8 @@ class Options:
         spares: Unusable pairs that are measured anew; one more ends the run.
         budget: Most seconds of the whole run.
         identical: Least share of identical answers; None where they are shown and not judged.
+        effect: What is known beforehand of how two starts of one image differ; None where these
+            two processes are asked about, or where each block has a start of its own.
     """
 
     rule: Rule = field(default_factory=Rule)
@@ -43,6 +77,28 @@ class Options:
     spares: int = 6
     budget: float = 3600.0
     identical: float | None = None
+    effect: StartEffect | None = None
+
+    def looks(self) -> tuple[Look, ...]:
+        """Return when it may end.
+
+        Raises:
+            UsageError: The schedule can't show anything.
+        """
+        return self.schedule.looks(self.rule, self.effect)
+
+    def staying(self) -> Options:
+        """Return the same for servers that stay up: nothing can be started anew."""
+        return replace(self, schedule=replace(self.schedule, rounds=1))
+
+    def of_processes(self) -> Options:
+        """Return the same about two processes, whatever else their images' starts may give."""
+        return replace(self.staying(), effect=None)
+
+    @property
+    def restarts(self) -> bool:
+        """Whether an unclear case costs fresh starts."""
+        return self.schedule.restarts and self.effect is not None
 
 
 @dataclass(frozen=True)
@@ -57,6 +113,8 @@ class Comparison:
         broken: Each unusable pair, in one line.
         cut: Why it ended before its last look without a decision; empty where it didn't.
         need: What it would take, where the pairs were not enough.
+        processes: What the last look says of these two processes alone, where that isn't the
+            question and nothing was started anew.
     """
 
     options: Options
@@ -66,6 +124,12 @@ class Comparison:
     broken: tuple[str, ...] = ()
     cut: str = ""
     need: Need | None = None
+    processes: Decision | None = None
+
+    @property
+    def rounds(self) -> int:
+        """How many starts of both sides there were."""
+        return max((pair.round for pair in self.pairs), default=0)
 
     @property
     def verdict(self) -> Verdict:
@@ -93,7 +157,7 @@ async def compare(
     options: Options,
     watcher: Watcher | None = None,
 ) -> Comparison:
-    """Compare two servers.
+    """Compare two servers that stay up.
 
     Args:
         block: Measures one block on one of them.
@@ -107,8 +171,30 @@ async def compare(
         ServerFault: The candidate is broken.
         CheckBroken: The baseline is broken, so nothing can be said of the candidate.
     """
-    servers = {Arm.BASELINE: baseline, Arm.CANDIDATE: candidate}
-    run = _Run(block, servers, options, watcher or Watcher())
+
+    @asynccontextmanager
+    async def staying(_: int) -> AsyncIterator[Running]:
+        yield Running(block, baseline, candidate)
+
+    return await compare_rounds(staying, options.staying(), watcher)
+
+
+async def compare_rounds(
+    fresh: Fresh, options: Options, watcher: Watcher | None = None
+) -> Comparison:
+    """Compare two sides that can be started anew: what is unclear costs more rounds.
+
+    Args:
+        fresh: Starts both sides for a round; it raises what `compare` does.
+        options: How.
+        watcher: Who is told.
+
+    Raises:
+        UsageError: The schedule can't show anything.
+        ServerFault: The candidate is broken.
+        CheckBroken: The baseline is broken, so nothing can be said of the candidate.
+    """
+    run = _Run(fresh, options, watcher or Watcher())
     with anyio.move_on_after(options.budget) as scope:
         await run.measure()
     if scope.cancelled_caught:
@@ -117,12 +203,10 @@ async def compare(
 
 
 class _Run:
-    def __init__(
-        self, block: Block, servers: dict[Arm, str], options: Options, watcher: Watcher
-    ) -> None:
-        self._block, self._servers, self._options = block, servers, options
+    def __init__(self, fresh: Fresh, options: Options, watcher: Watcher) -> None:
+        self._fresh, self._options = fresh, options
         self._watcher, self._plans = watcher, plans(options.seed)
-        self._looks = options.schedule.looks(options.rule)
+        self._looks = options.looks()
         self._pairs: list[Pair] = []
         self._broken: list[str] = []
         self._decision: Decision | None = None
@@ -130,38 +214,56 @@ class _Run:
         self.cut = ""
 
     async def measure(self) -> None:
-        """Measure pairs until a look ends the run, the last look is over, or it is cut."""
+        """Measure rounds until a look ends the run, the last look is over, or it is cut."""
+        last = self._looks[-1].rounds
+        for number, looks in groupby(self._looks, key=lambda look: look.rounds):
+            async with self._fresh(number) as servers:
+                await self._round(servers, tuple(looks), more=number < last)
+            if self.cut or (self._decision and self._decision.ends):
+                return
+
+    async def _round(self, servers: Running, looks: Sequence[Look], *, more: bool) -> None:
+        """Measure one round; a suspicious one only as far as a fresh start can't tell more."""
+        begin = len(self._pairs)
         for plan in islice(self._plans, self._options.warmup):
-            await self._results(plan)
-        for look in self._looks:
-            while len(self._pairs) < look.pairs:
-                await self._measure_pair(look)
+            await self._results(servers, plan)
+        for look in looks:
+            while len(self._pairs) - begin < look.pairs:
+                await self._measure_pair(servers, look)
                 if self.cut:
                     return
-            seen = columns(self._pairs, self._options.rule.metrics)
-            self._decision = decide(seen, self._options.rule, look)
-            self._watcher.looked(self._decision)
-            if self._decision.ends:
+            self._decision = decision = self._look(look)
+            self._watcher.looked(decision)
+            if decision.ends or (more and decision.suspicious(self._options.rule)):
                 return
+
+    def _look(self, look: Look) -> Decision:
+        rule, effect = self._options.rule, self._options.effect
+        if effect is None:
+            return decide(columns(self._pairs, rule.metrics), rule, look)
+        return decide_rounds(rounds_of(self._pairs, rule.metrics), rule, look, effect)
 
     def result(self) -> Comparison:
         """Return what was found so far."""
-        decision, rule = self._decision, self._options.rule
+        decision, rule, options = self._decision, self._options.rule, self._options
         unsure = decision is not None and not decision.ends
+        seen = columns(self._pairs, rule.metrics)
+        alone = decision is not None and options.effect is not None and not options.restarts
         return Comparison(
-            options=self._options,
+            options=options,
             pairs=tuple(self._pairs),
             decision=decision,
             agreement=self._agreement,
             broken=tuple(self._broken),
             cut=self.cut,
-            need=need(columns(self._pairs, rule.metrics), rule) if unsure else None,
+            need=need(seen, rule) if unsure and not options.restarts else None,
+            processes=decide(seen, rule, decision.look) if decision and alone else None,
         )
 
-    async def _measure_pair(self, look: Look) -> None:
+    async def _measure_pair(self, servers: Running, look: Look) -> None:
         """Measure one pair; one that can't be used is told and doesn't count."""
         plan = next(self._plans)
-        results = await self._results(plan)
+        results = await self._results(servers, plan)
         found: dict[Arm, dict[str, float]] = {}
         for arm, result in results.items():
             try:
@@ -174,6 +276,7 @@ class _Run:
             first=plan.order[0],
             baseline=found[Arm.BASELINE],
             candidate=found[Arm.CANDIDATE],
+            round=look.rounds,
         )
         self._pairs.append(pair)
         answers = (results[arm].answers for arm in Arm)
@@ -186,17 +289,19 @@ class _Run:
         if len(self._broken) > self._options.spares:
             self.cut = f"{len(self._broken)} pairs were unusable; the last: {problem}"
 
-    async def _results(self, plan: PairPlan) -> dict[Arm, BlockResult]:
+    async def _results(self, servers: Running, plan: PairPlan) -> dict[Arm, BlockResult]:
         """Measure both blocks in their order."""
-        return {arm: await self._one(arm, plan.seed) for arm in plan.order}
+        return {arm: await _one(servers, arm, plan.seed) for arm in plan.order}
 
-    async def _one(self, arm: Arm, seed: int) -> BlockResult:
-        try:
-            return await self._block(self._servers[arm], seed)
-        except ServerFault as error:
-            if arm is Arm.CANDIDATE:
-                raise
-            raise no_baseline(error) from error
+
+async def _one(servers: Running, arm: Arm, seed: int) -> BlockResult:
+    name = servers.candidate if arm is Arm.CANDIDATE else servers.baseline
+    try:
+        return await servers.block(name, seed)
+    except ServerFault as error:
+        if arm is Arm.CANDIDATE:
+            raise
+        raise no_baseline(error) from error
 
 
 def no_baseline(error: ServerFault) -> CheckBroken:

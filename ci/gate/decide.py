@@ -95,7 +95,7 @@ class Decision:
 
     def suspicious(self, rule: Rule) -> bool:
         """Return whether a metric's estimate lies above the least effect, so that it can't pass."""
-        return any(math.log(finding.ratio) > rule.threshold for finding in self.findings)
+        return any(finding.ratio > 1 + rule.least for finding in self.findings)
 
 
 def decide(columns: Columns, rule: Rule, look: Look) -> Decision:

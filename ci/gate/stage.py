@@ -1,15 +1,17 @@
 """A comparison of two servers as a stage of a run.
 
 Whoever is compared is named by a URL, where a server runs, or by a settings file, by which
-one is started on this host. With `[gate] servers = "boots"` each block gets a start of its
-own, for machines on which the two can't both be up.
+one is started on this host. Where both are files the images are judged: what is unclear costs
+fresh starts of both. Otherwise the verdict is on two processes, as nothing can be started anew.
+With `[gate] servers = "boots"` each block gets a start of its own, for machines on which the two
+can't both be up.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
@@ -22,10 +24,20 @@ from ci.errors import ServerFault, UsageError
 from ci.gate import self_test
 from ci.gate.alternate import booted
 from ci.gate.blocks import Block, BlockResult, Pair, write_pairs
-from ci.gate.compare import Options, Watcher, compare, no_baseline
+from ci.gate.compare import (
+    Comparison,
+    Options,
+    Running,
+    Watcher,
+    compare,
+    compare_rounds,
+    no_baseline,
+)
 from ci.gate.configured import block_load, block_options, gate_options
 from ci.gate.decide import Decision
+from ci.gate.known import effect_of
 from ci.gate.loaded import loaded
+from ci.gate.places import on_cores, swapped
 from ci.gate.result import result_of
 from ci.gate.sequential import Look
 from ci.gate.words import percent
@@ -69,12 +81,14 @@ class Contest:
         load: The load of one block.
         asked: How it is sent.
         servers: `together`, `boots` or `gpus`, as `[gate] servers` says.
+        cores: The cores of either place, as `[gate] cores` says.
     """
 
     options: Options
     load: Closed
     asked: BenchOptions
     servers: str
+    cores: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings, *sides: GateSide) -> Self:
@@ -85,12 +99,13 @@ class Contest:
         """
         at = settings.gate
         running = next((side.url for side in sides if side.url), "")
+        model = next((side.settings for side in sides if not side.url), settings).model
         if at.servers == BOOTS and running:
             raise UsageError(f'gate.servers is "boots", and {running} runs already: give its file')
-        options = gate_options(at)
-        options.schedule.looks(options.rule)
+        options = gate_options(at, None if at.servers == BOOTS else effect_of(at, model))
+        options.looks()
         asked = block_options(bench_options(settings.bench, engine_of(settings)))
-        return cls(options, block_load(at), asked, at.servers)
+        return cls(options, block_load(at), asked, at.servers, at.cores)
 
 
 @dataclass(frozen=True)
@@ -105,17 +120,27 @@ class Gate:
         """Whether each block gets a start of its own, so that no other server may be up."""
         return self.contest.servers == BOOTS
 
+    @property
+    def alone(self) -> bool:
+        """Whether it starts both sides itself, where it can, so that no other server may be up."""
+        return self.boots or (not self.baseline.url and self.contest.options.restarts)
+
     async def run(self, candidate: GateSide, stages: Stages, tell: Tell) -> StageResult:
         """Say whether `candidate` is slower."""
-        sides = (self.baseline, candidate)
-        async with _blocks(self.contest, stages, sides) as (block, names):
-            found = await compare(
-                block, names[0], names[1], self.contest.options, Teller(stages.progress)
-            )
+        found = await self._compared((self.baseline, candidate), stages)
         write_pairs(stages.folder / PAIRS, found.pairs)
+        sides = (self.baseline, candidate)
         told_of = {side.name: side.image or side.url or "started here" for side in sides}
         result = result_of(found, tell)
         return replace(result, facts=told_of | result.facts)
+
+    async def _compared(self, sides: tuple[GateSide, GateSide], stages: Stages) -> Comparison:
+        """Compare the sides, in rounds of fresh starts where both can be started."""
+        options, told = self.contest.options, Teller(stages.progress)
+        if options.restarts and not any(side.url for side in sides):
+            return await compare_rounds(partial(_round, self.contest, stages, sides), options, told)
+        async with _blocks(self.contest, stages, sides) as (block, names):
+            return await compare(block, names[0], names[1], options, told)
 
 
 async def proof(
@@ -140,32 +165,55 @@ async def _blocks(
         known = {side.name: side for side in sides}
         yield booted(partial(_fresh, contest), lambda name: up(known[name], stages)), tuple(known)
         return
+    async with _up(contest, stages, sides, 1) as urls, _loaded(contest) as block:
+        yield block, tuple(urls[side.name] for side in sides)
+
+
+@asynccontextmanager
+async def _round(
+    contest: Contest, stages: Stages, sides: tuple[GateSide, GateSide], number: int
+) -> AsyncIterator[Running]:
+    """Have both sides run since a start of their own."""
+    async with _up(contest, stages, sides, number) as urls, _loaded(contest) as block:
+        yield Running(block, *(urls[side.name] for side in sides))
+
+
+def _loaded(contest: Contest) -> AbstractAsyncContextManager[Block]:
+    return loaded(contest.asked, contest.load)
+
+
+@asynccontextmanager
+async def _up(
+    contest: Contest, stages: Stages, sides: tuple[GateSide, ...], number: int
+) -> AsyncIterator[dict[str, str]]:
+    """Yield the URL of each side by its name, each in its place of a round."""
+    places = sides[::-1] if swapped(contest.options.seed, number) else sides
+    urls = {}
     async with AsyncExitStack() as stack:
-        urls = []
-        for side in _placed(contest, sides):
+        for place, side in enumerate(places):
             try:
-                urls.append(await stack.enter_async_context(up(side, stages)))
+                with on_cores(() if side.url else contest.cores, place):
+                    here = up(_placed(contest, side, place), stages)
+                    urls[side.name] = await stack.enter_async_context(here)
             except ServerFault as error:
                 raise (no_baseline(error) if side.name == sides[0].name else error) from error
-        yield await stack.enter_async_context(loaded(contest.asked, contest.load)), tuple(urls)
+        yield urls
 
 
 async def _fresh(contest: Contest, url: str, seed: int) -> BlockResult:
     """Measure a block on a server that was just started."""
-    async with loaded(contest.asked, contest.load) as block:
+    async with _loaded(contest) as block:
         return await block(url, seed)
 
 
-def _placed(contest: Contest, sides: tuple[GateSide, ...]) -> Iterator[GateSide]:
-    """Yield the sides, those that are started here on a GPU each where the settings want that."""
-    for number, side in enumerate(sides):
-        if contest.servers != GPUS:
-            yield side
-            continue
-        server = side.settings.server
-        environment = {"CUDA_VISIBLE_DEVICES": str(number)} | server.environment
-        alone = server.model_copy(update={"environment": environment})
-        yield replace(side, settings=side.settings.model_copy(update={"server": alone}))
+def _placed(contest: Contest, side: GateSide, place: int) -> GateSide:
+    """Return a side that is started here on the GPU of its place, where the settings want that."""
+    if contest.servers != GPUS:
+        return side
+    server = side.settings.server
+    environment = {"CUDA_VISIBLE_DEVICES": str(place)} | server.environment
+    alone = server.model_copy(update={"environment": environment})
+    return replace(side, settings=side.settings.model_copy(update={"server": alone}))
 
 
 @asynccontextmanager
@@ -196,12 +244,15 @@ class Teller(Watcher):
     def measured(self, pair: Pair, look: Look) -> None:
         """Tell how many pairs there are, and what the last one showed."""
         told = (f"{name} {percent(math.expm1(pair.difference(name)))}" for name in pair.baseline)
-        self._progress.live(f"pair {pair.index + 1} of {look.pairs}: {', '.join(told)}")
+        of = f"of {look.pairs}" if look.rounds == 1 else f"in start {look.rounds} of both sides"
+        self._progress.live(f"pair {pair.index + 1} {of}: {', '.join(told)}")
 
     def looked(self, decision: Decision) -> None:
         """Tell what a look found."""
         told = (f"{one.metric} {percent(one.ratio - 1)} {one.verdict}" for one in decision.findings)
-        self._progress.note(f"after {decision.look.pairs} pairs: {', '.join(told)}")
+        look = decision.look
+        when = f"{look.pairs} pairs" + (f" of start {look.rounds}" if look.rounds > 1 else "")
+        self._progress.note(f"after {when}: {', '.join(told)}")
 
     def broke(self, problem: str) -> None:
         """Tell why a pair is measured anew."""
