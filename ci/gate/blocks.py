@@ -41,11 +41,13 @@ class BlockResult:
         answers: The answers in the order of the prompts; empty where they weren't kept.
         problem: Why the block can't be used: errors, fewer requests than asked, a client
             that was the bottleneck. Empty where it can.
+        disturbance: What else took the machine meanwhile; empty where nothing did.
     """
 
     metrics: Mapping[str, Sequence[float]]
     answers: Sequence[Answer] = field(default=())
     problem: str = ""
+    disturbance: str = ""
 
 
 Block = Callable[[str, int], Awaitable[BlockResult]]

@@ -26,6 +26,7 @@ from ci.gate.blocks import (
     rounds_of,
 )
 from ci.gate.decide import Decision, decide, decide_rounds
+from ci.gate.machine import Settle
 from ci.gate.outputs import Agreement
 from ci.gate.power import Need, need
 from ci.gate.rule import Rule
@@ -42,11 +43,13 @@ class Running:
         block: Measures a block on one of them.
         baseline: What `block` calls the baseline: mostly its URL.
         candidate: What it calls the candidate.
+        settle: Waits for a quiet machine; None where nobody can tell.
     """
 
     block: Block
     baseline: str
     candidate: str
+    settle: Settle | None = None
 
 
 Fresh = Callable[[int], AbstractAsyncContextManager[Running]]
@@ -63,7 +66,9 @@ class Options:
         seed: Of the prompts and the order. A server that saw a seed before has its prompts in
             its cache: take a new one for each run.
         warmup: Pairs that are measured first and thrown away.
-        spares: Unusable pairs that are measured anew; one more ends the run.
+        spares: Unusable pairs that are measured anew; one more ends the run. As many pairs
+            during which others took the machine are measured anew besides; more of these count.
+        wait: Most seconds that are waited for a quiet machine, in all.
         budget: Most seconds of the whole run.
         identical: Least share of identical answers; None where they are shown and not judged.
         effect: What is known beforehand of how two starts of one image differ; None where these
@@ -75,6 +80,7 @@ class Options:
     seed: int = 0
     warmup: int = 1
     spares: int = 6
+    wait: float = 120.0
     budget: float = 3600.0
     identical: float | None = None
     effect: StartEffect | None = None
@@ -111,6 +117,9 @@ class Comparison:
         decision: The last look; None where there was none.
         agreement: What both said to the same prompts.
         broken: Each unusable pair, in one line.
+        disturbed: What else took the machine, of each pair that was measured anew for it.
+        counted: The same of pairs that count all the same, since too many were disturbed.
+        waited: Seconds that were waited for a quiet machine.
         cut: Why it ended before its last look without a decision; empty where it didn't.
         need: What it would take, where the pairs were not enough.
         processes: What the last look says of these two processes alone, where that isn't the
@@ -122,6 +131,9 @@ class Comparison:
     decision: Decision | None
     agreement: Agreement
     broken: tuple[str, ...] = ()
+    disturbed: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
+    waited: float = 0.0
     cut: str = ""
     need: Need | None = None
     processes: Decision | None = None
@@ -156,6 +168,8 @@ async def compare(
     candidate: str,
     options: Options,
     watcher: Watcher | None = None,
+    *,
+    settle: Settle | None = None,
 ) -> Comparison:
     """Compare two servers that stay up.
 
@@ -165,6 +179,7 @@ async def compare(
         candidate: URL of the server that is asked about.
         options: How.
         watcher: Who is told.
+        settle: Waits for a quiet machine; None where nobody can tell.
 
     Raises:
         UsageError: The schedule can't show anything.
@@ -174,7 +189,7 @@ async def compare(
 
     @asynccontextmanager
     async def staying(_: int) -> AsyncIterator[Running]:
-        yield Running(block, baseline, candidate)
+        yield Running(block, baseline, candidate, settle)
 
     return await compare_rounds(staying, options.staying(), watcher)
 
@@ -209,6 +224,9 @@ class _Run:
         self._looks = options.looks()
         self._pairs: list[Pair] = []
         self._broken: list[str] = []
+        self._disturbed: list[str] = []
+        self._counted: list[str] = []
+        self._waited = 0.0
         self._decision: Decision | None = None
         self._agreement = Agreement()
         self.cut = ""
@@ -255,6 +273,9 @@ class _Run:
             decision=decision,
             agreement=self._agreement,
             broken=tuple(self._broken),
+            disturbed=tuple(self._disturbed),
+            counted=tuple(self._counted),
+            waited=self._waited,
             cut=self.cut,
             need=need(seen, rule) if unsure and not options.restarts else None,
             processes=decide(seen, rule, decision.look) if decision and alone else None,
@@ -264,6 +285,13 @@ class _Run:
         """Measure one pair; one that can't be used is told and doesn't count."""
         plan = next(self._plans)
         results = await self._results(servers, plan)
+        disturbance = "; ".join(
+            f"{arm}, after {len(self._pairs)} pairs: {result.disturbance}"
+            for arm, result in results.items()
+            if result.disturbance
+        )
+        if disturbance and len(self._disturbed) < self._options.spares:
+            return await self._set_aside(servers, disturbance)
         found: dict[Arm, dict[str, float]] = {}
         for arm, result in results.items():
             try:
@@ -279,9 +307,17 @@ class _Run:
             round=look.rounds,
         )
         self._pairs.append(pair)
+        self._counted += [disturbance] if disturbance else []
         answers = (results[arm].answers for arm in Arm)
         self._agreement = self._agreement.with_block(plan.seed, *answers)
         return self._watcher.measured(pair, look)
+
+    async def _set_aside(self, servers: Running, disturbance: str) -> None:
+        """Wait for a quiet machine in place of counting a pair against a server."""
+        self._disturbed.append(disturbance)
+        self._watcher.broke(f"other work on this machine: {disturbance}")
+        if servers.settle and (left := self._options.wait - self._waited) > 0:
+            self._waited += await servers.settle(left)
 
     def _break(self, problem: str) -> None:
         self._broken.append(problem)

@@ -32,6 +32,7 @@ def gate_options(at: GateSettings, effect: StartEffect | None = None) -> Options
         schedule=Schedule(at.pairs, at.interim, at.repeat, 1 if effect is None else at.rounds),
         seed=secrets.randbelow(_SEEDS) if at.seed is None else at.seed,
         budget=at.budget,
+        wait=at.wait,
         identical=at.identical,
         effect=effect,
     )

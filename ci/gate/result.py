@@ -72,15 +72,20 @@ def facts_of(comparison: Comparison) -> dict[str, str]:
 
 def _blocks(comparison: Comparison) -> Case:
     """Say whether the run was what it should have been."""
-    unusable = len(comparison.broken)
-    message = comparison.cut or (
-        f"unusable pairs that were measured anew: {unusable}" if unusable else ""
-    )
+    anew = {
+        "unusable pairs that were measured anew": comparison.broken,
+        "pairs measured anew for other work on this machine": comparison.disturbed,
+        "pairs that count in spite of it": comparison.counted,
+    }
+    told = [f"{name}: {len(pairs)}" for name, pairs in anew.items() if pairs]
+    if comparison.waited >= 1:
+        told.append(f"waited for a quiet machine: {comparison.waited:.0f} s")
+    message = comparison.cut or "; ".join(told)
     return Case(
         name="blocks",
         outcome=Outcome.INCONCLUSIVE if comparison.cut else Outcome.PASSED,
         message=message,
-        details="\n".join(comparison.broken),
+        details="\n".join(line for lines in anew.values() for line in lines),
     )
 
 
@@ -131,7 +136,9 @@ def _measured(comparison: Comparison) -> str:
 
 
 def _needed(finding: MetricFinding, comparison: Comparison, rule: Rule) -> str:
-    effect, need = comparison.options.effect, comparison.need
+    effect = comparison.options.effect
+    if comparison.counted:
+        return f"other work on this machine: {comparison.counted[-1]}"
     if effect and finding.metric in _slower(comparison.processes):
         apart = rate(math.expm1(2 * effect.apart(finding.metric)))
         return (
@@ -140,6 +147,11 @@ def _needed(finding: MetricFinding, comparison: Comparison, rule: Rule) -> str:
         )
     if comparison.options.restarts and comparison.rounds == comparison.options.schedule.rounds:
         return "its starts lie too far apart, or it lies between both limits: see gate.rounds"
+    return _more_pairs(comparison, rule)
+
+
+def _more_pairs(comparison: Comparison, rule: Rule) -> str:
+    need = comparison.need
     if need is None:
         return "the run ended before its last look"
     if need.pairs is None:

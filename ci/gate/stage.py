@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Self
@@ -23,7 +23,7 @@ from ci.boot.serving import engine_of, ready
 from ci.errors import ServerFault, UsageError
 from ci.gate import self_test
 from ci.gate.alternate import booted
-from ci.gate.blocks import Block, BlockResult, Pair, write_pairs
+from ci.gate.blocks import BlockResult, Pair, write_pairs
 from ci.gate.compare import (
     Comparison,
     Options,
@@ -37,6 +37,7 @@ from ci.gate.configured import block_load, block_options, gate_options
 from ci.gate.decide import Decision
 from ci.gate.known import effect_of
 from ci.gate.loaded import loaded
+from ci.gate.machine import Machine
 from ci.gate.places import on_cores, swapped
 from ci.gate.result import result_of
 from ci.gate.sequential import Look
@@ -82,6 +83,7 @@ class Contest:
         asked: How it is sent.
         servers: `together`, `boots` or `gpus`, as `[gate] servers` says.
         cores: The cores of either place, as `[gate] cores` says.
+        others: Share of this machine's cores that other work may take.
     """
 
     options: Options
@@ -89,6 +91,7 @@ class Contest:
     asked: BenchOptions
     servers: str
     cores: tuple[str, ...] = ()
+    others: float = 1.0
 
     @classmethod
     def of(cls, settings: Settings, *sides: GateSide) -> Self:
@@ -105,7 +108,7 @@ class Contest:
         options = gate_options(at, None if at.servers == BOOTS else effect_of(at, model))
         options.looks()
         asked = block_options(bench_options(settings.bench, engine_of(settings)))
-        return cls(options, block_load(at), asked, at.servers, at.cores)
+        return cls(options, block_load(at), asked, at.servers, at.cores, at.others)
 
 
 @dataclass(frozen=True)
@@ -139,8 +142,10 @@ class Gate:
         options, told = self.contest.options, Teller(stages.progress)
         if options.restarts and not any(side.url for side in sides):
             return await compare_rounds(partial(_round, self.contest, stages, sides), options, told)
-        async with _blocks(self.contest, stages, sides) as (block, names):
-            return await compare(block, names[0], names[1], options, told)
+        async with _staying(self.contest, stages, sides) as at:
+            return await compare(
+                at.block, at.baseline, at.candidate, options, told, settle=at.settle
+            )
 
 
 async def proof(
@@ -148,38 +153,49 @@ async def proof(
 ) -> StageResult:
     """Try the gate on servers of which it is known how much slower they are."""
     sides, told = (side, twin) if twin else (side,), Teller(stages.progress)
-    async with _blocks(contest, stages, sides) as (block, names):
+    async with _staying(contest, stages, sides) as at:
         found = await self_test.self_test(
-            block, names[0], contest.options, twin=names[1] if twin else "", watcher=told
+            at.block, at.baseline, contest.options, twin=at.candidate, watcher=told
         )
     write_pairs(stages.folder / PAIRS, found.equal.pairs)
     return self_test.result_of(found, tell)
 
 
 @asynccontextmanager
-async def _blocks(
+async def _staying(
     contest: Contest, stages: Stages, sides: tuple[GateSide, ...]
-) -> AsyncIterator[tuple[Block, tuple[str, ...]]]:
-    """Yield what measures a block, and what it calls each side."""
-    if contest.servers == BOOTS:
-        known = {side.name: side for side in sides}
-        yield booted(partial(_fresh, contest), lambda name: up(known[name], stages)), tuple(known)
+) -> AsyncIterator[Running]:
+    """Yield both sides, which aren't started anew; with `boots` each block does that itself."""
+    if contest.servers != BOOTS:
+        async with _round(contest, stages, sides, 1) as at:
+            yield at
         return
-    async with _up(contest, stages, sides, 1) as urls, _loaded(contest) as block:
-        yield block, tuple(urls[side.name] for side in sides)
+    known = {side.name: side for side in sides}
+    machine = Machine.of((), contest.others)
+    block = booted(partial(_fresh, contest, machine), lambda name: up(known[name], stages))
+    names = [*known, ""]
+    yield Running(block, names[0], names[1], machine.settle)
+
+
+async def _fresh(contest: Contest, machine: Machine, url: str, seed: int) -> BlockResult:
+    """Measure a block on a server that was just started."""
+    async with loaded(contest.asked, contest.load) as block:
+        return await machine.watched(block)(url, seed)
 
 
 @asynccontextmanager
 async def _round(
-    contest: Contest, stages: Stages, sides: tuple[GateSide, GateSide], number: int
+    contest: Contest, stages: Stages, sides: tuple[GateSide, ...], number: int
 ) -> AsyncIterator[Running]:
-    """Have both sides run since a start of their own."""
-    async with _up(contest, stages, sides, number) as urls, _loaded(contest) as block:
-        yield Running(block, *(urls[side.name] for side in sides))
-
-
-def _loaded(contest: Contest) -> AbstractAsyncContextManager[Block]:
-    return loaded(contest.asked, contest.load)
+    """Have both sides run since a start of their own; a side that misses has no name."""
+    machine = Machine.of((side.url for side in sides if side.url), contest.others)
+    async with (
+        _up(contest, stages, sides, number) as urls,
+        loaded(contest.asked, contest.load) as block,
+    ):
+        names = [urls[side.name] for side in sides]
+        other = names[1] if len(names) > 1 else ""
+        yield Running(machine.watched(block), names[0], other, machine.settle)
 
 
 @asynccontextmanager
@@ -198,12 +214,6 @@ async def _up(
             except ServerFault as error:
                 raise (no_baseline(error) if side.name == sides[0].name else error) from error
         yield urls
-
-
-async def _fresh(contest: Contest, url: str, seed: int) -> BlockResult:
-    """Measure a block on a server that was just started."""
-    async with _loaded(contest) as block:
-        return await block(url, seed)
 
 
 def _placed(contest: Contest, side: GateSide, place: int) -> GateSide:

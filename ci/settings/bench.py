@@ -152,6 +152,14 @@ class GateSettings(Section):
     )
     seed: Natural | None = Field(None, description="Seed of prompts and order; unset: a new one.")
     budget: Budget = Field(3600.0, description="Most seconds of a comparison.")
+    others: Share = Field(
+        0.1,
+        description="Share of the cores that other work may take during a block, where few are"
+        " idle; beyond it a pair is measured anew. 1: any.",
+    )
+    wait: Annotated[float, Field(ge=0, le=86_400), NoBool] = Field(
+        120.0, description="Most seconds that a comparison waits for other work to end."
+    )
     identical: Share | None = Field(
         None, description="Least share of identical answers; unset: shown and not judged."
     )

@@ -187,7 +187,7 @@ class Host:
 
     async def compare(self, folder: Path, slower: float, url: str = "", **gate: object) -> Check:
         """Compare two sides that are started here, the candidate slower."""
-        at = {"pairs": 12, "start_effect": 0.02, "seed": 2} | gate
+        at = {"pairs": 12, "start_effect": 0.02, "seed": 2, "others": 1} | gate
         settings = Settings.model_validate({"gate": at})
         ours = Gate(GateSide("baseline", settings=settings), Contest.of(settings))
         other = GateSide("candidate", url, settings=settings)
