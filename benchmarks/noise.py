@@ -8,8 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from ci.gate.noise import Noise
-from ci.gate.power import Started
+from ci.gate.noise import Noise, Started
 
 TYPICAL = MappingProxyType({"ttft": 0.06, "tpot": 0.04, "e2e": 0.045})
 

@@ -17,7 +17,7 @@ from statistics import NormalDist
 
 from ci.errors import UsageError
 from ci.gate.decide import Columns, rounds_verdict, verdict
-from ci.gate.noise import Noise, residual
+from ci.gate.noise import Noise, Started, residual
 from ci.gate.rule import Rule
 from ci.gate.sequential import Look, Schedule
 from ci.gate.starts import StartEffect
@@ -91,10 +91,6 @@ def rates(
     counts = Counter(end for end, _ in ends)
     mean = sum(pairs for _, pairs in ends) / max(1, runs)
     return Rates(runs, counts[Verdict.FAILED], counts[Verdict.PASSED], mean)
-
-
-Started = Callable[[int], Columns]
-"""The differences of one round, that has so many pairs, after a fresh start of both sides."""
 
 
 def rounds_end(

@@ -21,9 +21,9 @@ from ci.bench.options import BenchOptions
 from ci.bench.schedule import Closed
 from ci.boot.serving import engine_of, ready
 from ci.errors import ServerFault, UsageError
-from ci.gate import self_test
+from ci.gate import self_test, twins
 from ci.gate.alternate import booted
-from ci.gate.blocks import BlockResult, Pair, write_pairs
+from ci.gate.blocks import Arm, BlockResult, Pair, write_pairs
 from ci.gate.compare import (
     Comparison,
     Options,
@@ -35,7 +35,7 @@ from ci.gate.compare import (
 )
 from ci.gate.configured import block_load, block_options, gate_options
 from ci.gate.decide import Decision
-from ci.gate.known import effect_of
+from ci.gate.known import effect_of, keep, place_of
 from ci.gate.loaded import loaded
 from ci.gate.machine import Machine
 from ci.gate.places import on_cores, swapped
@@ -44,7 +44,8 @@ from ci.gate.sequential import Look
 from ci.gate.words import percent
 from ci.report.progress import Progress
 from ci.server.key import BASELINE_API_KEY, wanted_at
-from ci.settings import Settings
+from ci.settings import GateSettings, Settings
+from ci.settings.model import ModelSettings
 from ci.stages import StageResult, Stages, Tell
 
 NAME, SELF_TEST = "compare", "compare self-test"
@@ -52,6 +53,8 @@ BOOTS, GPUS = "boots", "gpus"
 """Values of `[gate] servers`: a start for each block, and a GPU for each server."""
 PAIRS = "pairs.jsonl"
 """Every pair of blocks of a comparison, beside its report."""
+TWINS = "twins.jsonl"
+"""The same of fresh starts of one image, where the self-test starts them."""
 
 
 @dataclass(frozen=True)
@@ -81,24 +84,23 @@ class Contest:
         options: What the gate is asked.
         load: The load of one block.
         asked: How it is sent.
-        servers: `together`, `boots` or `gpus`, as `[gate] servers` says.
-        cores: The cores of either place, as `[gate] cores` says.
-        others: Share of this machine's cores that other work may take.
+        at: The settings of the gate.
+        model: The model of a side that is started here; that of the settings where none is.
     """
 
     options: Options
     load: Closed
     asked: BenchOptions
-    servers: str
-    cores: tuple[str, ...] = ()
-    others: float = 1.0
+    at: GateSettings
+    model: ModelSettings
 
     @classmethod
     def of(cls, settings: Settings, *sides: GateSide) -> Self:
         """Return how the settings want `sides` to be compared.
 
         Raises:
-            UsageError: The settings can't show anything, or boots are asked of running servers.
+            UsageError: The settings can't show anything, boots are asked of running servers, or
+                the file of what is known of starts holds something else.
         """
         at = settings.gate
         running = next((side.url for side in sides if side.url), "")
@@ -108,7 +110,12 @@ class Contest:
         options = gate_options(at, None if at.servers == BOOTS else effect_of(at, model))
         options.looks()
         asked = block_options(bench_options(settings.bench, engine_of(settings)))
-        return cls(options, block_load(at), asked, at.servers, at.cores, at.others)
+        return cls(options, block_load(at), asked, at, model)
+
+    @property
+    def servers(self) -> str:
+        """How both get the machine: `together`, `boots` or `gpus`."""
+        return self.at.servers
 
 
 @dataclass(frozen=True)
@@ -158,7 +165,23 @@ async def proof(
             at.block, at.baseline, contest.options, twin=at.candidate, watcher=told
         )
     write_pairs(stages.folder / PAIRS, found.equal.pairs)
-    return self_test.result_of(found, tell)
+    result = self_test.result_of(found, tell)
+    if not any(one.url for one in sides):
+        await _twins(side, twin or replace(side, name=Arm.CANDIDATE), contest, stages, tell)
+    return result
+
+
+async def _twins(
+    side: GateSide, twin: GateSide, contest: Contest, stages: Stages, tell: Tell
+) -> None:
+    """Measure what a start adds, and keep it for later comparisons on this machine."""
+    fresh = partial(_round, contest, stages, (side, twin))
+    told = Teller(stages.progress)
+    found = await twins.compared(fresh, contest.options, contest.at.twins, told)
+    write_pairs(stages.folder / TWINS, found.comparison.pairs)
+    if found.effect:
+        keep(contest.at.starts_file, place_of(contest.at, contest.model), found.effect)
+    tell(twins.case(found, contest.at.starts_file.name))
 
 
 @asynccontextmanager
@@ -171,7 +194,7 @@ async def _staying(
             yield at
         return
     known = {side.name: side for side in sides}
-    machine = Machine.of((), contest.others)
+    machine = Machine.of((), contest.at.others)
     block = booted(partial(_fresh, contest, machine), lambda name: up(known[name], stages))
     names = [*known, ""]
     yield Running(block, names[0], names[1], machine.settle)
@@ -188,7 +211,7 @@ async def _round(
     contest: Contest, stages: Stages, sides: tuple[GateSide, ...], number: int
 ) -> AsyncIterator[Running]:
     """Have both sides run since a start of their own; a side that misses has no name."""
-    machine = Machine.of((side.url for side in sides if side.url), contest.others)
+    machine = Machine.of((side.url for side in sides if side.url), contest.at.others)
     async with (
         _up(contest, stages, sides, number) as urls,
         loaded(contest.asked, contest.load) as block,
@@ -208,7 +231,7 @@ async def _up(
     async with AsyncExitStack() as stack:
         for place, side in enumerate(places):
             try:
-                with on_cores(() if side.url else contest.cores, place):
+                with on_cores(() if side.url else contest.at.cores, place):
                     here = up(_placed(contest, side, place), stages)
                     urls[side.name] = await stack.enter_async_context(here)
             except ServerFault as error:

@@ -14,9 +14,16 @@ import anyio
 import pytest
 
 from ci.errors import BadAnswer, CheckBroken, NotReady, UsageError
-from ci.gate import stage
+from ci.gate import self_test, stage, twins
 from ci.gate.blocks import read_pairs
-from ci.gate.compare import Comparison, Options, Running, compare, compare_rounds
+from ci.gate.compare import (
+    Comparison,
+    Options,
+    Running,
+    Watcher,
+    compare,
+    compare_rounds,
+)
 from ci.gate.known import effect_of, keep, place_of
 from ci.gate.known import read as read_starts
 from ci.gate.places import cores_of, on_cores, swapped
@@ -329,3 +336,84 @@ def test_the_report_never_passes_what_the_comparison_does_not() -> None:
         found = anyio.run(run, Starts(image=image))
         outcomes = {case.outcome for case in check(found).cases}
         assert (Outcome.FAILED in outcomes) == (found.verdict is Verdict.FAILED)
+
+
+async def twins_of(starts: Starts, count: int = 6) -> twins.Twins:
+    """Return what twins show."""
+    with pytest.MonkeyPatch.context() as patch, anyio.fail_after(HANG):
+        patch.setattr(twins, "RUNS", 100)
+        return await twins.compared(starts, FRESH, count, Watcher())
+
+
+async def test_twins_show_what_a_start_adds() -> None:
+    """A machine on which starts differ is believed to be quiet, or the other way round."""
+    lucky = {number: (-1) ** number * 0.08 for number in range(1, 7)}
+    loud, still = await twins_of(Starts(luck=lucky)), await twins_of(Starts())
+    assert loud.effect
+    assert still.effect
+    assert loud.effect.spread["tpot"] == pytest.approx(0.08 / 2**0.5, rel=0.2)
+    assert still.effect.spread["tpot"] < 0.02
+    assert loud.effect.freedom == 6
+    assert len(loud.comparison.pairs) == 6 * 6
+    case = twins.case(still, "starts.json")
+    assert case.outcome is Outcome.PASSED
+    assert "measured by 6 twins, kept in starts.json" in case.message
+    assert "start 6 of both sides: ttft " in case.details
+
+
+async def test_starts_that_hide_a_slow_down_are_inconclusive() -> None:
+    """A user trusts a gate that can find nothing on their machine."""
+    lucky = {number: (-1) ** number * 0.5 for number in range(1, 7)}
+    case = twins.case(await twins_of(Starts(luck=lucky)), "starts.json")
+    assert case.outcome is Outcome.INCONCLUSIVE
+
+
+async def test_twins_that_were_cut_say_nothing_of_starts() -> None:
+    """A start's effect is taken from one start."""
+    starts = Starts()
+
+    @asynccontextmanager
+    async def fresh(number: int) -> AsyncIterator[Running]:
+        if number > 2:
+            await anyio.sleep_forever()
+        async with starts(number) as at:
+            yield at
+
+    with anyio.fail_after(HANG):
+        found = await twins.compared(fresh, replace(FRESH, budget=0.5), 6, Watcher())
+    assert starts.rounds == [1, 2]
+    assert found.effect is None
+    case = twins.case(found, "starts.json")
+    assert case.outcome is Outcome.INCONCLUSIVE
+    assert case.message == "gate.budget, 0.5 s, was spent"
+
+
+async def test_the_self_test_keeps_what_it_measured(tmp_path: Path) -> None:
+    """A start's effect is measured for a quarter of an hour, and the next run knows nothing."""
+    file = tmp_path / "starts.json"
+    at = {"pairs": 12, "seed": 2, "others": 1, "twins": 4, "starts_file": str(file)}
+    settings = Settings.model_validate({"gate": at})
+    side = GateSide("baseline", settings=settings)
+    host, stages = Host(), Stages(Quiet(), tmp_path)
+
+    @asynccontextmanager
+    async def loaded(*_: object) -> AsyncIterator[Servers]:
+        yield Servers()
+
+    @asynccontextmanager
+    async def slowed(url: str, _: float) -> AsyncIterator[str]:
+        yield url
+
+    with pytest.MonkeyPatch.context() as patch, anyio.fail_after(HANG):
+        patch.setattr(stage, "up", host)
+        patch.setattr(stage, "loaded", loaded)
+        patch.setattr(self_test, "slowed", slowed)
+        for module in (self_test, twins):
+            patch.setattr(module, "RUNS", 50)
+        contest = Contest.of(settings, side)
+        await stages.run("compare", partial(stage.proof, side, None, contest, stages))
+    assert len(host.starts) == 1 + 2 * 4
+    assert read_starts(file).records[0].freedom == 4
+    assert Contest.of(settings, side).options.effect != contest.options.effect
+    assert [case.name for case in stages.checks[0].cases][-1] == "starts of one image"
+    assert len(read_pairs(tmp_path / "twins.jsonl")) == 4 * 6
