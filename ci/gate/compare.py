@@ -69,7 +69,7 @@ class Options:
         spares: Unusable pairs that are measured anew; one more ends the run. As many pairs
             during which others took the machine are measured anew besides; more of these count.
         wait: Most seconds that are waited for a quiet machine, in all.
-        budget: Most seconds of the whole run.
+        budget: Most seconds of the whole run, from the first round on.
         identical: Least share of identical answers; None where they are shown and not judged.
         effect: What is known beforehand of how two starts of one image differ; None where these
             two processes are asked about, or where each block has a start of its own.
@@ -210,8 +210,8 @@ async def compare_rounds(
         CheckBroken: The baseline is broken, so nothing can be said of the candidate.
     """
     run = _Run(fresh, options, watcher or Watcher())
-    with anyio.move_on_after(options.budget) as scope:
-        await run.measure()
+    with anyio.CancelScope() as scope:
+        await run.measure(scope)
     if scope.cancelled_caught:
         run.cut = f"gate.budget, {options.budget:g} s, was spent"
     return run.result()
@@ -231,11 +231,17 @@ class _Run:
         self._agreement = Agreement()
         self.cut = ""
 
-    async def measure(self) -> None:
-        """Measure rounds until a look ends the run, the last look is over, or it is cut."""
+    async def measure(self, scope: anyio.CancelScope) -> None:
+        """Measure rounds until a look ends the run, the last look is over, or it is cut.
+
+        Args:
+            scope: Gets the run's deadline once both sides run for the first time.
+        """
         last = self._looks[-1].rounds
         for number, looks in groupby(self._looks, key=lambda look: look.rounds):
             async with self._fresh(number) as servers:
+                if number == 1:
+                    scope.deadline = anyio.current_time() + self._options.budget
                 await self._round(servers, tuple(looks), more=number < last)
             if self.cut or (self._decision and self._decision.ends):
                 return

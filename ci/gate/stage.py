@@ -148,7 +148,8 @@ class Gate:
         """Compare the sides, in rounds of fresh starts where both can be started."""
         options, told = self.contest.options, Teller(stages.progress)
         if options.restarts and not any(side.url for side in sides):
-            return await compare_rounds(partial(_round, self.contest, stages, sides), options, told)
+            fresh = partial(fresh_round, self.contest, stages, sides)
+            return await compare_rounds(fresh, options, told)
         async with _staying(self.contest, stages, sides) as at:
             return await compare(
                 at.block, at.baseline, at.candidate, options, told, settle=at.settle
@@ -175,7 +176,7 @@ async def _twins(
     side: GateSide, twin: GateSide, contest: Contest, stages: Stages, tell: Tell
 ) -> None:
     """Measure what a start adds, and keep it for later comparisons on this machine."""
-    fresh = partial(_round, contest, stages, (side, twin))
+    fresh = partial(fresh_round, contest, stages, (side, twin))
     told = Teller(stages.progress)
     found = await twins.compared(fresh, contest.options, contest.at.twins, told)
     write_pairs(stages.folder / TWINS, found.comparison.pairs)
@@ -190,7 +191,7 @@ async def _staying(
 ) -> AsyncIterator[Running]:
     """Yield both sides, which aren't started anew; with `boots` each block does that itself."""
     if contest.servers != BOOTS:
-        async with _round(contest, stages, sides, 1) as at:
+        async with fresh_round(contest, stages, sides, 1) as at:
             yield at
         return
     known = {side.name: side for side in sides}
@@ -207,7 +208,7 @@ async def _fresh(contest: Contest, machine: Machine, url: str, seed: int) -> Blo
 
 
 @asynccontextmanager
-async def _round(
+async def fresh_round(
     contest: Contest, stages: Stages, sides: tuple[GateSide, ...], number: int
 ) -> AsyncIterator[Running]:
     """Have both sides run since a start of their own; a side that misses has no name."""

@@ -49,6 +49,11 @@ class Twins:
 class TwinSchedule(Schedule):
     """Rounds of twins: each is measured to its end, and nothing is decided."""
 
+    @property
+    def restarts(self) -> bool:
+        """Always: each round is a twin."""
+        return True
+
     def looks(self, rule: Rule, effect: StartEffect | None = None) -> tuple[Look, ...]:  # noqa: ARG002
         """Return a look at the end of each round, at no level."""
         pairs = max(LEAST_PAIRS, round(self.pairs / 2))
