@@ -109,7 +109,8 @@ class RoundDifferences:
             return math.inf, 1.0
         known = self._apart**2 + within
         pairs = sum(map(len, self._rounds))
-        parts = self._apart**4 / self._freedom + within**2 / max(1, pairs - len(self._rounds))
+        free = max(1, (pairs - len(self._rounds)) / self._inflation)  # like so many unlike ones
+        parts = self._apart**4 / self._freedom + within**2 / free
         if len(self._rounds) == 1:
             return known, known**2 / parts if parts else float(pairs)
         weight = known**2 / parts if parts else float(pairs)
@@ -120,8 +121,12 @@ class RoundDifferences:
     @property
     def _within(self) -> float:
         """Variance that the pairs leave in a round's estimate, the mean of the rounds."""
-        inflated = (1 + self.alike) / (1 - self.alike)
-        return inflated * statistics.fmean(map(_variance, self._ranks))
+        return self._inflation * statistics.fmean(map(_variance, self._ranks))
+
+    @property
+    def _inflation(self) -> float:
+        """By how much pairs that resemble their neighbours widen a variance."""
+        return (1 + self.alike) / (1 - self.alike)
 
     def _beyond(self, distance: float) -> float:
         error = self.error
