@@ -1,165 +1,251 @@
-"""How the gate does on live servers: equal ones, and one that is slower by a known share.
+"""How the gate does on live servers: fresh twins, and images that are slower by a known share.
 
-    python -m benchmarks.gate_live [--rounds 8] [--slower 0.10] [--finer] [--out FOLDER]
+    python -m benchmarks.gate_live [--rounds 8] [--slower 0 0.05 0.1] [--finer] [--seconds 1500]
+        [--settings FILE] [--cores 0 1] [--disturb 1] [--note TEXT] [--out gate-live.jsonl]
 
-Each round boots two real servers of the packaged tiny model on this machine. First they are
-compared as they are, over all pairs without an early end, so that their pairs can be run
-through `benchmarks.gate` later; the verdict is the one that the schedule would have ended
-with. Then one is slowed by the proxy of the self-test, and the comparison is run as a user's
-would be. With `--finer` the rule asks for 5 % (least effect 2.5 %, 48 pairs, no repeat), and
-the proxy slows by that. Every comparison is one line of `rounds.jsonl`; the pairs of equal
-servers lie beside it.
+Each comparison is that of two settings files: it starts both sides itself, and anew where it is
+unclear. A slower candidate is slowed by SGLang's own `/slow_down`, which sleeps in the scheduler
+before each forward pass, by that share of the baseline's TPOT; TTFT grows by less. With `--finer`
+the rule asks for 5 % (least effect 2.5 %, 48 pairs). `--disturb N` lets N processes work for two
+seconds of every six beside it.
+
+Every comparison is one line of the file as soon as it is over, its pairs included, so that several
+sessions add up; no comparison begins after `--seconds`. At the end the whole file is shown, with
+what other rules say of the same records (`benchmarks.gate_rivals`).
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
+import random
 import secrets
+import statistics
 import time
 from collections import Counter
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import httpx
 
-from ci.bench.configured import bench_options
-from ci.gate.blocks import Block, columns, write_pairs
-from ci.gate.compare import Comparison, Options, compare
-from ci.gate.configured import block_load, block_options
-from ci.gate.decide import Decision, decide
-from ci.gate.loaded import loaded
+from benchmarks.gate_rivals import LIVE_RIVALS
+from ci.boot.device import device
+from ci.gate.blocks import Arm, Block, Pair, medians
+from ci.gate.compare import Comparison, Running, compare_rounds
 from ci.gate.power import interval
-from ci.gate.rule import Rule
-from ci.gate.sequential import Schedule
-from ci.gate.slowed import slowed
-from ci.gate.stage import GateSide, up
-from ci.settings import BenchSettings, GateSettings
+from ci.gate.stage import Contest, GateSide, fresh_round
+from ci.settings import Settings, load
 from ci.stages import Stages
 from ci.verdict import Verdict
 from tests.live.quiet import Quiet
 
-COARSE = Options()
-FINER = Options(rule=Rule(slowdown=0.05, least=0.025), schedule=Schedule(48, repeat=False))
+FINER = {"slowdown": 0.05, "least": 0.025, "pairs": 48}
+CALIBRATION = 3
+"""Blocks on the baseline by which a slow-down is set."""
+ON, OFF = 2.0, 4.0
 _SEEDS = 2**31
 
 
 @dataclass(frozen=True)
-class Row:
-    """One comparison: how much slower the candidate was, and how it ended."""
+class LiveLine:
+    """One comparison: how much slower the candidate was, and how it ended.
 
-    round: int
+    Args:
+        where: The machine, the cores of either place, and what the caller says of it.
+        slower: Share of the baseline's TPOT by which the candidate was slowed.
+        verdict: How it ended.
+        rounds: Starts of both sides that it took.
+        seconds: How long it took, starts included.
+        ratios: Candidate over baseline, by metric.
+        disturbed: Pairs that were measured anew for other work.
+        counted: Pairs that count in spite of it.
+        waited: Seconds that were waited for a quiet machine.
+        effect: What was believed of starts, by metric, and where that came from.
+        cut: Why it ended without a decision.
+        pairs: All pairs.
+    """
+
+    where: str
     slower: float
     verdict: str
-    pairs: int
+    rounds: int
     seconds: float
     ratios: dict[str, float]
+    disturbed: int
+    counted: int
+    waited: float
+    effect: dict[str, Any]
     cut: str
+    pairs: tuple[Pair, ...]
+
+    def text(self) -> str:
+        """Return the line of the file."""
+        pairs = [pair.model_dump(mode="json") for pair in self.pairs]
+        return json.dumps(asdict(replace(self, pairs=())) | {"pairs": pairs})
 
 
-def replayed(found: Comparison, options: Options) -> Decision | None:
-    """Return the decision with which `options` would have ended the pairs that were measured."""
-    seen, decision = columns(found.pairs, options.rule.metrics), None
-    for look in options.schedule.looks(options.rule):
-        if look.pairs > len(found.pairs):
-            break
-        first = {metric: values[: look.pairs] for metric, values in seen.items()}
-        decision = decide(first, options.rule, look)
-        if decision.ends:
-            break
-    return decision
+def read(path: Path) -> list[LiveLine]:
+    """Return the comparisons of a file; none where there is no file."""
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    kept = map(json.loads, lines)
+    return [
+        LiveLine(**one | {"pairs": tuple(map(Pair.model_validate, one["pairs"]))}) for one in kept
+    ]
 
 
-async def comparison(block: Block, names: tuple[str, str], options: Options) -> Comparison:
-    """Compare two servers with prompts that none of them has seen."""
-    return await compare(block, *names, replace(options, seed=secrets.randbelow(_SEEDS)))
+async def typical(block: Block, url: str) -> float:
+    """Return a server's seconds per token under the load of a block."""
+    found = [await block(url, secrets.randbelow(_SEEDS)) for _ in range(CALIBRATION)]
+    return statistics.median(medians(one, ["tpot"])["tpot"] for one in found)
 
 
-async def one_round(number: int, asked: Options, slower: float, out: Path) -> list[Row]:
-    """Boot two servers and compare them twice."""
-    stages = Stages(Quiet(), out)
-    at, load = block_options(bench_options(BenchSettings())), block_load(GateSettings())
-    rows = []
-    async with AsyncExitStack() as stack:
-        enter = stack.enter_async_context
-        one, two = [await enter(up(GateSide(name), stages)) for name in ("baseline", "candidate")]
-        block = await enter(loaded(at, load))
-        whole = replace(asked, schedule=replace(asked.schedule, interim=False, repeat=False))
-        begin = time.monotonic()
-        equal = await comparison(block, (one, two), whole)
-        seconds = time.monotonic() - begin
-        write_pairs(out / f"equal-{number}.jsonl", equal.pairs)
-        decision = replayed(equal, asked)
-        share = decision.look.pairs / len(equal.pairs) if decision else 1.0
-        rows.append(_row(number, 0.0, equal, decision, seconds * share))
-        via = [await enter(slowed(one, 0.0)), await enter(slowed(two, slower))]
-        begin = time.monotonic()
-        found = await comparison(block, (via[0], via[1]), asked)
-        rows.append(_row(number, slower, found, found.decision, time.monotonic() - begin))
-    return rows
+@asynccontextmanager
+async def slow_round(
+    contest: Contest, stages: Stages, side: GateSide, slower: float, number: int
+) -> AsyncIterator[Running]:
+    """Have two servers of one image run, the candidate slowed by itself."""
+    sides = side, replace(side, name=Arm.CANDIDATE)
+    async with fresh_round(contest, stages, sides, number) as at:
+        if slower:
+            seconds = slower * await typical(at.block, at.baseline)
+            async with httpx.AsyncClient(timeout=30) as client:
+                url, body = f"{at.candidate}/slow_down", {"forward_sleep_time": seconds}
+                (await client.post(url, json=body)).raise_for_status()
+        yield at
 
 
-def _row(
-    number: int, slower: float, found: Comparison, decision: Decision | None, seconds: float
-) -> Row:
-    findings = decision.findings if decision else ()
-    return Row(
-        round=number,
+async def comparison(settings: Settings, asked: Any, slower: float) -> LiveLine:
+    """Compare twins, one of them slowed."""
+    side = GateSide(Arm.BASELINE, settings=settings)
+    contest = Contest.of(settings, side)
+    stages, begin = Stages(Quiet(), asked.out.parent), time.monotonic()
+    with disturbed(asked.disturb):
+        fresh = partial(slow_round, contest, stages, side, slower)
+        found = await compare_rounds(fresh, contest.options)
+    return line_of(found, where(asked, settings), slower, time.monotonic() - begin)
+
+
+def where(asked: Any, settings: Settings) -> str:
+    """Return the machine, the cores, and what works beside."""
+    beside = f"{asked.disturb} beside" if asked.disturb else ""
+    finer = "asked for 5 %" if asked.finer else ""
+    cores = " | ".join(settings.gate.cores)
+    return ", ".join(filter(None, (device(), cores, beside, finer, asked.note)))
+
+
+def line_of(found: Comparison, where: str, slower: float, seconds: float) -> LiveLine:
+    """Return what is kept of a comparison."""
+    findings = found.decision.findings if found.decision else ()
+    effect = found.options.effect
+    return LiveLine(
+        where=where,
         slower=slower,
-        verdict=str(decision.verdict if decision and not found.cut else Verdict.INCONCLUSIVE),
-        pairs=decision.look.pairs if decision else len(found.pairs),
+        verdict=str(found.verdict),
+        rounds=found.rounds,
         seconds=round(seconds, 1),
         ratios={one.metric: round(one.ratio, 4) for one in findings},
+        disturbed=len(found.disturbed),
+        counted=len(found.counted),
+        waited=round(found.waited, 1),
+        effect={**effect.spread, "source": effect.source} if effect else {},
         cut=found.cut,
+        pairs=found.pairs,
     )
 
 
-async def run(rounds: int, asked: Options, slower: float, out: Path) -> list[Row]:
-    """Do all rounds, and keep each as soon as it is over."""
-    rows: list[Row] = []
-    for number in range(rounds):
-        for row in await one_round(number, asked, slower, out):
-            rows.append(row)
-            with (out / "rounds.jsonl").open("a", encoding="utf-8") as file:
-                file.write(json.dumps(asdict(row)) + "\n")
-            print(json.dumps(asdict(row)), flush=True)
-    return rows
+@contextmanager
+def disturbed(workers: int) -> Iterator[None]:
+    """Let so many processes work for a third of the time."""
+    context = multiprocessing.get_context("spawn")
+    beside = [context.Process(target=work, daemon=True) for _ in range(workers)]
+    for one in beside:
+        one.start()
+    try:
+        yield
+    finally:
+        for one in beside:
+            one.kill()
+            one.join()
 
 
-def table(rows: list[Row]) -> str:
-    """Return verdicts with 95 % intervals, as Markdown."""
-    lines = [
-        "| candidate | runs | FAILED (95 % interval) | PASSED | INCONCLUSIVE | pairs | seconds |",
-        "|---|---|---|---|---|---|---|",
-    ]
-    for slower in sorted({row.slower for row in rows}):
-        some = [row for row in rows if row.slower == slower]
-        seen = Counter(row.verdict for row in some)
-        low, high = interval(seen["FAILED"], len(some))
-        pairs = sum(row.pairs for row in some) / len(some)
-        seconds = sum(row.seconds for row in some) / len(some)
-        lines.append(
-            f"| {f'+{slower:.0%}' if slower else 'equal'} | {len(some)} "
-            f"| {seen['FAILED']} ({low:.0%}-{high:.0%}) | {seen['PASSED']} "
-            f"| {seen['INCONCLUSIVE']} | {pairs:.1f} | {seconds:.0f} |"
+def work() -> None:
+    """Take a core for two seconds of every six."""
+    while True:
+        until = time.monotonic() + ON
+        while time.monotonic() < until:
+            pass
+        time.sleep(OFF)
+
+
+async def run(settings: Settings, asked: Any) -> None:
+    """Do all comparisons, and keep each as soon as it is over."""
+    begin, dice = time.monotonic(), random.Random()  # noqa: S311
+    for _ in range(asked.rounds):
+        for slower in dice.sample(asked.slower, len(asked.slower)):
+            if time.monotonic() - begin > asked.seconds:
+                return
+            line = await comparison(settings, asked, slower)
+            with asked.out.open("a", encoding="utf-8") as file:
+                file.write(f"{line.text()}\n")
+            told = ", ".join(f"{metric} {ratio - 1:+.1%}" for metric, ratio in line.ratios.items())
+            took = f"{line.rounds} starts, {line.seconds:.0f} s"
+            print(f"+{slower:.0%}: {line.verdict}, {took}: {told} {line.cut}", flush=True)
+
+
+def table(lines: Sequence[LiveLine]) -> Iterator[str]:
+    """Yield verdicts with 95 % intervals, as Markdown, and what rivals say of the same pairs."""
+    yield "| where | candidate | rule | runs | FAILED (95 %) | PASSED | starts | pairs | seconds |"
+    yield "|---|---|---|---|---|---|---|---|---|"
+    for place, slower in sorted({(line.where, line.slower) for line in lines}):
+        some = [line for line in lines if (line.where, line.slower) == (place, slower)]
+        head = f"| {place} | {f'+{slower:.0%}' if slower else 'equal'} "
+        starts, pairs, seconds = (
+            f"{statistics.fmean(values):.1f}"
+            for values in zip(
+                *((one.rounds, len(one.pairs), one.seconds) for one in some), strict=True
+            )
         )
-    return "\n".join(lines)
+        seen = Counter(one.verdict for one in some)
+        yield f"{head}| this gate | {_counted(seen, len(some))} | {starts} | {pairs} | {seconds} |"
+        for name, rival in LIVE_RIVALS.items():
+            others = [one.pairs for one in lines if one.where == place and not one.slower]
+            said = Counter(
+                str(rival(one.pairs, [other for other in others if other is not one.pairs]))
+                for one in some
+            )
+            yield f"{head}| {name} | {_counted(said, len(some))} | 1 | | |"
+
+
+def _counted(seen: Counter[str], runs: int) -> str:
+    low, high = interval(seen[Verdict.FAILED], runs)
+    return f"{runs} | {seen[Verdict.FAILED]} ({low:.0%}-{high:.0%}) | {seen[Verdict.PASSED]}"
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run the benchmark from the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--rounds", type=int, default=8)
-    parser.add_argument("--slower", type=float)
+    parser.add_argument("--rounds", type=int, default=8, help="0: only show the file")
+    parser.add_argument("--slower", type=float, nargs="+", default=[0.0, 0.05, 0.10])
     parser.add_argument("--finer", action="store_true")
-    parser.add_argument("--out", type=Path, default=Path("gate-live"))
+    parser.add_argument("--seconds", type=float, default=1500.0)
+    parser.add_argument("--settings", type=Path, help="what starts a server: a settings file")
+    parser.add_argument("--cores", nargs=2, help="the cores of either place")
+    parser.add_argument("--disturb", type=int, default=0, help="processes that work beside it")
+    parser.add_argument("--note", default="", help="what the machine does meanwhile")
+    parser.add_argument("--out", type=Path, default=Path("gate-live.jsonl"))
     asked: Any = parser.parse_args(argv)
-    options = FINER if asked.finer else COARSE
-    slower = options.rule.slowdown if asked.slower is None else asked.slower
-    asked.out.mkdir(parents=True, exist_ok=True)
-    print(table(anyio.run(run, asked.rounds, options, slower, asked.out)))
+    settings = load(asked.settings, {}).settings if asked.settings else Settings()
+    at: dict[str, Any] = FINER if asked.finer else {}
+    at = at | {"cores": tuple(asked.cores or settings.gate.cores)}
+    gate = settings.gate.model_copy(update=at)
+    anyio.run(run, settings.model_copy(update={"gate": gate}), asked)
+    print("\n".join(table(read(asked.out))))
 
 
 if __name__ == "__main__":

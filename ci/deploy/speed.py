@@ -27,10 +27,11 @@ from ci.concurrency import one_error
 from ci.deploy.world import WHOLE, RouteSeen
 from ci.errors import SglangCiError
 from ci.gate.blocks import Arm, Block
-from ci.gate.compare import Duel, Options, Watcher
 from ci.gate.configured import block_options, gate_options
 from ci.gate.decide import Decision
+from ci.gate.duel import Duel
 from ci.gate.loaded import loaded
+from ci.gate.measured import Options, Watcher
 from ci.gate.result import ratio_figure
 from ci.gate.words import between, percent, rate
 from ci.report.model import Case, Figure
@@ -188,8 +189,8 @@ class SpeedStep(Watcher):
         return f"{said}, which proves nothing: {other} has more of the users' requests"
 
     def _unusable(self) -> str:
-        broken = self.duel.broken
-        return f"{len(broken)} more were unusable; the last: {broken[-1]}" if broken else ""
+        unusable = self.duel.unusable
+        return f"{len(unusable)} more were unusable; the last: {unusable[-1]}" if unusable else ""
 
 
 class Speed:

@@ -6,5 +6,5 @@ what is promised. Pure Python: a comparison has tens of pairs, and all that is e
 them costs microseconds.
 """
 
-LEAVES = ("pairs.jsonl", "baseline.log", "candidate.log")
+LEAVES = ("pairs.jsonl", "twins.jsonl", "baseline.log", "candidate.log")
 """Patterns of the files that it leaves beside a report."""

@@ -41,11 +41,13 @@ class BlockResult:
         answers: The answers in the order of the prompts; empty where they weren't kept.
         problem: Why the block can't be used: errors, fewer requests than asked, a client
             that was the bottleneck. Empty where it can.
+        disturbance: What else took the machine meanwhile; empty where nothing did.
     """
 
     metrics: Mapping[str, Sequence[float]]
     answers: Sequence[Answer] = field(default=())
     problem: str = ""
+    disturbance: str = ""
 
 
 Block = Callable[[str, int], Awaitable[BlockResult]]
@@ -64,6 +66,7 @@ class Pair(BaseModel):
     first: Arm = Field(description="Which block came first, by the toss of a coin.")
     baseline: Medians = Field(description="Median seconds of each metric.")
     candidate: Medians
+    round: int = Field(default=1, ge=1, description="Which start of both sides it belongs to.")
 
     def difference(self, metric: str) -> float:
         """Return the logarithm of candidate over baseline."""
@@ -95,6 +98,13 @@ def columns(pairs: Iterable[Pair], metrics: Iterable[str]) -> dict[str, list[flo
     """Return the differences of each metric, one a pair."""
     kept = list(pairs)
     return {metric: [pair.difference(metric) for pair in kept] for metric in metrics}
+
+
+def rounds_of(pairs: Iterable[Pair], metrics: Iterable[str]) -> list[dict[str, list[float]]]:
+    """Return the differences of each metric, round by round."""
+    kept, named = list(pairs), tuple(metrics)
+    numbers = dict.fromkeys(pair.round for pair in kept)
+    return [columns((pair for pair in kept if pair.round == at), named) for at in numbers]
 
 
 @dataclass(frozen=True)

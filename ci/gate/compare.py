@@ -1,49 +1,40 @@
 """Measures a candidate against a baseline, pair by pair, until the gate can say something.
 
 Nothing here knows how a server was started or how load is made: a block is a function of a
-URL and a seed.
+URL and a seed, and a round is a context in which both sides run since a start of their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from itertools import islice
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from itertools import groupby
 
 import anyio
 
-from ci.errors import CheckBroken, ServerFault
-from ci.gate.blocks import Arm, Block, BlockResult, Pair, PairPlan, columns, medians, plans
-from ci.gate.decide import Decision, decide
+from ci.gate.blocks import Block, Pair, columns, rounds_of
+from ci.gate.decide import Decision, decide, decide_rounds
+from ci.gate.machine import Settle
+from ci.gate.measured import Measured, Options, Running, Watcher, no_baseline
 from ci.gate.outputs import Agreement
 from ci.gate.power import Need, need
-from ci.gate.rule import Rule
-from ci.gate.sequential import Look, Schedule
+from ci.gate.sequential import Look
 from ci.verdict import Verdict
 
+__all__ = [
+    "Comparison",
+    "Fresh",
+    "Options",
+    "Running",
+    "Watcher",
+    "compare",
+    "compare_rounds",
+    "no_baseline",
+]
 
-@dataclass(frozen=True)
-class Options:
-    """How a comparison is run.
-
-    Args:
-        rule: What is asked, and how often the answer may be wrong.
-        schedule: How many pairs, and when it may end.
-        seed: Of the prompts and the order. A server that saw a seed before has its prompts in
-            its cache: take a new one for each run.
-        warmup: Pairs that are measured first and thrown away.
-        spares: Unusable pairs that are measured anew; one more ends the run.
-        budget: Most seconds of the whole run.
-        identical: Least share of identical answers; None where they are shown and not judged.
-    """
-
-    rule: Rule = field(default_factory=Rule)
-    schedule: Schedule = field(default_factory=Schedule)
-    seed: int = 0
-    warmup: int = 1
-    spares: int = 6
-    budget: float = 3600.0
-    identical: float | None = None
+Fresh = Callable[[int], AbstractAsyncContextManager[Running]]
+"""Has both sides run for a round, counted from 1; each round but the first starts them anew."""
 
 
 @dataclass(frozen=True)
@@ -56,8 +47,13 @@ class Comparison:
         decision: The last look; None where there was none.
         agreement: What both said to the same prompts.
         broken: Each unusable pair, in one line.
+        disturbed: What else took the machine, of each pair that was measured anew for it.
+        counted: The same of pairs that count all the same, since too many were disturbed.
+        waited: Seconds that were waited for a quiet machine.
         cut: Why it ended before its last look without a decision; empty where it didn't.
         need: What it would take, where the pairs were not enough.
+        processes: What the last look says of these two processes alone, where that isn't the
+            question and nothing was started anew.
     """
 
     options: Options
@@ -65,26 +61,22 @@ class Comparison:
     decision: Decision | None
     agreement: Agreement
     broken: tuple[str, ...] = ()
+    disturbed: tuple[str, ...] = ()
+    counted: tuple[str, ...] = ()
+    waited: float = 0.0
     cut: str = ""
     need: Need | None = None
+    processes: Decision | None = None
+
+    @property
+    def rounds(self) -> int:
+        """How many starts of both sides there were."""
+        return max((pair.round for pair in self.pairs), default=0)
 
     @property
     def verdict(self) -> Verdict:
         """What the times say: the decision's, or INCONCLUSIVE where the run was cut short."""
         return Verdict.INCONCLUSIVE if self.cut or not self.decision else self.decision.verdict
-
-
-class Watcher:
-    """Is told what happens during a comparison; this one does nothing with it."""
-
-    def measured(self, pair: Pair, look: Look) -> None:
-        """Take in a pair, and the look that comes next."""
-
-    def looked(self, decision: Decision) -> None:
-        """Take in what a look found."""
-
-    def broke(self, problem: str) -> None:
-        """Take in why a pair is measured anew."""
 
 
 async def compare(
@@ -93,13 +85,39 @@ async def compare(
     candidate: str,
     options: Options,
     watcher: Watcher | None = None,
+    *,
+    settle: Settle | None = None,
 ) -> Comparison:
-    """Compare two servers.
+    """Compare two servers that stay up.
 
     Args:
         block: Measures one block on one of them.
         baseline: URL of the server that is held to be right.
         candidate: URL of the server that is asked about.
+        options: How.
+        watcher: Who is told.
+        settle: Waits for a quiet machine; None where nobody can tell.
+
+    Raises:
+        UsageError: The schedule can't show anything.
+        ServerFault: The candidate is broken.
+        CheckBroken: The baseline is broken, so nothing can be said of the candidate.
+    """
+
+    @asynccontextmanager
+    async def staying(_: int) -> AsyncIterator[Running]:
+        yield Running(block, baseline, candidate, settle)
+
+    return await compare_rounds(staying, options.staying(), watcher)
+
+
+async def compare_rounds(
+    fresh: Fresh, options: Options, watcher: Watcher | None = None
+) -> Comparison:
+    """Compare two sides that can be started anew: what is unclear costs more rounds.
+
+    Args:
+        fresh: Starts both sides for a round; it raises what `compare` does.
         options: How.
         watcher: Who is told.
 
@@ -108,139 +126,71 @@ async def compare(
         ServerFault: The candidate is broken.
         CheckBroken: The baseline is broken, so nothing can be said of the candidate.
     """
-    duel = Duel({Arm.BASELINE: baseline, Arm.CANDIDATE: candidate}, options, watcher)
-    with anyio.move_on_after(options.budget) as scope:
-        await duel.measure(block)
+    run = _Run(fresh, options, watcher or Watcher())
+    with anyio.CancelScope() as scope:
+        await run.measure(scope)
     if scope.cancelled_caught:
-        duel.cut = f"gate.budget, {options.budget:g} s, was spent"
-    return duel.result()
+        run.measured.cut = f"gate.budget, {options.budget:g} s, was spent"
+    return run.result()
 
 
-class Duel:
-    """A comparison of two servers that may be broken off, and gone on with later.
+class _Run:
+    def __init__(self, fresh: Fresh, options: Options, watcher: Watcher) -> None:
+        self._fresh, self._options, self._watcher = fresh, options, watcher
+        self._looks, self.measured = options.looks(), Measured(options, watcher)
+        self._decision: Decision | None = None
 
-    Args:
-        servers: URL of each side.
-        options: How they are compared; its budget is the caller's affair.
-        watcher: Who is told.
-
-    Attributes:
-        options: How they are compared.
-        pairs: The pairs that count so far.
-        broken: Each unusable pair so far, in one line.
-        decision: The last look; None where there was none yet.
-        cut: Why no further pair is measured, without a decision; empty while some may be.
-
-    Raises:
-        UsageError: The schedule can't show anything.
-    """
-
-    def __init__(
-        self, servers: Mapping[Arm, str], options: Options, watcher: Watcher | None = None
-    ) -> None:
-        self._servers, self.options = servers, options
-        self._watcher, self._plans = watcher or Watcher(), plans(options.seed)
-        self._looks = options.schedule.looks(options.rule)
-        self.pairs: list[Pair] = []
-        self.broken: list[str] = []
-        self.decision: Decision | None = None
-        self._agreement = Agreement()
-        self.cut = ""
-
-    @property
-    def over(self) -> bool:
-        """Whether no further pair is measured."""
-        looked = self.decision.look if self.decision else None
-        decided = self.decision is not None and self.decision.ends
-        return bool(self.cut) or decided or looked == self._looks[-1]
-
-    async def measure(self, block: Block) -> None:
-        """Measure pairs until a look ends the run, the last look is over, or it is cut.
-
-        Where it is cancelled, the next call goes on after the last whole pair. Each look is taken
-        once, and no prompts are sent twice.
+    async def measure(self, scope: anyio.CancelScope) -> None:
+        """Measure rounds until a look ends the run, the last look is over, or it is cut.
 
         Args:
-            block: Measures one block on one of the servers.
-
-        Raises:
-            ServerFault: The candidate is broken.
-            CheckBroken: The baseline is broken, so nothing can be said of the candidate.
+            scope: Gets the run's deadline once both sides run for the first time.
         """
-        if self.over:
-            return
-        for plan in islice(self._plans, self.options.warmup):
-            await self._results(block, plan)
-        while not self.over:
-            look = self._next()
-            while len(self.pairs) < look.pairs:
-                await self._measure_pair(block, look)
-                if self.cut:
-                    return
-            seen = columns(self.pairs, self.options.rule.metrics)
-            self.decision = decide(seen, self.options.rule, look)
-            self._watcher.looked(self.decision)
+        last = self._looks[-1].rounds
+        for number, looks in groupby(self._looks, key=lambda look: look.rounds):
+            async with self._fresh(number) as servers:
+                if number == 1:
+                    scope.deadline = anyio.current_time() + self._options.budget
+                await self._round(servers, tuple(looks), more=number < last)
+            if self.measured.cut or (self._decision and self._decision.ends):
+                return
 
-    def _next(self) -> Look:
-        """Return the look that comes after the last one."""
-        looked = self.decision.look.pairs if self.decision else 0
-        return next(look for look in self._looks if look.pairs > looked)
+    async def _round(self, servers: Running, looks: Sequence[Look], *, more: bool) -> None:
+        """Measure one round; a suspicious one only as far as a fresh start can't tell more."""
+        begin = len(self.measured.pairs)
+        await self.measured.warm_up(servers)
+        for look in looks:
+            while len(self.measured.pairs) - begin < look.pairs:
+                await self.measured.measure(servers, look)
+                if self.measured.cut:
+                    return
+            self._decision = decision = self._look(look)
+            self._watcher.looked(decision)
+            if decision.ends or (more and decision.suspicious(self._options.rule)):
+                return
+
+    def _look(self, look: Look) -> Decision:
+        rule, effect, pairs = self._options.rule, self._options.effect, self.measured.pairs
+        if effect is None:
+            return decide(columns(pairs, rule.metrics), rule, look)
+        return decide_rounds(rounds_of(pairs, rule.metrics), rule, look, effect)
 
     def result(self) -> Comparison:
         """Return what was found so far."""
-        decision, rule = self.decision, self.options.rule
+        decision, rule, options = self._decision, self._options.rule, self._options
         unsure = decision is not None and not decision.ends
+        seen = columns(self.measured.pairs, rule.metrics)
+        alone = decision is not None and options.effect is not None and not options.restarts
         return Comparison(
-            options=self.options,
-            pairs=tuple(self.pairs),
+            options=options,
+            pairs=tuple(self.measured.pairs),
             decision=decision,
-            agreement=self._agreement,
-            broken=tuple(self.broken),
-            cut=self.cut,
-            need=need(columns(self.pairs, rule.metrics), rule) if unsure else None,
+            agreement=self.measured.agreement,
+            broken=tuple(self.measured.broken),
+            disturbed=tuple(self.measured.disturbed),
+            counted=tuple(self.measured.counted),
+            waited=self.measured.waited,
+            cut=self.measured.cut,
+            need=need(seen, rule) if unsure and not options.restarts else None,
+            processes=decide(seen, rule, decision.look) if decision and alone else None,
         )
-
-    async def _measure_pair(self, block: Block, look: Look) -> None:
-        """Measure one pair; one that can't be used is told and doesn't count."""
-        plan = next(self._plans)
-        results = await self._results(block, plan)
-        found: dict[Arm, dict[str, float]] = {}
-        for arm, result in results.items():
-            try:
-                found[arm] = medians(result, self.options.rule.metrics)
-            except ValueError as error:
-                return self._break(f"{arm}, after {len(self.pairs)} pairs: {error}")
-        pair = Pair(
-            index=len(self.pairs),
-            seed=plan.seed,
-            first=plan.order[0],
-            baseline=found[Arm.BASELINE],
-            candidate=found[Arm.CANDIDATE],
-        )
-        self.pairs.append(pair)
-        answers = (results[arm].answers for arm in Arm)
-        self._agreement = self._agreement.with_block(plan.seed, *answers)
-        return self._watcher.measured(pair, look)
-
-    def _break(self, problem: str) -> None:
-        self.broken.append(problem)
-        self._watcher.broke(problem)
-        if len(self.broken) > self.options.spares:
-            self.cut = f"{len(self.broken)} pairs were unusable; the last: {problem}"
-
-    async def _results(self, block: Block, plan: PairPlan) -> dict[Arm, BlockResult]:
-        """Measure both blocks in their order."""
-        return {arm: await self._one(block, arm, plan.seed) for arm in plan.order}
-
-    async def _one(self, block: Block, arm: Arm, seed: int) -> BlockResult:
-        try:
-            return await block(self._servers[arm], seed)
-        except ServerFault as error:
-            if arm is Arm.CANDIDATE:
-                raise
-            raise no_baseline(error) from error
-
-
-def no_baseline(error: ServerFault) -> CheckBroken:
-    """Return the error that a baseline's fault is: nothing can be said of the candidate."""
-    return CheckBroken(f"the baseline is broken: {error}", details=error.details)

@@ -11,23 +11,30 @@ from ci.bench.schedule import Closed
 from ci.gate.compare import Options
 from ci.gate.rule import Rule
 from ci.gate.sequential import Schedule
+from ci.gate.starts import StartEffect
 from ci.settings import GateSettings
 
 _SEEDS = 2**31
 
 
-def gate_options(at: GateSettings) -> Options:
+def gate_options(at: GateSettings, effect: StartEffect | None = None) -> Options:
     """Return how a comparison is run; its seed is drawn where the settings name none.
+
+    Args:
+        at: The settings.
+        effect: What is known of how two starts differ; None where each block has its own.
 
     Raises:
         UsageError: The least effect isn't below the slow-down that must not pass.
     """
     return Options(
         rule=Rule(at.slowdown, at.least, at.false_alarm, at.power, at.metrics),
-        schedule=Schedule(at.pairs, at.interim, at.repeat),
+        schedule=Schedule(at.pairs, at.interim, at.repeat, 1 if effect is None else at.rounds),
         seed=secrets.randbelow(_SEEDS) if at.seed is None else at.seed,
         budget=at.budget,
+        wait=at.wait,
         identical=at.identical,
+        effect=effect,
     )
 
 

@@ -15,16 +15,39 @@ import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
+from ci.gate.rounds import RoundDifferences
 from ci.gate.rule import Rule
 from ci.gate.sequential import Look
 from ci.gate.signed_rank import Differences
+from ci.gate.starts import StartEffect
 from ci.verdict import Verdict, judge
 
 _LARGEST = math.log(sys.float_info.max)
 
 Columns = Mapping[str, Sequence[float]]
 """Logarithms of candidate over baseline, of each metric, one a pair."""
+
+
+class Sample(Protocol):
+    """What one metric's differences are asked; shifts are logarithms of ratios."""
+
+    @property
+    def estimate(self) -> float:
+        """The difference."""
+
+    def p_above(self, shift: float = 0.0) -> float:
+        """Return the p-value of "it lies above `shift`"."""
+
+    def p_below(self, shift: float = 0.0) -> float:
+        """Return the p-value of "it lies below `shift`"."""
+
+    def exceeds(self, shift: float) -> bool:
+        """Return whether the estimate is above `shift`."""
+
+    def bounds(self, level: float) -> tuple[float, float]:
+        """Return the lowest and the highest difference that isn't rejected, each at `level`."""
 
 
 @dataclass(frozen=True)
@@ -71,10 +94,44 @@ class Decision:
         """Whether the comparison is over."""
         return self.verdict is not Verdict.INCONCLUSIVE
 
+    def suspicious(self, rule: Rule) -> bool:
+        """Return whether a metric's estimate lies above the least effect, so that it can't pass."""
+        return any(finding.ratio > 1 + rule.least for finding in self.findings)
+
 
 def decide(columns: Columns, rule: Rule, look: Look) -> Decision:
-    """Look at the differences of `look.pairs` pairs."""
-    samples = {metric: Differences(columns[metric]) for metric in rule.metrics}
+    """Look at the differences of `look.pairs` pairs, and at these two processes alone."""
+    return _decide(_pairs(columns, rule), rule, look)
+
+
+def decide_rounds(
+    rounds: Sequence[Columns], rule: Rule, look: Look, effect: StartEffect
+) -> Decision:
+    """Look at the differences of rounds, each with a start of its own: at the images.
+
+    Args:
+        rounds: The differences of each round's pairs, in their order.
+        rule: What is asked.
+        look: At what levels.
+        effect: What is known beforehand of how a start differs from another one.
+    """
+    return _decide(_started(rounds, rule, effect), rule, look)
+
+
+def _pairs(columns: Columns, rule: Rule) -> dict[str, Sample]:
+    return {metric: Differences(columns[metric]) for metric in rule.metrics}
+
+
+def _started(rounds: Sequence[Columns], rule: Rule, effect: StartEffect) -> dict[str, Sample]:
+    return {
+        metric: RoundDifferences(
+            [one[metric] for one in rounds], effect.apart(metric), effect.freedom
+        )
+        for metric in rule.metrics
+    }
+
+
+def _decide(samples: Mapping[str, Sample], rule: Rule, look: Look) -> Decision:
     verdicts = _verdicts(samples, rule, look)
     slower = _slower(samples, rule)
     faster = holm({metric: sample.p_below() for metric, sample in samples.items()})
@@ -89,8 +146,16 @@ def decide(columns: Columns, rule: Rule, look: Look) -> Decision:
 
 def verdict(columns: Columns, rule: Rule, look: Look) -> Verdict:
     """Return the verdict of `decide` alone, for the thousands of looks of a simulation."""
-    samples = {metric: Differences(columns[metric]) for metric in rule.metrics}
-    return judge(_verdicts(samples, rule, look).values())
+    return judge(_verdicts(_pairs(columns, rule), rule, look).values())
+
+
+def rounds_verdict(
+    rounds: Sequence[Columns], rule: Rule, look: Look, effect: StartEffect
+) -> tuple[Verdict, bool]:
+    """Return the verdict of `decide_rounds` alone, likewise, and whether it is suspicious."""
+    samples = _started(rounds, rule, effect)
+    found = judge(_verdicts(samples, rule, look).values())
+    return found, any(sample.exceeds(rule.threshold) for sample in samples.values())
 
 
 def holm(p_values: Mapping[str, float]) -> dict[str, float]:
@@ -103,19 +168,19 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
     return {metric: adjusted[metric] for metric in p_values}
 
 
-def _verdicts(samples: Mapping[str, Differences], rule: Rule, look: Look) -> dict[str, Verdict]:
+def _verdicts(samples: Mapping[str, Sample], rule: Rule, look: Look) -> dict[str, Verdict]:
     slower = _slower(samples, rule)
     return {
         metric: _verdict(sample, slower[metric], rule, look) for metric, sample in samples.items()
     }
 
 
-def _slower(samples: Mapping[str, Differences], rule: Rule) -> dict[str, float]:
+def _slower(samples: Mapping[str, Sample], rule: Rule) -> dict[str, float]:
     """Return Holm's p-values of "slower by more than is allowed"."""
     return holm({metric: sample.p_above(rule.tolerance) for metric, sample in samples.items()})
 
 
-def _verdict(sample: Differences, p_slower: float, rule: Rule, look: Look) -> Verdict:
+def _verdict(sample: Sample, p_slower: float, rule: Rule, look: Look) -> Verdict:
     if sample.exceeds(rule.threshold):
         return Verdict.FAILED if p_slower <= look.alarm else Verdict.INCONCLUSIVE
     bounded = sample.p_below(rule.margin) <= look.miss
@@ -124,7 +189,7 @@ def _verdict(sample: Differences, p_slower: float, rule: Rule, look: Look) -> Ve
 
 def _finding(
     metric: str,
-    sample: Differences,
+    sample: Sample,
     verdict: Verdict,
     p_values: tuple[float, float],
     rule: Rule,

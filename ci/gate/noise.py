@@ -7,13 +7,16 @@ shift of their logarithms.
 
 from __future__ import annotations
 
+import math
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from ci.gate.decide import Columns
 from ci.gate.signed_rank import Differences
 
 Noise = Callable[[random.Random, int], Columns]
+Started = Callable[[int], Columns]
+"""The differences of one round, that has so many pairs, after a fresh start of both sides."""
 
 
 def recorded(columns: Columns) -> Noise:
@@ -46,6 +49,37 @@ def residual(columns: Columns) -> Noise:
         return _signed(dice, columns, dice.choices(rows, k=pairs))
 
     return draw
+
+
+def recorded_starts(
+    twins: Sequence[Columns], slower: float | Mapping[str, float] = 0.0
+) -> Callable[[random.Random], Started]:
+    """Return fresh starts as recorded twins show them: each round is one of these, either way.
+
+    The pairs of a twin keep their order and their common difference, and with them what lives as
+    long as two processes do. A round takes a stretch from a random place on, round the end.
+
+    Args:
+        twins: The differences of each twin's pairs, by metric.
+        slower: The candidate's slow-down, in all metrics or by name.
+    """
+    slow = slower if isinstance(slower, Mapping) else dict.fromkeys(twins[0], slower)
+
+    def starts(dice: random.Random) -> Started:
+        def started(pairs: int) -> dict[str, list[float]]:
+            twin, sign = dice.choice(twins), _coin(dice)
+            begin = dice.randrange(len(next(iter(twin.values()))))
+            return {
+                metric: [
+                    sign * values[(begin + at) % len(values)] + math.log1p(slow.get(metric, 0.0))
+                    for at in range(pairs)
+                ]
+                for metric, values in twin.items()
+            }
+
+        return started
+
+    return starts
 
 
 def _signed(

@@ -11,15 +11,16 @@ import math
 import random
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import NormalDist
 
 from ci.errors import UsageError
-from ci.gate.decide import Columns, verdict
-from ci.gate.noise import Noise, residual
+from ci.gate.decide import Columns, rounds_verdict, verdict
+from ci.gate.noise import Noise, Started, residual
 from ci.gate.rule import Rule
 from ci.gate.sequential import Look, Schedule
+from ci.gate.starts import StartEffect
 from ci.verdict import Verdict
 
 SIZES = (12, 16, 20, 24, 32, 40, 48, 64, 80, 96, 128, 160, 192, 256)
@@ -38,12 +39,14 @@ class Rates:
         failed: How many said FAILED.
         passed: How many said PASSED.
         pairs: Mean number of pairs that they took.
+        rounds: Mean number of starts of both sides that they took.
     """
 
     runs: int
     failed: int
     passed: int
     pairs: float
+    rounds: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +91,60 @@ def rates(
     counts = Counter(end for end, _ in ends)
     mean = sum(pairs for _, pairs in ends) / max(1, runs)
     return Rates(runs, counts[Verdict.FAILED], counts[Verdict.PASSED], mean)
+
+
+def rounds_end(
+    started: Started, rule: Rule, looks: Sequence[Look], effect: StartEffect
+) -> tuple[Verdict, int, int]:
+    """Return how one simulated comparison in rounds ends, after how many rounds and pairs.
+
+    As in a live one, a round that is suspicious isn't measured to its end: only a fresh start
+    tells more.
+    """
+    most = {look.rounds: look.pairs for look in looks}
+    rounds: list[Columns] = []
+    whole: Columns = {}
+    left = 0
+    for look in looks:
+        if look.rounds > len(rounds):
+            whole = started(most[look.rounds])
+            rounds.append(whole)
+        elif look.rounds == left:
+            continue
+        rounds[-1] = {metric: values[: look.pairs] for metric, values in whole.items()}
+        found, suspicious = rounds_verdict(rounds, rule, look, effect)
+        if found is not Verdict.INCONCLUSIVE:
+            break
+        left = look.rounds if suspicious and look.rounds < looks[-1].rounds else left
+    pairs = sum(len(one[rule.metrics[0]]) for one in rounds)
+    return found, len(rounds), pairs
+
+
+def round_rates(
+    started: Callable[[random.Random], Started],
+    rule: Rule,
+    looks: Sequence[Look],
+    effect: StartEffect,
+    *,
+    runs: int = 1000,
+    seed: int = 0,
+) -> Rates:
+    """Simulate comparisons in rounds, and count how they end.
+
+    Args:
+        started: Returns the starts of one comparison, slow-down included.
+        rule: What is asked.
+        looks: When a comparison may end.
+        effect: What the comparison believes of starts beforehand, right or wrong.
+        runs: How many comparisons.
+        seed: Of the random generator; equal seeds give equal figures.
+    """
+    dice = random.Random(seed)  # noqa: S311
+    ends = [rounds_end(started(dice), rule, looks, effect) for _ in range(runs)]
+    counts = Counter(end for end, _, _ in ends)
+    rounds = sum(taken for _, taken, _ in ends) / max(1, runs)
+    pairs = sum(taken for _, _, taken in ends) / max(1, runs)
+    return Rates(runs, counts[Verdict.FAILED], counts[Verdict.PASSED], pairs, rounds)
 
 
 def slowed(columns: Columns, rule: Rule, slower: float | Mapping[str, float]) -> Columns:

@@ -5,9 +5,11 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
+from ci.gate.blocks import rounds_of
 from ci.gate.compare import Comparison
-from ci.gate.decide import MetricFinding
+from ci.gate.decide import Decision, MetricFinding
 from ci.gate.outputs import Agreement, Divergence
+from ci.gate.rounds import RoundDifferences
 from ci.gate.rule import Rule
 from ci.gate.words import between, percent, rate
 from ci.report.model import Case, Figure, Plot, Series
@@ -69,20 +71,25 @@ def facts_of(comparison: Comparison) -> dict[str, str]:
         facts[f"{finding.metric}, candidate / baseline"] = (
             f"{finding.ratio:.3f} ({between(finding.low, finding.high)})"
         )
-    return facts | _outputs(comparison.agreement)
+    return facts | _started(comparison) | _outputs(comparison.agreement)
 
 
 def _blocks(comparison: Comparison) -> Case:
     """Say whether the run was what it should have been."""
-    unusable = len(comparison.broken)
-    message = comparison.cut or (
-        f"unusable pairs that were measured anew: {unusable}" if unusable else ""
-    )
+    anew = {
+        "unusable pairs that were measured anew": comparison.broken,
+        "pairs measured anew for other work on this machine": comparison.disturbed,
+        "pairs that count in spite of it": comparison.counted,
+    }
+    told = [f"{name}: {len(pairs)}" for name, pairs in anew.items() if pairs]
+    if comparison.waited >= 1:
+        told.append(f"waited for a quiet machine: {comparison.waited:.0f} s")
+    message = comparison.cut or "; ".join(told)
     return Case(
         name="blocks",
         outcome=Outcome.INCONCLUSIVE if comparison.cut else Outcome.PASSED,
         message=message,
-        details="\n".join(comparison.broken),
+        details="\n".join(line for lines in anew.values() for line in lines),
     )
 
 
@@ -115,17 +122,39 @@ def _answers(comparison: Comparison) -> Iterator[Case]:
 
 def message_of(finding: MetricFinding, comparison: Comparison) -> str:
     """Return one line on a metric: by how much, how sure, and what would make it surer."""
-    rule, pairs = comparison.options.rule, len(comparison.pairs)
-    seen = f"{percent(finding.ratio - 1)} ({between(finding.low, finding.high)}), {pairs} pairs"
+    rule = comparison.options.rule
+    bounds = between(finding.low, finding.high)
+    seen = f"{percent(finding.ratio - 1)} ({bounds}), {_measured(comparison)}"
     if finding.verdict is Verdict.FAILED:
         return f"slower: {seen}, p = {finding.p_slower:.2g}"
     if finding.verdict is Verdict.PASSED:
         said = "faster" if finding.faster else f"not slower by {rate(rule.slowdown)}"
         return f"{said}: {seen}"
-    return f"unsure: {seen}; {_needed(comparison, rule)}"
+    return f"unsure: {seen}; {_needed(finding, comparison, rule)}"
 
 
-def _needed(comparison: Comparison, rule: Rule) -> str:
+def _measured(comparison: Comparison) -> str:
+    """Say how much was measured."""
+    pairs, rounds = len(comparison.pairs), comparison.rounds
+    return f"{pairs} pairs" + (f" in {rounds} starts of both sides" if rounds > 1 else "")
+
+
+def _needed(finding: MetricFinding, comparison: Comparison, rule: Rule) -> str:
+    effect = comparison.options.effect
+    if comparison.counted:
+        return f"other work on this machine: {comparison.counted[-1]}"
+    if effect and finding.metric in _slower(comparison.processes):
+        apart = rate(math.expm1(2 * effect.apart(finding.metric)))
+        return (
+            f"these two processes differ, but two starts of one image may differ by {apart} as "
+            f"well: give settings files, so that both can be started anew"
+        )
+    if comparison.options.restarts and comparison.rounds == comparison.options.schedule.rounds:
+        return "its starts lie too far apart, or it lies between both limits: see gate.rounds"
+    return _more_pairs(comparison, rule)
+
+
+def _more_pairs(comparison: Comparison, rule: Rule) -> str:
     need = comparison.need
     if need is None:
         return "the run ended before its last look"
@@ -143,6 +172,31 @@ def _needed(comparison: Comparison, rule: Rule) -> str:
         f"on this noise a run of {need.pairs} pairs finds {rate(rule.slowdown)} with power "
         f"{rate(rule.power)} ({need.runs} simulated runs)"
     )
+
+
+def _slower(processes: Decision | None) -> set[str]:
+    """Return the metrics in which these two processes differ, whatever their images do."""
+    found = processes.findings if processes else ()
+    return {one.metric for one in found if one.verdict is Verdict.FAILED}
+
+
+def _started(comparison: Comparison) -> dict[str, str]:
+    """Say what the verdict is on, and what is known of starts."""
+    options = comparison.options
+    effect, metrics = options.effect, options.rule.metrics
+    if effect is None:
+        return {}
+    sizes = [f"{metric} {rate(math.expm1(effect.spread[metric]))}" for metric in metrics]
+    rounds = rounds_of(comparison.pairs, metrics)
+    on = "both images, started anew where it is unclear"
+    if not options.restarts:
+        on = "these two processes, which were not started anew"
+    facts = {"verdict on": on, "effect of a start": f"{', '.join(sizes)}; {effect.source}"}
+    if not rounds:
+        return facts
+    alike = (RoundDifferences([one[metric] for one in rounds], 0.0, 1.0) for metric in metrics)
+    told = (f"{name} {one.alike:.2f}" for name, one in zip(metrics, alike, strict=True))
+    return facts | {"starts of both sides": str(len(rounds)), "neighbours alike": ", ".join(told)}
 
 
 def _outputs(agreement: Agreement) -> dict[str, str]:

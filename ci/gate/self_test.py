@@ -72,6 +72,7 @@ async def self_test(
     Raises:
         CheckBroken: A proxy doesn't start.
     """
+    options = options.of_processes()
     by = options.rule.slowdown if share is None else share
     whole = replace(options.schedule, interim=False, repeat=False)
     measure = block if twin else _other_prompts(block)

@@ -12,22 +12,40 @@ FAILED spends with the cube of the pairs (little early: only a plain slow-down e
 early, and nearly all power is kept for the last look), PASSED linearly (most candidates are
 no slower, and half the pairs are mostly enough to show that). A tenth of both budgets is kept
 for repeating an inconclusive run, whose pairs are added to those of the first.
+
+Where both sides can be started anew, the repeat is more *rounds*, each with a fresh start of both
+and half as many pairs. A quarter of what is left of the budget for PASSED goes to each: most
+images are no slower and show that soon. A round in which not even equal times could pass, as
+starts are known to differ too much, spends nothing. FAILED spends with the square of the rounds
+and not before `LEAST_ROUNDS`: what lives as long as one process does must never be called the
+image's.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 from ci.errors import UsageError
 from ci.gate.rule import Rule
 from ci.gate.signed_rank import MOST_PAIRS, critical
+from ci.gate.starts import StartEffect
+from ci.gate.student import quantile
 
 RESERVE = 0.1
 """Share of both error rates that is kept for the repeat."""
 SLOW_EXPONENT, PASS_EXPONENT = 3.0, 1.0
 INTERIM = (0.5, 0.75)
 """Looks before the last of the first run, as shares of its pairs."""
+LEAST_ROUNDS = 3
+"""Fresh starts of both sides before an image may be called slower."""
+LEAST_PAIRS = 6
+"""Pairs of a round below which its own noise isn't known."""
+ROUND_EXPONENT = 2.0
+"""By which power of the rounds FAILED spends."""
+ROUND_SHARE = 0.25
+"""Share of what is left of the budget for PASSED that a round spends."""
 
 
 @dataclass(frozen=True)
@@ -35,14 +53,16 @@ class Look:
     """One moment at which a comparison may end.
 
     Args:
-        pairs: After how many pairs.
+        pairs: After how many pairs of its round.
         alarm: Level of the test for FAILED, over all metrics; 0 where it can't end so yet.
         miss: Level of the test for PASSED, of each metric; likewise.
+        rounds: How many starts of both sides there were by then, this one included.
     """
 
     pairs: int
     alarm: float
     miss: float
+    rounds: int = 1
 
 
 @dataclass(frozen=True)
@@ -52,15 +72,27 @@ class Schedule:
     Args:
         pairs: Pairs of the first run.
         interim: Whether it may end early.
-        repeat: Whether an inconclusive run is repeated once, with as many pairs again.
+        repeat: Whether an inconclusive run is repeated: with as many pairs again, or in rounds.
+        rounds: Most starts of both sides; 1 where nothing can be started anew. From
+            `LEAST_ROUNDS` on it is the images that are judged, and no longer two processes.
     """
 
     pairs: int = 24
     interim: bool = True
     repeat: bool = True
+    rounds: int = 1
 
-    def looks(self, rule: Rule) -> tuple[Look, ...]:
+    @property
+    def restarts(self) -> bool:
+        """Whether an unclear case costs fresh starts."""
+        return self.repeat and self.rounds >= LEAST_ROUNDS
+
+    def looks(self, rule: Rule, effect: StartEffect | None = None) -> tuple[Look, ...]:
         """Return the looks in order; all levels add up to the rule's error rates.
+
+        Args:
+            rule: The rates.
+            effect: What is known beforehand of starts; matters to rounds alone.
 
         Raises:
             UsageError: So few pairs can never end in FAILED or PASSED, or there are too many.
@@ -74,7 +106,7 @@ class Schedule:
                 f"gate: {self.pairs} pairs can't show anything at these error rates, however "
                 f"clear; at least {least} are needed"
             )
-        return tuple(self._looks(rule))
+        return tuple(self._fresh(rule, effect) if self.restarts else self._looks(rule))
 
     def _can_end(self, pairs: int, rule: Rule) -> bool:
         """Return whether the clearest differences there can be would end a first run of `pairs`."""
@@ -102,3 +134,27 @@ class Schedule:
         if self.repeat:
             yield round(1.5 * self.pairs), 1 - kept / 2, 1 - kept / 2
             yield 2 * self.pairs, 1.0, 1.0
+
+    def _fresh(self, rule: Rule, effect: StartEffect | None) -> Iterator[Look]:
+        """Yield the looks of rounds: those of the first, and one at the end of each other."""
+        missed = alarmed = 0.0
+        for share in (*(INTERIM if self.interim else ()), 1.0):
+            pairs, miss = round(share * self.pairs), ROUND_SHARE * share * rule.miss - missed
+            miss = miss if critical(pairs, miss) and _possible(miss, 1, rule, effect) else 0.0
+            missed += miss
+            yield Look(pairs, 0.0, miss)
+        for number in range(2, self.rounds + 1):
+            miss = (rule.miss - missed) * (1.0 if number == self.rounds else ROUND_SHARE)
+            miss = miss if _possible(miss, number, rule, effect) else 0.0
+            share = (number / self.rounds) ** ROUND_EXPONENT if number >= LEAST_ROUNDS else 0.0
+            alarm = rule.false_alarm * share - alarmed
+            missed, alarmed = missed + miss, alarmed + alarm
+            yield Look(max(LEAST_PAIRS, round(self.pairs / 2)), alarm, miss, number)
+
+
+def _possible(level: float, rounds: int, rule: Rule, effect: StartEffect | None) -> bool:
+    """Return whether equal times could pass, if pairs had no noise at all."""
+    if effect is None:
+        return True
+    apart = max(effect.apart(metric) for metric in rule.metrics) / math.sqrt(rounds)
+    return quantile(level, effect.freedom) * apart < rule.margin

@@ -62,7 +62,7 @@ class _Run:
             async with served(settings, self.stages.folder / SERVER_LOG) as server:
                 self.stages.progress.note(f"serving {server.launch.model.name} at {server.url}")
                 good = await prove(self._seen(server), self.stages)
-            await self._compare_boots(good=good)
+            await self._compare_alone(good=good)
         except SglangCiError as error:
             await self.stages.fail("launch", error)
 
@@ -78,10 +78,10 @@ class _Run:
             facts={"device": device(), "model": model_of(asked.settings.model) or PACKAGED},
         )
 
-    async def _compare_boots(self, *, good: bool) -> None:
-        """Compare by a boot for each block, where the settings want that: no other is up."""
+    async def _compare_alone(self, *, good: bool) -> None:
+        """Compare where the gate starts both sides itself: no other server is up."""
         gate = self.asked.gate
-        if gate is None or not gate.boots:
+        if gate is None or not gate.alone:
             return
         if not good:
             self.stages.left_out(COMPARE, UNWELL)

@@ -114,7 +114,8 @@ async def _compare(seen: Seen, stages: Stages, tell: Tell) -> StageResult:
 def _compare_needs(seen: Seen) -> str | None:
     if seen.asked.gate is None:
         return "a baseline: --baseline URL-or-settings-file, or [gate] baseline for images"
-    return None if seen.asked.gate.boots else ""
+    gate = seen.asked.gate
+    return None if gate.boots or (gate.alone and seen.process) else ""
 
 
 async def _shutdown(seen: Seen, _: Stages, tell: Tell) -> StageResult:

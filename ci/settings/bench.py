@@ -27,6 +27,13 @@ def _told_apart(values: tuple[float, ...]) -> tuple[float, ...]:
     return values
 
 
+def _two(values: tuple[str, ...]) -> tuple[str, ...]:
+    if len(values) not in {0, 2}:
+        raise ValueError(f"{len(values)} sets of cores, and there are two sides")
+    return values
+
+
+Cores = Annotated[str, Field(pattern=r"^\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*$")]
 Apart = AfterValidator(_told_apart)
 
 Count = Annotated[int, Field(ge=1, le=1_000_000), NoBool]
@@ -117,9 +124,42 @@ class GateSettings(Section):
         24, description="Pairs of blocks of one run."
     )
     interim: bool = Field(default=True, description="Whether a run may end early.")
-    repeat: bool = Field(default=True, description="Whether an inconclusive run is repeated once.")
+    repeat: bool = Field(
+        default=True,
+        description="Whether an inconclusive run is repeated: with as many pairs again, or, where"
+        " settings files start both sides, in rounds.",
+    )
+    rounds: Annotated[int, Field(ge=1, le=32), NoBool] = Field(
+        8,
+        description="Most starts of both sides, each with half as many pairs; below 3 nothing is"
+        " started anew.",
+    )
+    start_effect: Annotated[float, Field(ge=0, le=1), NoBool] | None = Field(
+        None,
+        description="Standard deviation of what a start adds to a server's times: 0.02 is 2 %."
+        " Unset: what `compare FILE --self-test` kept for this runner, or else 2 %.",
+    )
+    starts_file: Annotated[Path, HostPath("file", "output")] = Field(
+        Path("starts.json"), description="Where that is kept, by the runner's name."
+    )
+    twins: Annotated[int, Field(ge=3, le=100), NoBool] = Field(
+        8, description="Starts of one image twice over by which --self-test measures it."
+    )
+    cores: Annotated[tuple[Cores, ...], AfterValidator(_two)] = Field(
+        (),
+        description="CPU cores of either side that is started here, such as 0-3 and 4-7; the sides"
+        " swap them with each start. Empty: all, for both.",
+    )
     seed: Natural | None = Field(None, description="Seed of prompts and order; unset: a new one.")
     budget: Budget = Field(3600.0, description="Most seconds of a comparison.")
+    others: Share = Field(
+        0.1,
+        description="Share of the cores that other work may take during a block, where few are"
+        " idle; beyond it a pair is measured anew. 1: any.",
+    )
+    wait: Annotated[float, Field(ge=0, le=86_400), NoBool] = Field(
+        120.0, description="Most seconds that a comparison waits for other work to end."
+    )
     identical: Share | None = Field(
         None, description="Least share of identical answers; unset: shown and not judged."
     )

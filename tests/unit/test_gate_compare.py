@@ -10,7 +10,8 @@ import pytest
 
 from ci.errors import BadAnswer, CheckBroken, UsageError
 from ci.gate.blocks import Arm, BlockResult
-from ci.gate.compare import Comparison, Duel, compare
+from ci.gate.compare import Comparison, compare
+from ci.gate.duel import Duel
 from ci.gate.sequential import Schedule
 from ci.verdict import Verdict
 from tests.unit.gate_samples import QUICK, Diary, Servers

@@ -27,6 +27,7 @@ PLACES = {
     ("environments", ANY, "deploy", "folder"),
     ("environments", ANY, "deploy", "hook"),
     ("report", "directory"),
+    ("gate", "starts_file"),
     ("registry", "ca_file"),
     ("trust", "keys", ANY),
 }
@@ -81,7 +82,10 @@ def test_a_programs_bare_name_is_no_path(tmp_path: Path, key: Key) -> None:
 def test_a_key_that_stands_in_the_settings_is_no_path() -> None:
     """A PEM is taken for a file, and asked for by `--trust`."""
     inline = {"trust": {"keys": {"ci": "-----BEGIN PUBLIC KEY-----\nAA\n-----END PUBLIC KEY-----"}}}
-    assert [one.key for one in named(Settings.model_validate(inline))] == ["report.directory"]
+    assert [one.key for one in named(Settings.model_validate(inline))] == [
+        "gate.starts_file",
+        "report.directory",
+    ]
 
 
 def test_containers_see_what_has_an_argument() -> None:
@@ -89,6 +93,7 @@ def test_containers_see_what_has_an_argument() -> None:
     hosts = {key for key, mark in places().items() if not mark.argument}
     assert hosts == {
         ("report", "directory"),
+        ("gate", "starts_file"),
         ("engine", "python"),
         *(("upgrade", name) for name in ("environments", "uv", "overrides")),
         ("environments", ANY, "deploy", "folder"),

@@ -1,0 +1,117 @@
+"""The benchmarks that start servers: their files, and what they make of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from benchmarks import gate_live, starts
+from benchmarks.gate_rivals import LIVE_RIVALS, ten_per_cent
+from benchmarks.noise import StartNoise, SyntheticNoise
+from ci.gate import stage
+from ci.gate.blocks import Arm, Pair
+from ci.gate.rule import METRICS
+from ci.gate.stage import GateSide
+from ci.verdict import Verdict
+from tests.unit.gate_samples import Servers
+
+pytestmark = pytest.mark.unit
+
+
+def invented(folder: Path, monkeypatch: pytest.MonkeyPatch, slower: float = 0.1) -> Path:
+    """Have invented servers started in place of real ones; return a settings file."""
+
+    @asynccontextmanager
+    async def up(side: GateSide, _: object) -> AsyncIterator[str]:
+        yield side.name
+
+    @asynccontextmanager
+    async def loaded(*_: object) -> AsyncIterator[Servers]:
+        yield Servers({"candidate": slower})
+
+    monkeypatch.setattr(stage, "up", up)
+    monkeypatch.setattr(stage, "loaded", loaded)
+    file = folder / "sglang-ci.toml"
+    file.write_text("[gate]\nothers = 1.0\nstart_effect = 0.01\n")
+    return file
+
+
+def test_every_start_is_kept_and_sessions_add_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A session overwrites the one before, or sides never swap their places."""
+    settings, file = invented(tmp_path, monkeypatch), tmp_path / "starts.jsonl"
+    asked = ("--pairs", "6", "--settings", str(settings), "--out", str(file), "--note", "quiet")
+    for _ in range(2):
+        starts.main(["--starts", "2", *asked])
+    found = starts.read(file)
+    assert len(found) == 4
+    assert all(len(line.pairs) == 6 for line in found)
+    assert [line.first for line in found] in (
+        ["baseline", "candidate"] * 2,
+        ["candidate", "baseline"] * 2,
+    )
+    told = capsys.readouterr().out
+    assert "quiet | 4 | ttft | " in told
+    starts.main(["--starts", "0", *asked])
+    assert len(starts.read(file)) == 4
+
+
+def test_what_the_file_shows() -> None:
+    """The effect of a start holds the noise of its pairs, or the second place isn't seen."""
+    dice = random.Random(4)  # noqa: S311
+    noise = SyntheticNoise(dict.fromkeys(METRICS, 0.02), spikes=0, drift=0, tails=50)
+    drawn = StartNoise(noise, dict.fromkeys(METRICS, 0.03))
+    begun = [(drawn.starts(dice, 0.05 * (at % 2))(12), 2 * (at % 2) - 1) for at in range(400)]
+    found = starts.summary(begun, "ttft")
+    assert found.effect == pytest.approx(0.033, rel=0.2)
+    assert found.pair == pytest.approx(0.02 * 2**0.5, rel=0.15)
+    assert found.place == pytest.approx(0.025, abs=0.006)
+    low, high = starts.interval(begun[:40], lambda each: each.effect, "ttft")
+    assert low < found.effect < high
+
+
+@pytest.mark.parametrize(("slower", "verdict"), [(0.0, "PASSED"), (0.3, "FAILED")])
+def test_every_live_comparison_is_kept_and_held_against_rivals(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    slower: float,
+    verdict: str,
+) -> None:
+    """A session overwrites the one before, or other rules see other records."""
+    settings, file = invented(tmp_path, monkeypatch, slower), tmp_path / "live.jsonl"
+    asked = ("--slower", "0", "--settings", str(settings), "--out", str(file))
+    for _ in range(2):
+        gate_live.main(["--rounds", "1", *asked])
+    found = gate_live.read(file)
+    assert [line.verdict for line in found] == [verdict] * 2
+    assert all(line.rounds >= (3 if slower else 1) for line in found)
+    told = capsys.readouterr().out.splitlines()
+    for rule in ("this gate", *LIVE_RIVALS):
+        assert any(f"| equal | {rule} | 2 | " in line for line in told), told
+
+
+def test_other_rules_on_pairs_that_are_known() -> None:
+    """A rival is asked the wrong way round, and loses."""
+    pairs, slow = (
+        [
+            Pair(
+                index=at,
+                seed=at,
+                first=Arm.BASELINE,
+                baseline=dict.fromkeys(METRICS, 1.0 + 0.01 * (at % 2)),
+                candidate=dict.fromkeys(METRICS, factor * (1.0 + 0.01 * (at % 3))),
+            )
+            for at in range(12)
+        ]
+        for factor in (1.0, 1.3)
+    )
+    history = [pairs, [pair.model_copy(update={"candidate": pair.baseline}) for pair in pairs]]
+    for rule in LIVE_RIVALS.values():
+        assert rule(slow, history) is Verdict.FAILED
+    assert ten_per_cent(pairs, history) is Verdict.PASSED
