@@ -247,7 +247,7 @@ def test_from_production_to_a_container_and_back(project: Project, tmp_path: Pat
                 assert answers(port) == "0.5.23"
             told("rollback")
             assert f"proven, {first}" in told("deploy", "status")
-            assert told("release", "current", repository).strip() == first
+            assert first in told("release", "current", repository)
             assert answers(port) == "0.5.23"
         finally:
             settings = read(there / "sglang-ci.toml").settings
