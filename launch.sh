@@ -65,6 +65,17 @@ copy_output() { # FLAG ...
     }
     exec > >(set -m; { copy; echo 'launch.sh: server output ended' >>"$LOG_FILE"; } <&0 9>&- &)
     exec 2> >(set -m; copy 3>&1 >&2 <&0 9>&- &)
+    trap finish_copy EXIT
+}
+
+# Of a refusal, which ends a container that this is the first process of, and with it the copying.
+finish_copy() {
+    local look
+    exec >&- 2>&-
+    for ((look = 0; look < 200; look++)); do
+        [[ $(tail -n 1 "$LOG_FILE") != *': server output ended' ]] || return 0
+        sleep 0.05
+    done
 }
 
 has_gpu() {

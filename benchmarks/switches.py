@@ -1,13 +1,15 @@
 """Streams lost over many switches and aborts, through a real HAProxy between two real SGLang.
 
-    python -m benchmarks.switches [--switches 40] [--aborts 20] [--rate 6] [--json FILE]
+    python -m benchmarks.switches [--switches 40] [--aborts 20] [--replacements 5] [--rate 6]
+        [--json FILE]
 
 What is installed here is deployed again and again while streams go on: first blue-green, each
 release in the place of the one before, then canaries that are aborted at half of the traffic.
 Each is the very deployment that `sglang-ci deploy` makes: started, proven, shifted, drained,
 stopped. Printed are the streams by how they ended, the highest rate of losses that this leaves
 possible (95 %), how long a switch and an abort took, and how long after its command the slot that
-loses its traffic still got a new request, in seconds. Each takes about a minute.
+loses its traffic still got a new request, in seconds. Each takes about a minute. At the end one
+copy replaces another, without streams: seconds without a server, and what took them.
 """
 
 from __future__ import annotations
@@ -109,6 +111,13 @@ class Run:
             sys.exit(f"a switch ended {check.verdict}: {check.cause}")
         return time.monotonic() - begin, self.last(before, begin)
 
+    async def replace(self) -> dict[str, float]:
+        """Stop what serves and start the next release; return the downtime and its causes."""
+        check = await deployed(self.deployment("replace"), abort=False)
+        if check.verdict is not Verdict.PASSED:
+            sys.exit(f"a replacement ended {check.verdict}: {check.cause}")
+        return {one.name: one.value for one in check.figures if one.name.startswith("downtime")}
+
     def last(self, slot: str, since: float) -> float:
         """Return the seconds from a moment until a slot was given its last request."""
         asked = [one.started + self.begun for one in self.records if one.slot == slot]
@@ -183,6 +192,7 @@ async def measured(told: argparse.Namespace) -> dict[str, Any]:
             async with streaming(run, grounds.router.url, told.rate):
                 switches = [await run.switch() for _ in range(told.switches)]
                 aborts = [await run.abort() for _ in range(told.aborts)]
+            replaced = [await run.replace() for _ in range(told.replacements)]
         finally:
             with anyio.CancelScope(shield=True):
                 await clear(grounds)
@@ -200,6 +210,10 @@ async def measured(told: argparse.Namespace) -> dict[str, Any]:
         ),
         "seconds from abort to rest": spread([rested for rested, _ in aborts]),
         "seconds from abort to its last request": spread([last for _, last in aborts]),
+        "seconds of a replacement": {
+            name: spread([one[name] for one in replaced if name in one])
+            for name in sorted({name for one in replaced for name in one})
+        },
     }
 
 
@@ -218,6 +232,7 @@ def main() -> None:
     )
     parser.add_argument("--switches", type=int, default=40)
     parser.add_argument("--aborts", type=int, default=20)
+    parser.add_argument("--replacements", type=int, default=5)
     parser.add_argument("--rate", type=float, default=6.0)
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()

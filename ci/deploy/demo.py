@@ -137,6 +137,7 @@ def _of(
                 "shares": [50],
                 "hold": 60.0,
                 "budget": 60.0,
+                "slower": 0.0,
                 "grace": 60.0,
                 "port": port,
             }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ci.boot.model_files import Model
 from ci.boot.serving import engine_of
@@ -16,6 +16,7 @@ from ci.deploy.places import best, places
 from ci.deploy.proof import proof_of
 from ci.deploy.runner import Runner
 from ci.deploy.sequential import LossRule
+from ci.deploy.speed import Speed, probing, speed_options
 from ci.deploy.taking import Budgets, Taking
 from ci.deploy.wanted import StrategyName, Wanted
 from ci.deploy.watching import Losses
@@ -24,6 +25,7 @@ from ci.errors import SglangCiError
 from ci.release.stay import AT_REST, SINCE
 from ci.report.model import Case, Phase, now
 from ci.server.key import ANYWHERE, api_key, wanted_at
+from ci.settings.deploy import DeploySettings
 from ci.settings.traffic import TrafficSettings
 from ci.stages import StageResult, Stages, Tell
 from ci.verdict import Outcome
@@ -90,11 +92,13 @@ class Deployment:
     async def _brought_about(
         self, wanted: Wanted, stages: Stages, previous: Release | None, found: _Found
     ) -> None:
-        outcome = await self._runner(stages, found.cases.append).run(wanted, previous)
+        speed = self._speed(stages)
+        outcome = await self._runner(stages, found.cases.append, speed).run(wanted, previous)
         found.cases.append(_rested(outcome))
         if outcome.rested and (case := await self._answers(outcome)):
             found.cases.append(case)
-        found.rest = _result(outcome, self.grounds, await self._downtime(outcome, stages))
+        rest = _result(outcome, self.grounds, await self._downtime(outcome, stages))
+        found.rest = _with_speed(rest, self.grounds.at, speed)
 
     def _key(self) -> str:
         """Return the key that a server wants which these settings start; empty for none."""
@@ -114,7 +118,15 @@ class Deployment:
         routed = self.grounds.at.router != "none"
         return Downtime.of(outcome.steps, stages.checks, log, routed=routed)
 
-    def _runner(self, stages: Stages, tell: Tell) -> Runner:
+    def _speed(self, stages: Stages) -> Speed | None:
+        """Return what judges a candidate's speed; None where the settings want none."""
+        settings, at = self.grounds.settings, self.grounds.at
+        if not at.slower:
+            return None
+        options, note = speed_options(settings.gate, at.slower), stages.progress.note
+        return Speed(options, probing(settings), demanded=at.speed_shown, note=note)
+
+    def _runner(self, stages: Stages, tell: Tell, speed: Speed | None = None) -> Runner:
         at, router = self.grounds.at, self.grounds.router
         settings = self.grounds.settings
         rule = LossRule(allowed=at.allowed_loss, bad=at.bad_loss)
@@ -122,7 +134,7 @@ class Deployment:
             target=self.grounds.target,
             router=router,
             prove=proof_of(settings, stages),
-            watch=Losses(router, rule, tell, self._own_streams()).watch,
+            watch=Losses(router, rule, tell, self._own_streams(), speed=speed).watch,
             budgets=Budgets(
                 prove=settings.readiness.whole() + settings.smoke.budget, watch=at.budget
             ),
@@ -185,3 +197,20 @@ def _result(outcome: DeployOutcome, grounds: Grounds, downtime: Downtime | None)
         facts["downtime"] = downtime.told
     figures = downtime.figures if downtime else ()
     return StageResult(phases=tuple(phases), facts=facts, figures=figures, log="\n".join(lines))
+
+
+def _with_speed(result: StageResult, at: DeploySettings, speed: Speed | None) -> StageResult:
+    """Return what a deployment found, with the speed of its candidate at each step, or why not."""
+    steps = speed.steps if speed else ()
+    facts = {step.name: step.told for step in steps} or {"speed": _unmeasured(at)}
+    figures = tuple(figure for step in steps for figure in step.figures())
+    return replace(result, facts=result.facts | facts, figures=(*result.figures, *figures))
+
+
+def _unmeasured(at: DeploySettings) -> str:
+    """Return why the speed of a candidate was not compared with anything."""
+    if not at.slower:
+        return "not judged: slower = 0"
+    if StrategyName(at.strategy) is StrategyName.REPLACE:
+        return "not compared: one copy at a time leaves nothing to compare it with"
+    return "not compared: no slot was watched while the other one ran"

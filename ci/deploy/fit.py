@@ -79,7 +79,7 @@ def _answers(at: DeploySettings, report: Report) -> Iterator[str]:
             f"stopped after deploy.grace = {at.grace:g} s: raise it"
         )
     silence = HaproxyOptions().silence
-    if first > silence:
+    if at.router == "haproxy" and first > silence:
         yield (
             f"first tokens took up to {first:.0f} s where the release was proven, and the router "
             f"cuts a stream that is silent for {silence} s: send shorter prompts, or more servers"

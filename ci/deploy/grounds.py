@@ -13,6 +13,7 @@ from ci.deploy.routers.haproxy_config import HaproxyOptions
 from ci.deploy.routers.haproxy_process import router_of, start
 from ci.deploy.routers.hook import HookRouter, programs
 from ci.deploy.routers.none import NoRouter
+from ci.deploy.routers.smg import SmgRouter
 from ci.deploy.seams import Router, Target
 from ci.deploy.targets.arguments import ContainerOptions
 from ci.deploy.targets.container import ContainerTarget
@@ -202,6 +203,8 @@ def _router(at: DeploySettings, settings: Settings, folder: Path) -> Router:
     """
     if at.router == "haproxy":
         return router_of(folder, _options(at))
+    if at.router == "smg":
+        return SmgRouter(url_of(at, settings), at.metrics)
     if at.hook is not None:
         programs(at.hook.absolute())
         return HookRouter(url_of(at, settings), at.hook.absolute())
@@ -212,7 +215,7 @@ def url_of(at: DeploySettings, settings: Settings) -> str:
     """Return where clients of an environment send their requests, as seen from its host."""
     if at.router == "haproxy":
         return _options(at).url
-    if at.router == "hook":
+    if at.router in {"hook", "smg"}:
         return at.url or f"http://127.0.0.1:{at.port}"
     return f"http://{settings.server.host}:{at.port}"
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
+
 from ci.deploy.world import Release, SlotSeen
 from ci.errors import SglangCiError
 from ci.report.model import Case
@@ -13,6 +15,8 @@ NAME = "the release answers through the router"
 SLOT_HEADER = "x-sglang-slot"
 ASKED = 8
 """How often it is asked, each time on its own."""
+_OLDER = "/get_server_info"
+"""What SGLang called it before; smg passes on nothing else."""
 
 
 async def through(url: str, slot: SlotSeen, release: Release, *, named: bool = True) -> Case:
@@ -57,6 +61,9 @@ async def _problem(url: str, slot: SlotSeen, release: Release, *, named: bool) -
 
 
 async def _who(exchange: Exchange) -> tuple[Identity, str]:
-    answer = exchange.permitted(PATH, await exchange.ask("GET", PATH))
+    answer = await exchange.ask("GET", PATH)
+    if answer.status == HTTPStatus.NOT_FOUND:
+        answer = await exchange.ask("GET", _OLDER)
+    answer = exchange.permitted(PATH, answer)
     found = Identity.of(info(f"{exchange.url}{PATH}", answer.body.encode()))
     return found, answer.headers.get(SLOT_HEADER, "")

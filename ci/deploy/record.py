@@ -8,7 +8,7 @@ from ci.deploy.world import Release
 from ci.release.session import RepositorySession
 from ci.release.stay import SINCE
 from ci.release.store import attach, sign
-from ci.report.model import Case, Check, now
+from ci.report.model import Case, Check, Figure, now
 from ci.stages import StageResult, Tell
 from ci.verdict import Outcome
 
@@ -20,7 +20,7 @@ KIND = "deployment"
 def predicate_of(
     environment: str, check: Check, where: dict[str, str], outcome: str = ""
 ) -> dict[str, Any]:
-    """Return what a record says: where to, how it ended, each step with its time, and by whom.
+    """Return what a record says: where to, how it ended, steps with their times, by whom.
 
     Args:
         environment: Where it went.
@@ -43,10 +43,22 @@ def predicate_of(
         "started": check.started.isoformat(),
         "seconds": max((one["after"] + one["seconds"] for one in steps), default=0.0),
         "steps": steps,
+        "figures": {one.name: _numbers(one) for one in check.figures},
         "findings": {case.name: f"{case.outcome}: {case.message}" for case in check.cases},
         "at the end": check.facts.get("at the end", ""),
         "where": where,
     }
+
+
+def _numbers(figure: Figure) -> dict[str, float | str]:
+    """Return a figure's value, its unit and its bounds, those that it has."""
+    told: dict[str, float | str | None] = {
+        "value": figure.value,
+        "unit": figure.unit or None,
+        "low": figure.low,
+        "high": figure.high,
+    }
+    return {name: value for name, value in told.items() if value is not None}
 
 
 def keep(

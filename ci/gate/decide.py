@@ -1,6 +1,7 @@
 """One look at the differences: is a metric slower, not slower, or can't that be said yet.
 
-A metric FAILED where the exact one-sided test says that it is slower, at the look's level and
+A metric FAILED where the exact one-sided test says that it is slower (by more than a rule allows,
+where it allows something), at the look's level and
 after Holm's correction over the metrics, *and* the estimate exceeds the least effect. It
 PASSED where the same test, turned round, rules out that it is slower by the slow-down that
 must not pass, *and* the estimate doesn't exceed the least effect. Everything else is
@@ -59,7 +60,7 @@ class MetricFinding:
         ratio: Candidate's time over baseline's, by Hodges and Lehmann.
         low: Bound below which the ratio isn't, at the power of the rule and over all looks.
         high: Bound above which it isn't, likewise; infinite where nothing is known.
-        p_slower: Holm's p-value of "slower".
+        p_slower: Holm's p-value of "slower by more than is allowed".
         p_faster: Holm's p-value of "faster".
         p_bounded: p-value of "slower by less than what must not pass".
         faster: Whether the candidate is faster, by the very rule that makes one slower.
@@ -132,7 +133,7 @@ def _started(rounds: Sequence[Columns], rule: Rule, effect: StartEffect) -> dict
 
 def _decide(samples: Mapping[str, Sample], rule: Rule, look: Look) -> Decision:
     verdicts = _verdicts(samples, rule, look)
-    slower = holm({metric: sample.p_above() for metric, sample in samples.items()})
+    slower = _slower(samples, rule)
     faster = holm({metric: sample.p_below() for metric, sample in samples.items()})
     return Decision(
         look,
@@ -168,10 +169,15 @@ def holm(p_values: Mapping[str, float]) -> dict[str, float]:
 
 
 def _verdicts(samples: Mapping[str, Sample], rule: Rule, look: Look) -> dict[str, Verdict]:
-    slower = holm({metric: sample.p_above() for metric, sample in samples.items()})
+    slower = _slower(samples, rule)
     return {
         metric: _verdict(sample, slower[metric], rule, look) for metric, sample in samples.items()
     }
+
+
+def _slower(samples: Mapping[str, Sample], rule: Rule) -> dict[str, float]:
+    """Return Holm's p-values of "slower by more than is allowed"."""
+    return holm({metric: sample.p_above(rule.tolerance) for metric, sample in samples.items()})
 
 
 def _verdict(sample: Sample, p_slower: float, rule: Rule, look: Look) -> Verdict:

@@ -31,9 +31,13 @@ def result_of(comparison: Comparison, tell: Tell) -> StageResult:
 def _figures(comparison: Comparison) -> Iterator[Figure]:
     """Yield each metric's ratio, candidate over baseline, with its bounds."""
     for one in comparison.decision.findings if comparison.decision else ():
-        high = None if math.isinf(one.high) else one.high
-        name = f"{one.metric}, candidate / baseline"
-        yield Figure(name=name, value=one.ratio, better="lower", low=one.low or None, high=high)
+        yield ratio_figure(f"{one.metric}, candidate / baseline", one)
+
+
+def ratio_figure(name: str, found: MetricFinding) -> Figure:
+    """Return a metric's ratio with its bounds; one that isn't known is left out."""
+    high = None if math.isinf(found.high) else found.high
+    return Figure(name=name, value=found.ratio, better="lower", low=found.low or None, high=high)
 
 
 def _plots(comparison: Comparison) -> Iterator[Plot]:

@@ -24,6 +24,10 @@ class Rule:
             metrics and looks together.
         power: Chance with which a slow-down of `slowdown` must not pass.
         metrics: Names of the compared metrics; lower is better in all.
+        allowed: A slow-down that is let pass for sure: FAILED has to rule out that the slow-down
+            is only this large. 0 where FAILED has to rule out only that there is none. Where
+            `least` and `slowdown` are the same number as this, one bound divides all verdicts:
+            the interval of a ratio lies above it, below it, or on both sides.
 
     Raises:
         UsageError: A number lies outside of its range.
@@ -34,13 +38,20 @@ class Rule:
     false_alarm: float = 0.01
     power: float = 0.95
     metrics: tuple[str, ...] = METRICS
+    allowed: float = 0.0
 
     def __post_init__(self) -> None:
         """Refuse what no comparison can mean."""
-        if not 0 < self.least < self.slowdown < math.inf:
+        one_bound = 0 < self.allowed == self.least == self.slowdown < math.inf
+        if not (one_bound or 0 < self.least < self.slowdown < math.inf):
             raise UsageError(
                 f"gate: the least effect ({self.least:g}) must lie between 0 and the slow-down "
                 f"that must not pass ({self.slowdown:g})"
+            )
+        if not 0 <= self.allowed <= self.least:
+            raise UsageError(
+                f"gate: the slow-down that is let pass ({self.allowed:g}) must lie between 0 and "
+                f"the least effect ({self.least:g})"
             )
         for name, value in (("false_alarm", self.false_alarm), ("power", 1 - self.power)):
             if not 0 < value < 0.5:  # noqa: PLR2004
@@ -52,6 +63,11 @@ class Rule:
     def margin(self) -> float:
         """Logarithm of the ratio that must not pass."""
         return math.log1p(self.slowdown)
+
+    @property
+    def tolerance(self) -> float:
+        """Logarithm of the ratio that is let pass for sure."""
+        return math.log1p(self.allowed)
 
     @property
     def threshold(self) -> float:

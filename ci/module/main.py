@@ -8,6 +8,7 @@ from dagger import Doc, check, function, object_type, up
 from ci import SGLANG
 from ci.errors import ImageUnavailable, UsageError
 from ci.module import build
+from ci.module.demo import demonstrated
 from ci.module.engine import explained
 from ci.module.image import Image
 from ci.module.inputs import Credentials, Inputs, Origin
@@ -146,6 +147,15 @@ class SglangCi:
     async def server(self) -> dagger.Service:
         """Serve the image on a CPU: `dagger up` brings it to a port of this host."""
         return (await (await self.image()).serve()).service
+
+    @function(cache="never")
+    async def deploy_demo(self) -> Report:
+        """Switch between two real servers behind a real HAProxy, under streams.
+
+        All of it runs in one container of the CPU image with the packaged model, and takes a few
+        minutes. `directory` keeps the report with its plots.
+        """
+        return await demonstrated((await self.image()).container)
 
     @function(cache="session")
     async def release(

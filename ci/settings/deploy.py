@@ -12,6 +12,11 @@ from ci.settings.fields import Budget, Filled, HostPath, NoBool, Section, Unset
 HOST = r"^$|^ssh://([^@\s/:]+@)?(\[[0-9a-fA-F:.]+\]|[^@\s/:\[\]]+)(:[0-9]{1,5})?$"
 """A user may stand in it, and no password."""
 
+HALF = 50
+"""Half of new requests: both slots get as many, and a router without weights can make nothing else
+between none and all."""
+
+
 Share = Annotated[int, Field(ge=1, le=99), NoBool]
 Rate = Annotated[float, Field(gt=0, lt=1), NoBool]
 Index = Annotated[int, Field(ge=0), NoBool]
@@ -53,10 +58,10 @@ class DeploySettings(Section):
         description="A container's port is published on server.host alone; or it shares the host's "
         "network.",
     )
-    router: Literal["haproxy", "hook", "none"] = Field(
+    router: Literal["haproxy", "smg", "hook", "none"] = Field(
         "haproxy",
-        description="What moves traffic: our own HAProxy; a router of yours, by programs in "
-        "`hook`; nothing, for one server at a time (`replace`).",
+        description="What moves traffic: our own HAProxy; an smg of yours, SGLang's gateway; a "
+        "router of yours, by programs in `hook`; nothing, for one server at a time (`replace`).",
     )
     hook: Annotated[Path | None, Unset, HostPath("folder", "host")] = Field(
         None,
@@ -65,7 +70,13 @@ class DeploySettings(Section):
     url: str = Field(
         "",
         pattern=r"^$|^https?://[^@\s]+$",
-        description="Where clients reach the hook's router; empty: `port` of this host.",
+        description="Where clients reach the hook's router, or smg; empty: `port` of this host.",
+    )
+    metrics: str = Field(
+        "",
+        pattern=r"^$|^https?://[^@\s]+$",
+        description="Where smg's metrics are, such as http://127.0.0.1:29000, without /metrics; "
+        "empty: users' requests aren't counted, so that no watch passes.",
     )
     strategy: Literal["replace", "blue-green", "canary"] = Field(
         "blue-green",
@@ -99,8 +110,18 @@ class DeploySettings(Section):
         0.005, description="Share of requests that may fail or be cut without a doubt."
     )
     bad_loss: Rate = Field(0.03, description="Share of requests that may not: it goes back.")
+    slower: Annotated[float, Field(ge=0, le=10), NoBool] = Field(
+        0.2,
+        description="The slow-down that is allowed beside the other slot, in TTFT and in time per "
+        "output token: a candidate that is shown to exceed it goes back; 0: speed isn't judged.",
+    )
+    speed_shown: bool = Field(
+        default=False,
+        description="Whether a watch at a share of 50 or more has to show that the candidate isn't "
+        "slower than that; until it is shown, the watch counts as one of too little traffic.",
+    )
     little_traffic: Literal["go back", "ask"] = Field(
-        "go back", description="What a watch does that saw too few requests in its budget."
+        "go back", description="What a watch does that could not judge enough in its budget."
     )
     budget: Seconds = Field(
         1800.0, description="Most seconds for which a watch waits for enough requests."
@@ -121,6 +142,23 @@ class DeploySettings(Section):
             raise ValueError('router = "none" counts no requests: it needs watch = 0')
         if self.router == "hook" and self.hook is None:
             raise ValueError('router = "hook" needs hook, the folder of its programs')
+        if self.router == "smg" and self.strategy == "canary" and self.shares != (HALF,):
+            raise ValueError(
+                f'router = "smg" has one worker a slot, and can make the shares {HALF} and 100: '
+                f"a canary needs shares = [{HALF}], not {list(self.shares)}"
+            )
         if self.allowed_loss >= self.bad_loss:
             raise ValueError("allowed_loss has to be below bad_loss")
+        if self.speed_shown and (why := self._speed_unseen()):
+            raise ValueError(f"speed_shown needs {why}")
         return self
+
+    def _speed_unseen(self) -> str:
+        """Return what is missing for a proof of a candidate's speed; empty where nothing is."""
+        if not self.slower:
+            return "slower over 0, the slow-down that is allowed"
+        if self.strategy == "replace":
+            return 'two slots side by side: strategy = "canary" or "blue-green"'
+        shares = self.shares if self.strategy == "canary" else ()
+        fair = any(share >= HALF for share in shares)
+        return "" if fair or self.watch else f"a watch: a share of {HALF} or more, or watch over 0"

@@ -10,14 +10,22 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
+import httpx
 import pytest
 
+from ci.deploy.demo import clear
+from ci.deploy.grounds import Grounds
 from ci.release.signing import new_key
 from ci.report.write import load
+from ci.settings import load as read
 from ci.verdict import Verdict
-from tests.engine.conftest import ROOT, run_dagger, said
+from tests.engine.conftest import HANG, ROOT, run_dagger, said
+from tests.live.podman import own_podman
 from tests.readme import readme
 from tests.registries import PASSWORD, USER, Running, docker_registry
+from tests.unit.launching import free_port
+from tests.unit.router_rigs import INSTALLED
 
 pytestmark = [pytest.mark.engine, pytest.mark.long]
 
@@ -72,11 +80,11 @@ class Project:
             f"--registry=tcp://{self.registry.address}",
         ]
 
-    def publish(self, repository: str) -> str:
+    def publish(self, repository: str, revision: str = "abc123") -> str:
         """Run the README's own command; return the reference by digest that it ends with."""
         own = {
             "file:ci.key": f"file:{self.folder / 'ci.key'}",
-            "'$(git rev-parse HEAD)'": "abc123 --source-url https://example.org/project",
+            "'$(git rev-parse HEAD)'": f"{revision} --source-url https://example.org/project",
             "--username me": f"--username {USER}",
             "env:REGISTRY_PASSWORD": f"file:{self.folder / 'password'}",
             "registry.example/team/sglang": repository,
@@ -106,19 +114,35 @@ class Project:
         assert ran.returncode == 0, said(ran)
         return ran.stdout.strip()
 
-    def clean(self, folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-        """Run `sglang-ci release` in a folder that has only the settings and public keys."""
+    def promoted(self, reference: str) -> None:
+        """Bring a release to production, approved by who has to."""
+        release = ("release", f"--reference={reference}")
+        self.answer(*release, "promote", "--environment=test")
+        self.answer(*release, "approve", "--environment=prod", "--by=alice", key="alice")
+        self.answer(*release, "promote", "--environment=prod")
+
+    def clean(
+        self, folder: Path, *arguments: str, more: str = "", **variables: str
+    ) -> subprocess.CompletedProcess[str]:
+        """Run `sglang-ci` in a folder that has only the settings and public keys.
+
+        Args:
+            folder: Is made where it isn't there.
+            arguments: Of the command.
+            more: Further settings.
+            variables: Further variables.
+        """
         folder.mkdir(exist_ok=True)
-        config = (self.folder / "sglang-ci.toml").read_text()
+        config = (self.folder / "sglang-ci.toml").read_text() + more
         (folder / "sglang-ci.toml").write_text(config.replace("trust/", f"{self.folder}/trust/"))
+        known = {"PYTHONPATH": str(ROOT), "REGISTRY_USERNAME": USER, "REGISTRY_PASSWORD": PASSWORD}
         return subprocess.run(
-            [sys.executable, "-m", "ci", "release", *arguments],
+            [sys.executable, "-m", "ci", *arguments],
             cwd=folder,
-            env=os.environ
-            | {"PYTHONPATH": str(ROOT), "REGISTRY_USERNAME": USER, "REGISTRY_PASSWORD": PASSWORD},
+            env=os.environ | known | variables,
             capture_output=True,
             text=True,
-            timeout=300,
+            timeout=HANG,
             check=False,
         )
 
@@ -162,24 +186,81 @@ def test_from_image_to_production(project: Project, tmp_path: Path) -> None:
     reference = project.publish(repository)
     assert reference.startswith(f"{repository}@sha256:")
 
-    release = ("release", f"--reference={reference}")
-    early = project.call(*release, "verify", "--environment=prod")
+    early = project.call("release", f"--reference={reference}", "verify", "--environment=prod")
     assert early.returncode != 0
     assert "test" in said(early)
-    project.answer(*release, "promote", "--environment=test")
-    project.answer(*release, "approve", "--environment=prod", "--by=alice", key="alice")
-    project.answer(*release, "promote", "--environment=prod")
+    project.promoted(reference)
     prod = ("environment", "--name=prod", f"--repository={repository}")
     assert project.answer(*prod, "current") == reference
 
-    there = project.clean(tmp_path / "clean", "verify", reference, "--environment", "prod")
+    there = project.clean(
+        tmp_path / "clean", "release", "verify", reference, "--environment", "prod"
+    )
     assert there.returncode == 0, there.stdout + there.stderr
-    page = project.clean(tmp_path / "clean", "show", reference)
+    page = project.clean(tmp_path / "clean", "release", "show", reference)
     assert page.returncode == 0, page.stdout + page.stderr
     for part in ("abc123", "0.5.23", "alice", "prod"):
         assert part in page.stdout, part
     check_storage(project)
     held_against(project, reference, tmp_path / "compared")
+
+
+DEPLOYED = """
+[server]
+environment = {{ OMP_NUM_THREADS = "1" }}
+
+[environments.prod.deploy]
+target = "container"
+port = {port}
+folder = "state"
+grace = 30
+"""
+
+
+@pytest.mark.skipif(not INSTALLED, reason="haproxy isn't installed")
+def test_from_production_to_a_container_and_back(project: Project, tmp_path: Path) -> None:
+    """What the engine published can't be deployed, or the way back was never gone."""
+    repository = f"{project.registry.address}/team/deployed"
+    port, there = free_port(), tmp_path / "there"
+    more = DEPLOYED.format(port=port)
+    with own_podman(tmp_path / "podman") as podman:
+
+        def told(*command: str) -> str:
+            ran = project.clean(
+                there,
+                *(*command, "--environment", "prod"),
+                more=more,
+                SGLANG_CI_REGISTRY__REPOSITORY=repository,
+                SIGNING_KEY=(project.folder / "ci.key").read_text(),
+                **podman.variables,
+            )
+            assert ran.returncode == 0, said(ran)
+            return ran.stdout + ran.stderr
+
+        try:
+            first, second = (project.publish(repository, name) for name in ("first", "second"))
+            for reference in (first, second):
+                project.promoted(reference)
+                told("deploy")
+                assert f"proven, {reference}" in told("deploy", "status")
+                assert answers(port) == "0.5.23"
+            told("rollback")
+            assert f"proven, {first}" in told("deploy", "status")
+            assert told("release", "current").strip().endswith(first)
+            assert answers(port) == "0.5.23"
+        finally:
+            settings = read(there / "sglang-ci.toml").settings
+            with pytest.MonkeyPatch.context() as patch:
+                patch.chdir(there)
+                for name, value in podman.variables.items():
+                    patch.setenv(name, value)
+                anyio.run(clear, Grounds.of(settings, "prod"))
+
+
+def answers(port: int) -> str:
+    """Return the version that answers through the router."""
+    found = httpx.get(f"http://127.0.0.1:{port}/server_info", timeout=30).json()["version"]
+    return str(found)
 
 
 def test_a_failing_case_of_the_user_stops_publishing(project: Project, tmp_path: Path) -> None:

@@ -25,7 +25,12 @@ SMALL = 4096
 """Most bytes of a body that a careful proxy lets pass."""
 
 HEALTH_PATHS = {"/health", "/health_generate"}
-PAGES = {"/model_info": model_info, "/server_info": server_info, "/v1/models": models}
+PAGES = {
+    "/model_info": model_info,
+    "/server_info": server_info,
+    "/get_server_info": server_info,
+    "/v1/models": models,
+}
 DRAIN = "/sglang-ci/drain"
 
 

@@ -33,10 +33,21 @@ TOKENS = 40
 
 
 class Rig(ABC):
-    """A router, and servers at addresses."""
+    """A router, and servers at addresses.
+
+    Attributes:
+        router: The router.
+        addresses: Where the servers listen; blue is at the first, green at the others.
+        any_share: Whether it can make every share, and not only halves.
+        tells_cuts: Whether it tells what was cut from what failed.
+        remembers: Whether addresses and shares outlive its restart.
+    """
 
     router: Router
     addresses: list[str]
+    any_share = True
+    tells_cuts = True
+    remembers = True
 
     @abstractmethod
     async def send(self, count: int) -> Counter[str]:
@@ -124,19 +135,17 @@ class _FakeStreams(Streams):
         return len(self.slots) - cut
 
 
-class HaproxyRig(Rig):
-    """A real HAProxy of our own, with fake servers in processes behind it."""
+class ServedRig(Rig):
+    """A real router, with fake servers in processes behind it."""
 
-    def __init__(self, folder: Path, options: HaproxyOptions, servers: dict[str, Timed]) -> None:
-        """Take the folder of HAProxy and the servers by address."""
-        self.folder, self.options, self._servers = folder, options, servers
+    def __init__(self, servers: dict[str, Timed]) -> None:
+        """Take the servers by address."""
+        self._servers = servers
         self.addresses = list(servers)
-        self.files = Files(folder)
 
-    @property
-    def pid(self) -> int:
-        """The process of HAProxy's master."""
-        return int(self.files.pid.read_text())
+    def slot_of(self, answer: httpx.Response) -> str:
+        """Return the slot that gave an answer; empty for the router's own."""
+        return str(answer.headers.get(SLOT, ""))
 
     async def send(self, count: int) -> Counter[str]:
         """Ask over HTTP, by one client that keeps its connection."""
@@ -144,7 +153,7 @@ class HaproxyRig(Rig):
         async with httpx.AsyncClient(timeout=HANG) as client:
             url = f"{self.router.url}/generate"
             answers = [await client.post(url, json=body) for _ in range(count)]
-        return Counter(answer.headers.get(SLOT, "") for answer in answers)
+        return Counter(map(self.slot_of, answers))
 
     @asynccontextmanager
     async def streams(self, count: int) -> AsyncIterator[Streams]:
@@ -155,13 +164,28 @@ class HaproxyRig(Rig):
             url = f"{self.router.url}/generate"
             asked = [client.build_request("POST", url, json=body) for _ in range(count)]
             answers = [await client.send(request, stream=True) for request in asked]
-            yield _Streams(answers)
+            yield _Streams(answers, [self.slot_of(answer) for answer in answers])
             for answer in answers:
                 await answer.aclose()
 
     async def kill(self, address: str) -> None:
         """Kill the process."""
         self._servers[address].kill()
+
+
+class HaproxyRig(ServedRig):
+    """A real HAProxy of our own."""
+
+    def __init__(self, folder: Path, options: HaproxyOptions, servers: dict[str, Timed]) -> None:
+        """Take the folder of HAProxy and the servers by address."""
+        super().__init__(servers)
+        self.folder, self.options = folder, options
+        self.files = Files(folder)
+
+    @property
+    def pid(self) -> int:
+        """The process of HAProxy's master."""
+        return int(self.files.pid.read_text())
 
     async def reload(self) -> None:
         """Start a second HAProxy that takes over, as `-sf` does; without the master."""
@@ -185,9 +209,8 @@ class HaproxyRig(Rig):
 
 
 class _Streams(Streams):
-    def __init__(self, answers: list[httpx.Response]) -> None:
-        self._answers = answers
-        self.slots = [answer.headers[SLOT] for answer in answers]
+    def __init__(self, answers: list[httpx.Response], slots: list[str]) -> None:
+        self._answers, self.slots = answers, slots
 
     async def finish(self) -> int:
         whole = 0
@@ -197,8 +220,16 @@ class _Streams(Streams):
             except httpx.RemoteProtocolError:
                 continue
             events = [line for line in text.splitlines() if line.startswith("data: {")]
-            whole += json.loads(events[-1][6:])["meta_info"]["finish_reason"] is not None
+            told = json.loads(events[-1][6:]).get("meta_info", {})
+            whole += told.get("finish_reason") is not None
         return whole
+
+
+def servers(stack: ExitStack) -> dict[str, Timed]:
+    """Run three servers of known timing as long as a stack lasts; return them by address."""
+    timing = Timing(ttft=0.001, itl=0.02)
+    started = [stack.enter_context(Timed(timing)) for _ in range(3)]
+    return {f"127.0.0.1:{one.port}": one for one in started}
 
 
 @asynccontextmanager
@@ -207,10 +238,8 @@ async def haproxy_rig() -> AsyncIterator[HaproxyRig]:
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="router-")))
         port = stack.enter_context(reserved("127.0.0.1", 0))
-        timing = Timing(ttft=0.001, itl=0.02)
-        servers = [stack.enter_context(Timed(timing)) for _ in range(3)]
         options = HaproxyOptions(bind=f"127.0.0.1:{port}", check_interval=0.05)
-        rig = HaproxyRig(folder, options, {f"127.0.0.1:{one.port}": one for one in servers})
+        rig = HaproxyRig(folder, options, servers(stack))
         try:
             rig.router = await start(folder, options)
             yield rig

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import replace
 
 import anyio
 import pytest
 
 from ci.errors import BadAnswer, CheckBroken, UsageError
-from ci.gate.blocks import BlockResult
+from ci.gate.blocks import Arm, BlockResult
 from ci.gate.compare import Comparison, compare
+from ci.gate.duel import Duel
 from ci.gate.sequential import Schedule
+from ci.gate.starts import assumed
 from ci.verdict import Verdict
 from tests.unit.gate_samples import QUICK, Diary, Servers
 
@@ -156,3 +159,51 @@ async def test_answers_are_held_against_each_other() -> None:
     found = await run(Servers())
     assert found.agreement.compared == 2 * len(found.pairs)
     assert found.agreement.share == 1
+
+
+async def test_a_comparison_that_is_broken_off_goes_on() -> None:
+    """A watch that is interrupted loses its pairs, takes a look twice, or repeats prompts."""
+    diary, servers = Diary(), Servers(noise=0.4)
+    duel = Duel({Arm.BASELINE: "old", Arm.CANDIDATE: "new"}, QUICK, diary)
+
+    async def measure(url: str, seed: int) -> BlockResult:
+        if len(servers.calls) % 7 == 6:
+            servers.calls.append(("broken off", seed))
+            raise TimeoutError
+        return await servers(url, seed)
+
+    while not duel.over:
+        with suppress(TimeoutError):
+            await duel.measure(measure)
+    await duel.measure(measure)
+    assert [decision.look.pairs for decision in diary.decisions] == [6, 9, 12, 18, 24]
+    assert [pair.index for pair in duel.pairs] == list(range(24))
+    assert len({pair.seed for pair in duel.pairs}) == 24
+
+
+async def test_other_work_never_ends_a_duel() -> None:
+    """A busy machine ends a watch without a verdict, or nobody learns of the pairs it took."""
+    diary, servers = Diary(), Servers({"new": 0.3})
+
+    async def busy(url: str, seed: int) -> BlockResult:
+        return replace(await servers(url, seed), disturbance="make took 90 % of all cores")
+
+    duel = Duel({Arm.BASELINE: "old", Arm.CANDIDATE: "new"}, QUICK, diary)
+    with anyio.fail_after(HANG):
+        await duel.measure(busy)
+    assert duel.decision is not None
+    assert duel.decision.verdict is Verdict.FAILED
+    assert len(duel.unusable) == len(diary.problems) == QUICK.spares
+    assert all("make took 90 % of all cores" in line for line in duel.unusable)
+
+
+async def test_a_duel_is_of_two_processes() -> None:
+    """A watch waits for starts that it can't have, or finds nothing within what they may add."""
+    rule, schedule = QUICK.rule, Schedule(12, rounds=8)
+    asked = replace(QUICK, schedule=schedule, effect=assumed(rule.metrics, 0.2))
+    assert asked.restarts
+    duel = Duel({Arm.BASELINE: "old", Arm.CANDIDATE: "new"}, asked)
+    await duel.measure(Servers({"new": 0.3}))
+    assert duel.decision is not None
+    assert duel.decision.verdict is Verdict.FAILED
+    assert duel.decision.look.rounds == 1

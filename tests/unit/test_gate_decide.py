@@ -66,6 +66,27 @@ def test_a_plain_but_small_difference_is_no_failure() -> None:
     assert found.verdict is Verdict.PASSED
 
 
+@pytest.mark.parametrize(
+    ("centre", "spread", "expected"),
+    [
+        (0.0, 0.05, Verdict.PASSED),
+        (0.1, 0.02, Verdict.PASSED),
+        (0.2, 0.05, Verdict.INCONCLUSIVE),
+        (0.25, 0.2, Verdict.INCONCLUSIVE),
+        (0.3, 0.05, Verdict.FAILED),
+        (0.3, 0.5, Verdict.INCONCLUSIVE),
+    ],
+)
+def test_what_is_allowed_is_the_bound_of_both(
+    centre: float, spread: float, expected: Verdict
+) -> None:
+    """A slow-down that was allowed fails, or one that wasn't passes."""
+    found = of(around(centre, spread), allowed=0.2, least=0.2, slowdown=0.2)
+    assert found.verdict is expected
+    assert (found.low > 1.2) or expected is not Verdict.FAILED
+    assert (found.high < 1.2) or expected is not Verdict.PASSED
+
+
 def test_a_faster_candidate_is_named() -> None:
     """An improvement goes unnoticed, or noise is called one."""
     assert of(around(-0.1, 0.02)).faster

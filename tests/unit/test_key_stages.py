@@ -295,7 +295,7 @@ def test_a_key_that_cannot_be_sent_is_told_before_anybody_is_waited_for(
 
 
 @pytest.mark.parametrize(
-    "flags", rare([[f"--api-key={KEY}"], ["--api-key", "old", "--api-key", KEY]], 1)
+    "flags", rare([[f"--api-key={KEY}"], ["--api-key", "old", "--api-key", KEY]])
 )
 def test_a_server_that_we_start_gets_the_key_of_its_own_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, flags: list[str]

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.rare import rare
-from tests.unit.launching import LAUNCH, Place, make_place
+from tests.unit.launching import HANG, LAUNCH, Place, make_place, program
 
 pytestmark = pytest.mark.unit
 
@@ -211,3 +211,15 @@ def test_port_in_time_wait_is_free(place: Place) -> None:
             listener.accept()[0].close()
             assert client.recv(1) == b""
     assert place.having(PORT=str(port)).run().returncode == 0
+
+
+def test_refusal_is_in_the_log_file_before_the_end(place: Place) -> None:
+    """In a container nobody learns of it: the end of its first process takes the copying along."""
+    log, late = place.root / "log", place.root / "bin/late-python"
+    program(late, f'case "$*" in *ci.secrets.tee*) sleep 1 ;; esac\nexec {sys.executable} "$@"')
+    place = place.having(LOG_FILE=str(log), DEVICE="cuda", PYTHON=str(late))
+    with place.running() as process:
+        assert process.wait(HANG) == 70
+        _, told, last = log.read_text().splitlines()
+    assert told.startswith("launch.sh: no GPU: ")
+    assert last == "launch.sh: server output ended"

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from ci.release.envelope import Envelope
 from ci.release.signing import KeySigner, NoSigner, Opened, Trust, new_key
+from tests.rare import rare
 from tests.unit.statements import approval
 
 pytestmark = pytest.mark.unit
@@ -64,7 +65,9 @@ PLACES = [
 
 
 @pytest.mark.parametrize("place", PLACES, ids=str)
-@pytest.mark.parametrize("value", [None, 7, "x", ["x"], {"x": 1}, True, 1e400, "\ud800"], ids=str)
+@pytest.mark.parametrize(
+    "value", rare([None, {"x": 1}, 7, "x", ["x"], True, 1e400, "\ud800"], 2), ids=str
+)
 def test_a_part_of_another_shape_is_refused(place: tuple[Any, ...], value: Any) -> None:
     """A bundle that no tool of ours made is half understood."""
 

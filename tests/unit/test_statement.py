@@ -14,6 +14,7 @@ from sigstore.dsse import Statement as OtherStatement
 from ci.release.kinds import EVIDENCE, KINDS
 from ci.release.statement import make, read
 from ci.settings.release import EVIDENCE_KINDS
+from tests.rare import rare
 from tests.unit.statements import DIGEST, IMAGE, NOW, approval
 
 pytestmark = pytest.mark.unit
@@ -81,7 +82,7 @@ def test_each_kind_says_when_it_was_made(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("moment", ["", "yesterday", "2026-11-20T09:30:00", 7, None, {}])
+@pytest.mark.parametrize("moment", rare(["", "2026-11-20T09:30:00", None, "yesterday", 7, {}], 3))
 def test_a_time_that_is_none_is_refused(kind: str, moment: Any) -> None:
     """Evidence without an age is taken for fresh, or for a time of another zone."""
     with pytest.raises(ValueError, match="has no time at") as caught:

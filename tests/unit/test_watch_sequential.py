@@ -88,7 +88,6 @@ def coming_and_going(look: int) -> Rates:
             (always(0.03, 0.1), 30),
             (coming_and_going, 30),
         ],
-        2,
     ),
 )
 def test_a_candidate_that_is_no_worse_is_rarely_aborted(

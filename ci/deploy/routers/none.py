@@ -11,15 +11,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import anyio
 from pydantic import TypeAdapter, ValidationError
 
+from ci.deploy.routers.taken import is_taken
 from ci.deploy.world import SLOTS, WHOLE, RouteSeen
 from ci.errors import RouterFault, UsageError
 from ci.secrets import files
-
-SECONDS = 2.0
-"""Most seconds until a connection is taken."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,7 @@ class NoRouter:
         """
         kept = self._read()
         return {
-            slot: RouteSeen(one.address, one.share, up=await _is_taken(one.address))
+            slot: RouteSeen(one.address, one.share, up=await is_taken(one.address))
             for slot, one in kept.items()
         }
 
@@ -89,7 +86,7 @@ class NoRouter:
                 f"all: not {dict(shares)}"
             )
         for slot, share in wanted.items():
-            if share > kept[slot].share and not await _is_taken(kept[slot].address):
+            if share > kept[slot].share and not await is_taken(kept[slot].address):
                 raise RouterFault(f"{slot} should get everything, and nothing answers there")
         changed = {slot: _Kept(kept[slot].address, share) for slot, share in wanted.items()}
         if changed != kept:
@@ -117,17 +114,3 @@ class NoRouter:
 def _known(slot: str) -> None:
     if slot not in SLOTS:
         raise RouterFault(f"no slot {slot}; there are {', '.join(SLOTS)}")
-
-
-async def _is_taken(address: str) -> bool:
-    """Return whether somebody takes connections at an address."""
-    host, _, port = address.rpartition(":")
-    if not port.isdecimal():
-        return False
-    with anyio.move_on_after(SECONDS):
-        try:
-            async with await anyio.connect_tcp(host.strip("[]"), int(port)):
-                return True
-        except OSError:
-            return False
-    return False
