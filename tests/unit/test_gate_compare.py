@@ -13,6 +13,7 @@ from ci.gate.blocks import Arm, BlockResult
 from ci.gate.compare import Comparison, compare
 from ci.gate.duel import Duel
 from ci.gate.sequential import Schedule
+from ci.gate.starts import assumed
 from ci.verdict import Verdict
 from tests.unit.gate_samples import QUICK, Diary, Servers
 
@@ -178,3 +179,31 @@ async def test_a_comparison_that_is_broken_off_goes_on() -> None:
     assert [decision.look.pairs for decision in diary.decisions] == [6, 9, 12, 18, 24]
     assert [pair.index for pair in duel.pairs] == list(range(24))
     assert len({pair.seed for pair in duel.pairs}) == 24
+
+
+async def test_other_work_never_ends_a_duel() -> None:
+    """A busy machine ends a watch without a verdict, or nobody learns of the pairs it took."""
+    diary, servers = Diary(), Servers({"new": 0.3})
+
+    async def busy(url: str, seed: int) -> BlockResult:
+        return replace(await servers(url, seed), disturbance="make took 90 % of all cores")
+
+    duel = Duel({Arm.BASELINE: "old", Arm.CANDIDATE: "new"}, QUICK, diary)
+    with anyio.fail_after(HANG):
+        await duel.measure(busy)
+    assert duel.decision is not None
+    assert duel.decision.verdict is Verdict.FAILED
+    assert len(duel.unusable) == len(diary.problems) == QUICK.spares
+    assert all("make took 90 % of all cores" in line for line in duel.unusable)
+
+
+async def test_a_duel_is_of_two_processes() -> None:
+    """A watch waits for starts that it can't have, or finds nothing within what they may add."""
+    rule, schedule = QUICK.rule, Schedule(12, rounds=8)
+    asked = replace(QUICK, schedule=schedule, effect=assumed(rule.metrics, 0.2))
+    assert asked.restarts
+    duel = Duel({Arm.BASELINE: "old", Arm.CANDIDATE: "new"}, asked)
+    await duel.measure(Servers({"new": 0.3}))
+    assert duel.decision is not None
+    assert duel.decision.verdict is Verdict.FAILED
+    assert duel.decision.look.rounds == 1

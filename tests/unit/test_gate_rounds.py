@@ -197,6 +197,27 @@ def test_a_verdict_on_an_image_is_not_one_on_two_processes() -> None:
     assert five.verdict is Verdict.FAILED
 
 
+@pytest.mark.parametrize(
+    ("slower", "expected"),
+    [
+        (0.1, Verdict.PASSED),
+        (0.18, Verdict.INCONCLUSIVE),
+        (0.22, Verdict.INCONCLUSIVE),
+        (0.3, Verdict.FAILED),
+    ],
+)
+def test_what_is_allowed_holds_in_rounds_too(slower: float, expected: Verdict) -> None:
+    """An image fails for a slow-down that is allowed, as it surely isn't 0."""
+    seen = tuple(math.log1p(slower) + 0.001 * at for at in range(-12, 12))
+    rounds, look = [dict.fromkeys(METRICS, seen)] * 5, Look(24, 0.01, 0.05, 5)
+    found = decide_rounds(rounds, Rule(slowdown=0.2, least=0.2, allowed=0.2), look, KNOWN)
+    assert found.verdict is expected
+    assert all((one.p_slower <= 0.01) == (expected is Verdict.FAILED) for one in found.findings)
+    if slower > 0.2:
+        wide = Rule(slowdown=0.4, least=0.2)
+        assert decide_rounds(rounds, wide, look, KNOWN).verdict is Verdict.FAILED
+
+
 def test_what_twins_show_of_a_start() -> None:
     """The effect of a start is told too small, so that twins fail."""
     dice = random.Random(3)  # noqa: S311
