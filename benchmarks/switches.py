@@ -225,6 +225,14 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
     return {name: round(value, 2) for name, value in found.items()}
 
 
+def tell(found: dict[str, Any], file: Path | None) -> None:
+    """Print what was found as one JSON object, and write it to a file where one is named."""
+    text = json.dumps(found, indent=2)
+    print(text)
+    if file:
+        file.write_text(f"{text}\n")
+
+
 def main() -> None:
     """Measure, and print one JSON object."""
     parser = argparse.ArgumentParser(
@@ -236,10 +244,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=6.0)
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()
-    text = json.dumps(anyio.run(measured, told), indent=2)
-    print(text)
-    if told.json:
-        told.json.write_text(f"{text}\n")
+    tell(anyio.run(measured, told), told.json)
 
 
 if __name__ == "__main__":

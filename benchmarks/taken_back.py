@@ -12,7 +12,6 @@ minute.
 from __future__ import annotations
 
 import argparse
-import json
 import signal
 import sys
 import time
@@ -26,7 +25,7 @@ from typing import Any
 import anyio
 import psutil
 
-from benchmarks.switches import Run, at_half, deployed, spread, streaming
+from benchmarks.switches import Run, at_half, deployed, spread, streaming, tell
 from ci.boot.port import reserved
 from ci.deploy.demo import clear
 from ci.deploy.world import SlotSeen
@@ -150,10 +149,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=6.0)
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()
-    text = json.dumps(anyio.run(measured, told), indent=2)
-    print(text)
-    if told.json:
-        told.json.write_text(f"{text}\n")
+    tell(anyio.run(measured, told), told.json)
 
 
 if __name__ == "__main__":
