@@ -87,6 +87,11 @@ class Schedule:
         """Whether an unclear case costs fresh starts."""
         return self.repeat and self.rounds >= LEAST_ROUNDS
 
+    @property
+    def round_pairs(self) -> int:
+        """Pairs of a round whose starts are not the first."""
+        return max(LEAST_PAIRS, round(self.pairs / 2))
+
     def looks(self, rule: Rule, effect: StartEffect | None = None) -> tuple[Look, ...]:
         """Return the looks in order; all levels add up to the rule's error rates.
 
@@ -149,7 +154,7 @@ class Schedule:
             share = (number / self.rounds) ** ROUND_EXPONENT if number >= LEAST_ROUNDS else 0.0
             alarm = rule.false_alarm * share - alarmed
             missed, alarmed = missed + miss, alarmed + alarm
-            yield Look(max(LEAST_PAIRS, round(self.pairs / 2)), alarm, miss, number)
+            yield Look(self.round_pairs, alarm, miss, number)
 
 
 def _possible(level: float, rounds: int, rule: Rule, effect: StartEffect | None) -> bool:

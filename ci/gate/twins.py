@@ -13,7 +13,7 @@ from ci.gate.compare import Comparison, Fresh, Options, Watcher, compare_rounds
 from ci.gate.noise import recorded_starts
 from ci.gate.power import Rates, round_rates
 from ci.gate.rule import Rule
-from ci.gate.sequential import LEAST_PAIRS, Look, Schedule
+from ci.gate.sequential import Look, Schedule
 from ci.gate.signed_rank import Differences
 from ci.gate.starts import StartEffect, assumed, measured
 from ci.gate.words import percent, rate
@@ -56,8 +56,9 @@ class TwinSchedule(Schedule):
 
     def looks(self, rule: Rule, effect: StartEffect | None = None) -> tuple[Look, ...]:  # noqa: ARG002
         """Return a look at the end of each round, at no level."""
-        pairs = max(LEAST_PAIRS, round(self.pairs / 2))
-        return tuple(Look(pairs, 0.0, 0.0, number) for number in range(1, self.rounds + 1))
+        return tuple(
+            Look(self.round_pairs, 0.0, 0.0, number) for number in range(1, self.rounds + 1)
+        )
 
 
 async def compared(fresh: Fresh, options: Options, count: int, watcher: Watcher) -> Twins:
@@ -77,8 +78,8 @@ async def compared(fresh: Fresh, options: Options, count: int, watcher: Watcher)
     schedule = TwinSchedule(options.schedule.pairs, rounds=count)
     asked = replace(options, schedule=schedule, effect=assumed(rule.metrics))
     found = await compare_rounds(fresh, asked, watcher)
-    pairs = max(LEAST_PAIRS, round(schedule.pairs / 2))
-    whole = [one for one in rounds_of(found.pairs, rule.metrics) if _count(one) >= pairs]
+    rounds = rounds_of(found.pairs, rule.metrics)
+    whole = [one for one in rounds if _count(one) >= schedule.round_pairs]
     if len(whole) < LEAST_TWINS:
         return Twins(found, None, None, None, share)
     effect = measured(whole, rule.metrics, f"measured by {len(whole)} twins")
