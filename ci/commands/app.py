@@ -10,7 +10,10 @@ import os
 import signal
 import sys
 import traceback
+from collections.abc import Callable
 from contextlib import suppress
+from functools import cache
+from typing import Any
 
 import typer
 
@@ -58,7 +61,7 @@ def run() -> None:
     try:
         learn_environment(os.environ)
         with guarded_output():
-            app()
+            _tree()()
     except OutputLost as lost:
         _end(f"sglang-ci: {lost.told}" if lost.told else "", lost.exit_code)
     except SglangCiError as error:
@@ -73,6 +76,12 @@ def run() -> None:
         _end_interrupted()
     except Exception:  # noqa: BLE001 - Python's own exit code 1 would read as FAILED
         _end(traceback.format_exc().rstrip(), EXIT[Verdict.ERROR])
+
+
+@cache
+def _tree() -> Callable[[], Any]:
+    """Return all commands with their options, which takes longer than most of them then do."""
+    return typer.main.get_command(app)
 
 
 def _end_interrupted() -> None:

@@ -19,6 +19,10 @@ from collections.abc import Iterator
 from importlib.metadata import Distribution, distributions
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from importlib.metadata import PackageMetadata
 
 LONGEST_NAME = 100
 """Most characters of a licence's name; what is longer is its whole text."""
@@ -62,11 +66,12 @@ def _canonical(name: str) -> str:
 
 def _distribution(distribution: Distribution, *, sizes: bool) -> dict[str, object]:
     """Describe one distribution; `indexed` is whether it came from an index by its name."""
+    metadata = distribution.metadata  # which is read and parsed anew each time that it is asked for
     return {
-        "name": _field(distribution, "Name"),
-        "version": _field(distribution, "Version"),
+        "name": _field(metadata, "Name"),
+        "version": _field(metadata, "Version"),
         "indexed": distribution.read_text("direct_url.json") is None,
-        "licences": _licences(distribution),
+        "licences": _licences(metadata),
         "bytes": _bytes(distribution) if sizes else None,
     }
 
@@ -180,14 +185,14 @@ def _length(path: str) -> int:
     return found.st_size if stat.S_ISREG(found.st_mode) else 0
 
 
-def _licences(distribution: Distribution) -> list[str]:
+def _licences(metadata: PackageMetadata) -> list[str]:
     """Return the names of its licences: an SPDX expression, or else what its metadata calls it."""
-    expression = _field(distribution, "License-Expression")
+    expression = _field(metadata, "License-Expression")
     if expression:
         return [expression]
-    lines = distribution.metadata.get_all("Classifier") or []
+    lines = metadata.get_all("Classifier") or []
     classes = [line.rpartition(" :: ")[2] for line in lines if line.startswith("License :: ")]
-    names = [_field(distribution, "License"), *classes]
+    names = [_field(metadata, "License"), *classes]
     return [
         name
         for name in dict.fromkeys(name.strip() for name in names)
@@ -195,8 +200,8 @@ def _licences(distribution: Distribution) -> list[str]:
     ]
 
 
-def _field(distribution: Distribution, name: str) -> str:
-    return str((distribution.metadata.get_all(name) or [""])[0])
+def _field(metadata: PackageMetadata, name: str) -> str:
+    return str((metadata.get_all(name) or [""])[0])
 
 
 def _packages(root: Path) -> list[dict[str, object]]:

@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 
 import requests
 import tenacity
-from requests.adapters import HTTPAdapter
+from requests.adapters import BaseAdapter, HTTPAdapter
 
 from ci.errors import RegistryRefused, UsageError
 from ci.registry.access import Access
@@ -29,9 +29,11 @@ LONGEST_WAIT = 60.0
 """Most seconds between two attempts, also where a registry asks for more."""
 SETTLE_RATE = 20_000_000
 """Bytes that a registry is trusted to check and store in a second, once it has them all."""
+MOST_PAGES = 1000
+"""Most pages of one list."""
 
 _HOSTS = {"docker.io": "registry-1.docker.io"}
-_MOST_PAGES = 1000
+_SECURE = "https://"
 _LONGEST_REASON = 64 * 1024
 _T = TypeVar("_T")
 
@@ -63,13 +65,13 @@ class Transport:
         Raises:
             BrokenArtifact: There is no end to them.
         """
-        for _ in range(_MOST_PAGES):
+        for _ in range(MOST_PAGES):
             answer = self.ask(ask)
             yield answer
             if not answer.following:
                 return
             ask = replace(ask, url=answer.following)
-        raise ask.broken(f"a list of over {_MOST_PAGES} pages")
+        raise ask.broken(f"a list of over {MOST_PAGES} pages")
 
     def retrying(self, work: Callable[[], _T], cancelled: Event | None = None) -> _T:
         """Return what `work` returns, which is called again where that can help.
@@ -175,12 +177,27 @@ def _wait(state: tenacity.RetryCallState, pause: float) -> float:
 
 
 def _session(access: Access, login: Login) -> requests.Session:
-    session = requests.Session()
+    session = _Session(access)
     session.auth = login
     session.headers["Accept-Encoding"] = "identity"  # digests are of the content as it is stored
     session.headers["User-Agent"] = "sglang-ci"
-    session.mount("https://", _Trusting(_trust(access)))
     return session
+
+
+class _Session(requests.Session):
+    """A session that reads the system's certificates, which takes a while, once it needs them."""
+
+    def __init__(self, access: Access) -> None:
+        super().__init__()
+        self._access = access
+        del self.adapters[_SECURE]
+        if access.ca_file or not access.plain_http:
+            self.get_adapter(_SECURE)
+
+    def get_adapter(self, url: str) -> BaseAdapter:
+        if _SECURE not in self.adapters and url.lower().startswith(_SECURE):
+            self.mount(_SECURE, _Trusting(_trust(self._access)))
+        return super().get_adapter(url)
 
 
 def _trust(access: Access) -> ssl.SSLContext:

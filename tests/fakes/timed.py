@@ -21,11 +21,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
-
-import httpx
+from typing import TYPE_CHECKING, Any, Self
 
 from tests.fakes.timed_server import Connection, State, Timing
+
+if TYPE_CHECKING:
+    import httpx
 
 __all__ = ["Timed", "Timing", "Truth"]
 
@@ -124,7 +125,9 @@ class Timed:
         self._get("/reset")
 
     def _get(self, path: str) -> httpx.Response:
-        trust = ssl.create_default_context()
+        import httpx
+
+        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         if self._certificate:
             trust.load_verify_locations(self._certificate[0])
         return httpx.get(f"{self.url}{path}", verify=trust, trust_env=False).raise_for_status()

@@ -124,6 +124,7 @@ def test_a_plan_names_what_does_not_fit(
     assert "1. fetch" in told
 
 
+@pytest.mark.long
 def test_first_second_and_status(
     command: Command, place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,7 @@ def test_no_invariant_breaks_whatever_goes_wrong(
     assert found.states > FLOOR[strategy]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("strategy", rare(reversed(StrategyName)))
 def test_a_first_deployment_breaks_none(strategy: StrategyName) -> None:
     """Where nothing runs yet an abort, a death or a router's restart leaves a mess."""

@@ -77,6 +77,7 @@ def started(far: Project) -> subprocess.Popen[bytes]:
     return process
 
 
+@pytest.mark.long
 def test_a_host_is_deployed_to_as_this_one_is(
     far: Project, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

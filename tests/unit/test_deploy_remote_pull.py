@@ -100,6 +100,7 @@ def test_a_password_is_there_for_one_pull(far: Project) -> None:
     assert not any(word in str(report) + str(far.host.asked) for word in SECRETS)
 
 
+@pytest.mark.long
 def test_an_abort_takes_no_password_along(far: Project) -> None:
     """A password goes where nothing is pulled."""
     deployed(far, None)

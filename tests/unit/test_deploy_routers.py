@@ -173,6 +173,7 @@ async def test_a_router_that_is_gone_is_said_at_once(rig: Rig) -> None:
 A = "127.0.0.1:30009"
 
 
+@pytest.mark.long
 async def test_both_slots_out_is_seen(rig: Rig) -> None:
     """Nobody is served, and the world looks well."""
     for address in rig.addresses[:2]:
@@ -184,6 +185,7 @@ async def test_both_slots_out_is_seen(rig: Rig) -> None:
     assert [one.share for one in (await rig.router.seen()).values()] == [0, 0]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("shares", rare([{"blue": 110, "green": -10}, {"blue": 90}]))
 async def test_shares_that_make_no_whole_are_refused(rig: Rig, shares: dict[str, int]) -> None:
     """A mistake in a strategy's arithmetic moves traffic."""
@@ -192,6 +194,7 @@ async def test_shares_that_make_no_whole_are_refused(rig: Rig, shares: dict[str,
     assert (await rig.router.seen())["blue"].share == 100
 
 
+@pytest.mark.long
 async def test_an_unknown_slot_is_refused(rig: Rig) -> None:
     """A misspelt slot is taken for success."""
     with pytest.raises(RouterFault, match="pink"):

@@ -84,6 +84,7 @@ async def test_a_slot_that_comes_back_keeps_its_streams_and_its_place(rig: SmgRi
     assert {one["health"]["drain_settle_secs"] for one in told} == {FOR_EVER}
 
 
+@pytest.mark.long
 @SMG_NEEDED
 async def test_all_is_not_given_to_a_half_that_is_down(rig: SmgRig) -> None:
     """A canary that died at its half gets everything, and the server that answers is taken out."""
@@ -97,6 +98,7 @@ async def test_all_is_not_given_to_a_half_that_is_down(rig: SmgRig) -> None:
     assert await rig.send(4) == {"blue": 4}
 
 
+@pytest.mark.long
 @SMG_NEEDED
 async def test_a_server_that_has_gone_is_forgotten_with_the_next_one(rig: SmgRig) -> None:
     """A gateway that runs for months lists each server that there ever was."""
@@ -111,6 +113,7 @@ async def test_a_server_that_has_gone_is_forgotten_with_the_next_one(rig: SmgRig
     assert (await rig.smg.seen())["blue"].address == rig.addresses[2]
 
 
+@pytest.mark.long
 @SMG_NEEDED
 async def test_a_worker_that_is_no_slots_is_told(rig: SmgRig) -> None:
     """A server that nobody proved has a share of the traffic, and no slot shows it."""

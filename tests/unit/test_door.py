@@ -247,6 +247,7 @@ def test_an_authority_of_the_environment_is_believed_by_every_stage(
         assert command(*words) == 0, load(Path("report")).cause
 
 
+@pytest.mark.long
 def test_the_slow_head_of_an_answer_fails_the_smoke_suite(command: Command) -> None:
     """A server that never ends its headers is an ERROR after ten minutes."""
     with listening(BEHAVIOURS["slow header"]) as url:

@@ -78,6 +78,7 @@ def test_streams_that_are_cut_fail(command: Command, tmp_path: Path) -> None:
     assert "stream::completion" in report.cause
 
 
+@pytest.mark.long
 def test_another_model_than_expected_fails(command: Command, tmp_path: Path) -> None:
     """The wrong model of another engine is promoted."""
     code, report = run(command, tmp_path, "--name", "other")
@@ -94,6 +95,7 @@ def test_an_engine_that_is_not_installed_blames_nobody(command: Command, tmp_pat
         assert "isn't installed" in load(tmp_path / "report").cause
 
 
+@pytest.mark.long
 @pytest.mark.anyio
 @pytest.mark.parametrize("python", ["", sys.executable])
 async def test_what_an_engine_without_a_package_has_is_not_known(python: str) -> None:

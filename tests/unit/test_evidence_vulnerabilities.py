@@ -103,6 +103,7 @@ def test_what_was_not_looked_up_is_named(scanned: dict[str, Any]) -> None:
     assert scanned["not_covered"] == {"deb": 1}
 
 
+@pytest.mark.long
 def test_it_says_who_looked_where_and_when(database: FakeOsv) -> None:
     """Nobody can tell how old or how good a report is."""
     times = iter((NOW, NOW + timedelta(seconds=9)))
@@ -117,6 +118,7 @@ def test_it_says_who_looked_where_and_when(database: FakeOsv) -> None:
     assert findings(statement.predicate) == findings(found)
 
 
+@pytest.mark.long
 def test_nothing_found_is_not_the_same_as_nothing_looked_up(database: FakeOsv) -> None:
     """An image without vulnerabilities can't be told from one that nobody looked at."""
     found = scan(billed(INSTALLED[2]), database.url)
@@ -147,6 +149,7 @@ def test_a_database_that_fails_is_told(behaviour: str, reason: str) -> None:
     assert unsure(found) == f"not looked up: {reason}"
 
 
+@pytest.mark.long
 def test_a_database_that_knows_nothing_is_none() -> None:
     """Something that says yes to everything passes for a database."""
     with listening(answering(200, "{}")) as url:
@@ -199,6 +202,7 @@ def test_why_there_is_no_answer_is_told_without_secrets(said: str, reason: str) 
     assert audits._reason(said) == reason
 
 
+@pytest.mark.long
 def test_the_current_folder_is_not_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, database: FakeOsv
 ) -> None:
@@ -208,6 +212,7 @@ def test_the_current_folder_is_not_run(
     assert len(findings(scan(ONE, database.url))) == 1
 
 
+@pytest.mark.long
 def test_times_are_utc(database: FakeOsv) -> None:
     """The age of a report is told by hours too much."""
     found = read(make(IMAGE, KIND.predicate_type, scan(ONE, database.url)))

@@ -180,6 +180,7 @@ def test_of_another_version_nothing_is_accepted(tmp_path: Path) -> None:
         assert fuzzed(server, tmp_path, known=(older,)).verdict is Verdict.FAILED
 
 
+@pytest.mark.long
 def test_deadly_requests_are_not_sent(tmp_path: Path) -> None:
     """A known way to kill the server ends every run."""
     deadly = {"id": "deadly", "operation": "POST /sizes", "withheld": '"size": ?[1-9]'}
@@ -209,6 +210,7 @@ def test_a_seed_repeats_a_run(tmp_path: Path) -> None:
     assert asked[0] == asked[1] != asked[2]
 
 
+@pytest.mark.long
 def test_a_budget_that_is_spent_proves_nothing(tmp_path: Path) -> None:
     """A run that was cut after one operation passes for all of them."""
     with described("hang") as server:
@@ -248,6 +250,7 @@ def test_a_run_that_ends_early_loses_nothing(
     assert left.outcome is Outcome.INCONCLUSIVE
 
 
+@pytest.mark.long
 def test_a_kind_that_was_not_drawn_in_time_proves_nothing(tmp_path: Path) -> None:
     """An operation passes although there was no time to draw what its schema forbids."""
     with described() as server:
@@ -393,6 +396,7 @@ def test_a_command_names_the_key_and_does_not_tell_it() -> None:
     assert "Authorization" not in drawn.curl("http://other")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("key", rare(["", "sk-wrong"]))
 @pytest.mark.parametrize("status", rare([401, 403]))
 def test_an_operation_that_wants_another_key_is_not_judged(

@@ -80,6 +80,7 @@ def test_power_and_length_on_typical_noise() -> None:
     assert slow.pairs < 20
 
 
+@pytest.mark.long
 def test_a_larger_slow_down_is_found_more_often() -> None:
     """Power falls where it must grow."""
     found = [
@@ -127,6 +128,7 @@ def test_the_needed_pairs_are_enough_and_know_only_the_noise(slower: float) -> N
     assert slow.failed > 0.9 * RUNS
 
 
+@pytest.mark.long
 def test_more_noise_needs_more_pairs() -> None:
     """What would be needed is not computed from the noise."""
     spread = dict.fromkeys(METRICS, 0.05)

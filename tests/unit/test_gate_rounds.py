@@ -83,6 +83,7 @@ def test_a_slow_image_is_found_and_an_equal_one_ends_soon() -> None:
     assert simulated(certain, effect=known).rounds < 1.1
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("slower", rare([0.0, 0.1]))
 def test_starts_that_differ_more_than_is_known(slower: float) -> None:
     """A machine that has become noisier since it was measured makes the gate err freely."""

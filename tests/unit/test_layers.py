@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -78,13 +79,18 @@ def room_of(module: str) -> str:
 
 def imports(file: Path, *, lazy: bool) -> Iterator[tuple[int, str]]:
     """Yield line and name of each import, of a module's own names too; lazy ones where `lazy`."""
-    for node in _nodes(ast.parse(file.read_text(encoding="utf-8")), lazy=lazy):
+    for node in _nodes(_tree(file), lazy=lazy):
         if isinstance(node, ast.Import):
             yield from ((node.lineno, alias.name) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             assert not node.level, f"{name_of(file)}:{node.lineno} imports by dots"
             yield node.lineno, node.module or ""
             yield from ((node.lineno, f"{node.module}.{alias.name}") for alias in node.names)
+
+
+@cache
+def _tree(file: Path) -> ast.Module:
+    return ast.parse(file.read_text(encoding="utf-8"))
 
 
 def _nodes(tree: ast.AST, *, lazy: bool) -> Iterator[ast.AST]:

@@ -21,6 +21,7 @@ FAST, SLOW = Timing(ttft=0.01, itl=0.002), Timing(ttft=0.1, itl=0.02)
 LIGHT = (
     *("--set", "bench.output=12", "--set", "bench.warm_up_requests=16", "--set", "bench.poll=0"),
     *("--set", "gate.concurrency=2", "--set", "gate.requests=4", "--set", "gate.pairs=12"),
+    *("--set", "gate.others=1", "--set", "gate.wait=0"),
     *("--set", "gate.slowdown=1", "--set", "gate.least=0.5", "--set", "bench.warm_up_drift=5"),
 )
 """Small blocks, and a slow-down that no noise of a busy machine is taken for."""

@@ -151,6 +151,7 @@ def test_going_back(at: Workplace, store: FakeRegistry) -> None:
     assert lines[0].endswith("signed by ci, roll-back")
 
 
+@pytest.mark.long
 def test_a_tag_that_was_moved_by_hand_is_said(at: Workplace, store: FakeRegistry) -> None:
     """Something is deployed that nobody promoted."""
     at.publish()

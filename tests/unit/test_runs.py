@@ -114,6 +114,7 @@ def test_interrupted_at_any_moment(tmp_path: Path) -> None:
                 assert run.report().interrupted == number.name
 
 
+@pytest.mark.long
 def test_a_second_signal_does_not_stop_the_cleaning_up(tmp_path: Path) -> None:
     """Ctrl-C twice leaves a server that doesn't listen to SIGTERM."""
     plan = Plan(ready_after=LONG, deaf=True, child=True)

@@ -92,7 +92,7 @@ BRIEF = (
             *("wait URL", "smoke URL", "bench URL", "versions URL", "traffic URL --seconds 1"),
             *("contract record URL --out contract.json", "exposure URL", "health URL"),
         ],
-        3,
+        2,
     ),
 )
 def test_no_question_leaves_half_a_secret(

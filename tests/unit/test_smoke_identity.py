@@ -24,6 +24,7 @@ pytestmark = pytest.mark.unit
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.long
 def test_another_version_from_the_fortieth_request_on_fails() -> None:
     """A proxy that goes over to another version in the middle of the suite passes."""
     with (
@@ -104,6 +105,7 @@ def test_a_killed_server_that_is_back_for_the_next_case_fails(tmp_path: Path) ->
     assert who(check).message.startswith("restarted: ")
 
 
+@pytest.mark.long
 def test_a_server_without_server_info_is_skipped_with_a_reason(tmp_path: Path) -> None:
     """A server of another engine fails because it can't be told from its next start."""
     with listening(BEHAVIOURS["web page, not found"]) as url:

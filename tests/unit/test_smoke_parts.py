@@ -109,6 +109,7 @@ def val(number: int) -> str:
     return f"import pytest\n@pytest.fixture\ndef val(): return {number}\n"
 
 
+@pytest.mark.long
 def test_folders_know_nothing_of_each_other(tmp_path: Path) -> None:
     """One folder's fixture, module or file of an equal name is taken for another folder's."""
     text = "from helper import NUMBER\ndef test_mine(val): assert val == NUMBER\n"
@@ -155,6 +156,7 @@ def test_a_selection_may_leave_out_a_whole_folder(tmp_path: Path) -> None:
     assert nothing.verdict is Verdict.ERROR
 
 
+@pytest.mark.long
 def test_a_dead_server_ends_the_later_folders_too(tmp_path: Path) -> None:
     """Each folder spends its own time on a server that is known to be dead."""
     mine = folder(tmp_path / "cases", test_mine="def test_mine(): pass\n")

@@ -18,6 +18,7 @@ from tests.unit.smoke_runs import HANG_LIMIT, NOWHERE, outcomes, own
 pytestmark = pytest.mark.unit
 
 
+@pytest.mark.long
 def test_spent_budget_is_an_error(tmp_path: Path) -> None:
     """A case that never ends costs the budget and no more."""
     check = own(tmp_path, "import time\ndef test_slow(): time.sleep(600)\n", budget=1.0)

@@ -46,6 +46,7 @@ def test_suite_passes_beside_a_users_file(url: str, tmp_path: Path) -> None:
     assert check.name == "smoke"
 
 
+@pytest.mark.long
 def test_hung_server_ends_early() -> None:
     """A hung server costs one request's time and a pulse, not the whole budget."""
     with FakeSglang(faults=["hang"]) as fake:
@@ -76,6 +77,7 @@ class WebPage(BaseHTTPRequestHandler):
         """Say nothing."""
 
 
+@pytest.mark.long
 def test_other_server_fails() -> None:
     """Something that isn't SGLang is named so once, and no further case is tried."""
     with ThreadingHTTPServer(("127.0.0.1", 0), WebPage) as page:
@@ -111,6 +113,7 @@ BROKEN = {
 }
 
 
+@pytest.mark.long
 def test_broken_files_are_errors(tmp_path: Path) -> None:
     """Files that can't be read are errors with their place, and other files still run."""
     for name, (text, _) in BROKEN.items():

@@ -126,7 +126,7 @@ def test_missing_grammars_are_skipped(tmp_path: Path, backend: str) -> None:
     assert skipped == (set(cases) if backend == "none" else {"constraint::ebnf"})
 
 
-@pytest.mark.parametrize("fault", rare(FAILS, 5))
+@pytest.mark.parametrize("fault", rare(FAILS, 3))
 def test_fault_fails_its_cases(tmp_path: Path, fault: str) -> None:
     """Each fault fails the cases that are about it, and no other."""
     with FakeSglang(faults=[fault]) as fake:
@@ -227,7 +227,7 @@ def matching(names: Iterable[str], patterns: tuple[str, ...]) -> set[str]:
     return {name for some in fitting for name in some}
 
 
-@pytest.mark.parametrize("dress", rare(["several data lines", "comment first", "CR", ""], 2))
+@pytest.mark.parametrize("dress", rare(["comment first", "several data lines", "CR", ""]))
 def test_streams_in_any_dress_and_cut_pass(tmp_path: Path, dress: str) -> None:
     """A stream that the standard allows fails a good server, depending on the cut of packets."""
     select = "stream and (equals or whole or ends) or disconnect"

@@ -40,6 +40,7 @@ def invented(folder: Path, monkeypatch: pytest.MonkeyPatch, slower: float = 0.1)
     return file
 
 
+@pytest.mark.long
 def test_every_start_is_kept_and_sessions_add_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

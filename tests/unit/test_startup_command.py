@@ -25,6 +25,7 @@ def settings(name: str, plan: Plan, budgets: str = "") -> str:
     return f"{name}.toml"
 
 
+@pytest.mark.long
 def test_pairs_of_starts_are_timed_and_kept(command: Command) -> None:
     """Both sides are the same server, or what was timed is lost."""
     loose = "[gate]\nfalse_alarm = 0.45\npower = 0.55\n[budgets]\nstartup_floor = 0.4\n"

@@ -81,10 +81,10 @@ def coming_and_going(look: int) -> Rates:
     ("rates", "looks"),
     rare(
         [
+            (always(0.3, 0.3), 20),
             (always(0.005, 0.0), 200),
             (always(0.005, 0.005), 120),
             (always(0.03, 0.03), 60),
-            (always(0.3, 0.3), 20),
             (always(0.03, 0.1), 30),
             (coming_and_going, 30),
         ],
@@ -113,7 +113,8 @@ def test_uneven_shares_and_long_looks_keep_the_rates(block: tuple[int, int]) -> 
     assert found[Finding.GOOD] + LEFT_OUT <= RULE.miss
 
 
-@pytest.mark.parametrize(("candidate", "stable"), rare([(0.03, 0.0), (0.06, 0.0)], 1))
+@pytest.mark.long
+@pytest.mark.parametrize(("candidate", "stable"), [(0.06, 0.0), (0.03, 0.0)])
 def test_a_bad_candidate_is_rarely_good(candidate: float, stable: float) -> None:
     """A release that loses too much goes on to the next step."""
     found = chances(always(candidate, stable), 140, Evidence())
