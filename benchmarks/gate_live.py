@@ -37,9 +37,10 @@ import httpx
 from benchmarks.gate_rivals import LIVE_RIVALS
 from ci.boot.device import device
 from ci.gate.blocks import Arm, Block, Pair, medians
-from ci.gate.compare import Comparison, Running, compare_rounds
+from ci.gate.compare import Comparison, compare_rounds
+from ci.gate.measured import Running
 from ci.gate.power import interval
-from ci.gate.stage import Contest, GateSide, fresh_round
+from ci.gate.sides import Contest, GateSide, fresh_round
 from ci.settings import Settings, load
 from ci.stages import Stages
 from ci.verdict import Verdict

@@ -36,8 +36,8 @@ from ci.gate.decide import Columns
 from ci.gate.places import swapped
 from ci.gate.rounds import RoundDifferences
 from ci.gate.rule import METRICS
+from ci.gate.sides import Contest, GateSide, fresh_round
 from ci.gate.signed_rank import Differences
-from ci.gate.stage import Contest, GateSide, fresh_round
 from ci.gate.starts import SMALLEST
 from ci.gate.twins import TwinSchedule
 from ci.settings import Settings, load

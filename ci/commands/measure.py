@@ -71,7 +71,8 @@ def compare(
     report_dir: ReportDir = None,
 ) -> None:
     """Say whether a candidate is slower than a baseline, with known rates of error."""
-    from ci.gate.stage import BOOTS, NAME, SELF_TEST, Contest, Gate, proof
+    from ci.gate.sides import BOOTS, Contest
+    from ci.gate.stage import NAME, SELF_TEST, Gate, proof
 
     at = effective(config, settings, {}).settings
     first = side("baseline", baseline, baseline_image)

@@ -17,7 +17,7 @@ from ci.settings import Effective, load
 from ci.settings.load import read
 
 if TYPE_CHECKING:
-    from ci.gate.stage import GateSide
+    from ci.gate.sides import GateSide
 
 ConfigFile = Annotated[
     Path | None, typer.Option("--config", help="Configuration file. [default: ./sglang-ci.toml]")
@@ -87,7 +87,7 @@ def side(name: str, text: str, image: str = "") -> GateSide:
         UsageError: It is neither.
     """
     from ci.gate.blocks import Arm
-    from ci.gate.stage import GateSide
+    from ci.gate.sides import GateSide
 
     if Path(text).suffix == ".toml":
         return GateSide(name, image=image, settings=load(Path(text), os.environ).settings)

@@ -16,22 +16,11 @@ import anyio
 from ci.gate.blocks import Block, Pair, columns, rounds_of
 from ci.gate.decide import Decision, decide, decide_rounds
 from ci.gate.machine import Settle
-from ci.gate.measured import Measured, Options, Running, Watcher, no_baseline
+from ci.gate.measured import Measured, Options, Running, Watcher
 from ci.gate.outputs import Agreement
 from ci.gate.power import Need, need
 from ci.gate.sequential import Look
 from ci.verdict import Verdict
-
-__all__ = [
-    "Comparison",
-    "Fresh",
-    "Options",
-    "Running",
-    "Watcher",
-    "compare",
-    "compare_rounds",
-    "no_baseline",
-]
 
 Fresh = Callable[[int], AbstractAsyncContextManager[Running]]
 """Has both sides run for a round, counted from 1; each round but the first starts them anew."""

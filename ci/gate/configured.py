@@ -8,7 +8,7 @@ from dataclasses import replace
 from ci.bench.configured import LENIENT
 from ci.bench.options import BenchOptions
 from ci.bench.schedule import Closed
-from ci.gate.compare import Options
+from ci.gate.measured import Options
 from ci.gate.rule import Rule
 from ci.gate.sequential import Schedule
 from ci.gate.starts import StartEffect

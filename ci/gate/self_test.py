@@ -12,7 +12,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from ci.gate.blocks import Block, BlockResult, columns
-from ci.gate.compare import Comparison, Options, Watcher, compare
+from ci.gate.compare import Comparison, compare
+from ci.gate.measured import Options, Watcher
 from ci.gate.noise import recorded
 from ci.gate.power import Need, Rates, interval, need, rates
 from ci.gate.result import facts_of, message_of

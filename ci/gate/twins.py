@@ -9,7 +9,8 @@ import math
 from dataclasses import dataclass, replace
 
 from ci.gate.blocks import rounds_of
-from ci.gate.compare import Comparison, Fresh, Options, Watcher, compare_rounds
+from ci.gate.compare import Comparison, Fresh, compare_rounds
+from ci.gate.measured import Options, Watcher
 from ci.gate.noise import recorded_starts
 from ci.gate.power import Rates, round_rates
 from ci.gate.rule import Rule

@@ -11,8 +11,8 @@ from ci.boot.device import device
 from ci.boot.process import ServerProcess
 from ci.boot.serving import installed, served
 from ci.errors import SglangCiError
+from ci.gate.sides import GateSide
 from ci.gate.stage import NAME as COMPARE
-from ci.gate.stage import GateSide
 from ci.graph.prove import UNWELL, prove
 from ci.graph.seen import RunOptions, Seen
 from ci.graph.subject import model_of, project

@@ -9,7 +9,7 @@ from ci.bench import stage as bench
 from ci.boot import readiness, shutdown
 from ci.exposure import stage as exposure
 from ci.gate import stage as gate
-from ci.gate.stage import GateSide
+from ci.gate.sides import GateSide
 from ci.graph.seen import Seen
 from ci.health import stage as health
 from ci.health.experiments import HARMLESS

@@ -14,7 +14,8 @@ from ci.boot.process import ServerProcess
 from ci.boot.serving import engine_of
 from ci.engines.profile import Profile
 from ci.errors import SglangCiError
-from ci.gate.stage import Contest, Gate, GateSide
+from ci.gate.sides import Contest, GateSide
+from ci.gate.stage import Gate
 from ci.image.listing import Installed
 from ci.settings import Settings
 from ci.stages import Death

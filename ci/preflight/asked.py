@@ -14,7 +14,7 @@ from ci.settings import Settings
 from ci.verdict import Outcome
 
 if TYPE_CHECKING:
-    from ci.gate.stage import GateSide
+    from ci.gate.sides import GateSide
 
 ARGUMENTS = {
     "REGISTRY_USERNAME": "--username",

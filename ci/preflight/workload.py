@@ -105,7 +105,7 @@ def load(asked: Intent) -> str:
     from ci.bench.configured import bench_options
     from ci.bench.prompt_files import FromFile
     from ci.boot.serving import engine_of
-    from ci.gate.stage import Contest
+    from ci.gate.sides import Contest
 
     at = asked.settings
     options = bench_options(at.bench, engine_of(at))

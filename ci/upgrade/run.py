@@ -15,7 +15,7 @@ from ci.contract.check import cases as contract_cases
 from ci.contract.compare import Compared, compare
 from ci.contract.model import ContractPart
 from ci.contract.stage import allowance_of
-from ci.gate.stage import Contest
+from ci.gate.sides import Contest
 from ci.report.model import Case, Report
 from ci.report.progress import Progress
 from ci.secrets import files

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from ci.contract.page import cell
 from ci.errors import ServerFault, SglangCiError
-from ci.gate.stage import Contest, Gate, GateSide
+from ci.gate.sides import Contest, GateSide
+from ci.gate.stage import Gate
 from ci.report.model import Report
 from ci.settings import Settings
 from ci.stages import StageResult, Stages, Tell

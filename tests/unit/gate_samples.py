@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ci.gate.blocks import BlockResult, Pair
-from ci.gate.compare import Options, Watcher
 from ci.gate.decide import Decision
+from ci.gate.measured import Options, Watcher
 from ci.gate.sequential import Look, Schedule
 
 SECONDS = {"ttft": 0.1, "tpot": 0.01, "e2e": 0.5}

@@ -19,7 +19,7 @@ from ci.deploy.watching import Losses
 from ci.deploy.world import RouteSeen
 from ci.errors import BadAnswer
 from ci.gate.blocks import Block, BlockResult
-from ci.gate.compare import Options
+from ci.gate.measured import Options
 from ci.report.model import Case, Check, Figure, now
 from ci.settings import GateSettings, Settings
 from ci.settings.deploy import DeploySettings

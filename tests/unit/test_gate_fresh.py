@@ -14,23 +14,18 @@ import anyio
 import pytest
 
 from ci.errors import BadAnswer, CheckBroken, NotReady, UsageError
-from ci.gate import self_test, stage, twins
+from ci.gate import self_test, sides, stage, twins
 from ci.gate.blocks import read_pairs
-from ci.gate.compare import (
-    Comparison,
-    Options,
-    Running,
-    Watcher,
-    compare,
-    compare_rounds,
-)
+from ci.gate.compare import Comparison, compare, compare_rounds
 from ci.gate.known import effect_of, keep, place_of
 from ci.gate.known import read as read_starts
+from ci.gate.measured import Options, Running, Watcher
 from ci.gate.places import cores_of, on_cores, swapped
 from ci.gate.result import result_of
 from ci.gate.rule import METRICS
 from ci.gate.sequential import LEAST_ROUNDS, Schedule
-from ci.gate.stage import Contest, Gate, GateSide
+from ci.gate.sides import Contest, GateSide
+from ci.gate.stage import Gate
 from ci.gate.starts import ASSUMED, StartEffect, assumed
 from ci.report.model import Check
 from ci.settings import Settings
@@ -171,7 +166,7 @@ async def test_a_side_that_fails_to_start_again(tmp_path: Path) -> None:
 
 
 class Host:
-    """Starts servers of settings files, in place of `ci.gate.stage.up`."""
+    """Starts servers of settings files, in place of `ci.gate.sides.up`."""
 
     def __init__(self, broken: str = "", from_start: int = 1) -> None:
         self.up: list[str] = []
@@ -204,8 +199,8 @@ class Host:
             yield Servers({"http://candidate": slower})
 
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(stage, "up", self)
-            patch.setattr(stage, "loaded", loaded)
+            patch.setattr(sides, "up", self)
+            patch.setattr(sides, "loaded", loaded)
             stages, found = Stages(Quiet(), folder), list[Check]()
             await stages.run("compare", partial(ours.run, other, stages))
             found += stages.checks
@@ -405,8 +400,8 @@ async def test_the_self_test_keeps_what_it_measured(tmp_path: Path) -> None:
         yield url
 
     with pytest.MonkeyPatch.context() as patch, anyio.fail_after(HANG):
-        patch.setattr(stage, "up", host)
-        patch.setattr(stage, "loaded", loaded)
+        patch.setattr(sides, "up", host)
+        patch.setattr(sides, "loaded", loaded)
         patch.setattr(self_test, "slowed", slowed)
         for module in (self_test, twins):
             patch.setattr(module, "RUNS", 50)

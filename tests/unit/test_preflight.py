@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.gate.stage import GateSide
+from ci.gate.sides import GateSide
 from ci.preflight import image, server
 from ci.secrets.veil import veiled
 from ci.settings import Settings

@@ -12,10 +12,10 @@ import pytest
 from benchmarks import gate_live, starts
 from benchmarks.gate_rivals import LIVE_RIVALS, ten_per_cent
 from benchmarks.noise import StartNoise, SyntheticNoise
-from ci.gate import stage
+from ci.gate import sides
 from ci.gate.blocks import Arm, Pair
 from ci.gate.rule import METRICS
-from ci.gate.stage import GateSide
+from ci.gate.sides import GateSide
 from ci.verdict import Verdict
 from tests.unit.gate_samples import Servers
 
@@ -33,8 +33,8 @@ def invented(folder: Path, monkeypatch: pytest.MonkeyPatch, slower: float = 0.1)
     async def loaded(*_: object) -> AsyncIterator[Servers]:
         yield Servers({"candidate": slower})
 
-    monkeypatch.setattr(stage, "up", up)
-    monkeypatch.setattr(stage, "loaded", loaded)
+    monkeypatch.setattr(sides, "up", up)
+    monkeypatch.setattr(sides, "loaded", loaded)
     file = folder / "sglang-ci.toml"
     file.write_text("[gate]\nothers = 1.0\nstart_effect = 0.01\n")
     return file

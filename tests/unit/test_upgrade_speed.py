@@ -12,7 +12,8 @@ import pytest
 
 from ci.contract.check import accepting
 from ci.errors import ServerFault, UsageError
-from ci.gate.stage import Contest, Gate, GateSide
+from ci.gate.sides import Contest, GateSide
+from ci.gate.stage import Gate
 from ci.report.model import Case, Check, NotRun, Report, now
 from ci.report.progress import progress_for
 from ci.settings import Settings
