@@ -33,12 +33,18 @@ def cases(records: Sequence[StreamRecord], options: TrafficOptions) -> Iterator[
 
 def pace_case(paced: Paced) -> Case:
     """Say whether the traffic was what was asked for."""
-    left_out, asked = paced.left_out, paced.started + paced.left_out
-    enough = left_out <= MOST_LEFT_OUT * asked
-    cure = "" if enough else ": all others were still under way; lower --rate"
-    told = f"{left_out} of {asked} starts were left out{cure}" if left_out else ""
+    enough = paced.left_out <= MOST_LEFT_OUT * (paced.started + paced.left_out)
+    told = left_out(paced) + ("" if enough else "; lower --rate")
     outcome = Outcome.PASSED if enough else Outcome.INCONCLUSIVE
     return Case(name="the traffic was as asked", outcome=outcome, message=told)
+
+
+def left_out(paced: Paced) -> str:
+    """Return how many starts were left out, and why; empty where none was."""
+    if not paced.left_out:
+        return ""
+    asked = paced.started + paced.left_out
+    return f"{paced.left_out} of {asked} starts were left out: all others were still under way"
 
 
 def _none_was(name: str, records: Sequence[StreamRecord], ending: Ending) -> Case:
