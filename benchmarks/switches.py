@@ -1,7 +1,7 @@
 """Streams lost over many switches and aborts, through a real HAProxy between two real SGLang.
 
     python -m benchmarks.switches [--switches 40] [--aborts 20] [--replacements 5] [--rate 6]
-        [--json FILE]
+        [--config FILE] [--seconds 540] [--json FILE]
 
 What is installed here is deployed again and again while streams go on: first blue-green, each
 release in the place of the one before, then canaries that are aborted at half of the traffic.
@@ -10,6 +10,10 @@ stopped. Printed are the streams by how they ended, the highest rate of losses t
 possible (95 %), how long a switch and an abort took, and how long after its command the slot that
 loses its traffic still got a new request, in seconds. Each takes about a minute. At the end one
 copy replaces another, without streams: seconds without a server, and what took them.
+
+`--config` names settings for the servers: model, flags, environment, budgets of their start. After
+`--seconds` no further switch, abort or replacement is begun. Where there are GPUs, the most memory
+that was in use on each is told too.
 """
 
 from __future__ import annotations
@@ -20,7 +24,7 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,7 +33,9 @@ from typing import Any
 
 import anyio
 
+from ci.boot import gpus
 from ci.boot.port import reserved
+from ci.commands.options import effective
 from ci.deploy.demo import clear
 from ci.deploy.deployment import NAME, Deployment
 from ci.deploy.grounds import Grounds
@@ -51,6 +57,8 @@ SEEN = 5.0
 """Seconds for which a canary has its half before it is aborted."""
 LOOK = 0.2
 OUTPUT_TOKENS = 160
+USUAL = Settings.model_validate({"server": {"environment": {"OMP_NUM_THREADS": "1"}}})
+"""Several servers on few cores stall for seconds with more threads."""
 
 
 @dataclass
@@ -60,13 +68,19 @@ class Run:
     Args:
         folder: Keeps slots and router.
         port: The router's.
+        settings: How servers are started and proven.
+        seconds: After these nothing further is begun.
     """
 
     folder: Path
     port: int
+    settings: Settings = field(default_factory=lambda: USUAL)
+    seconds: float = LONGEST
     records: list[StreamRecord] = field(default_factory=list)
     begun: float = 0.0
     number: int = 0
+    since: float = field(default_factory=time.monotonic)
+    parts: list[dict[str, float]] = field(default_factory=list)
 
     def deployment(self, strategy: str, environment: Mapping[str, str] | None = None) -> Deployment:
         """Return the deployment of the next release, which differs from the last by its seed.
@@ -85,17 +99,26 @@ class Run:
             "budget": LONGEST,
             "grace": 60,
         }
-        settings = Settings.model_validate(
-            {
-                "server": {
-                    "flags": [f"--random-seed={self.number}"],
-                    "environment": {"OMP_NUM_THREADS": "1", **(environment or {})},
-                },
-                "smoke": {"select": "greedy"},
-                "environments": {ENVIRONMENT: {"deploy": deploy}},
+        server = self.settings.server
+        changed = {
+            "flags": (*server.flags, f"--random-seed={self.number}"),
+            "environment": {**server.environment, **(environment or {})},
+        }
+        places = Settings.model_validate({"environments": {ENVIRONMENT: {"deploy": deploy}}})
+        settings = self.settings.model_copy(
+            update={
+                "server": server.model_copy(update=changed),
+                "environments": places.environments,
             }
         )
         return Deployment(Grounds.of(settings, ENVIRONMENT))
+
+    def left(self, most: int) -> Iterator[int]:
+        """Yield the numbers of what is to be done, up to `most`, while there is time."""
+        for number in range(most):
+            if time.monotonic() - self.since > self.seconds:
+                return
+            yield number
 
     async def switch(self) -> tuple[float, float]:
         """Put the next release in the place of what serves.
@@ -109,6 +132,7 @@ class Run:
         check = await deployed(deployment, abort=False)
         if check.verdict is not Verdict.PASSED:
             sys.exit(f"a switch ended {check.verdict}: {check.cause}")
+        self.parts.append(parts(check))
         return time.monotonic() - begin, self.last(before, begin)
 
     async def replace(self) -> dict[str, float]:
@@ -155,6 +179,31 @@ async def deployed(deployment: Deployment, *, abort: bool) -> Check:
     return next(check for check in stages.checks if check.name == NAME)
 
 
+def parts(check: Check) -> dict[str, float]:
+    """Return the seconds of a deployment by the kinds of its steps, such as `start`."""
+    found: dict[str, float] = {}
+    for phase in check.phases:
+        kind = phase.name.split()[1].rstrip(":")
+        found[kind] = found.get(kind, 0.0) + phase.seconds
+    return found
+
+
+@asynccontextmanager
+async def watched(most: dict[str, int]) -> AsyncIterator[None]:
+    """Keep the most MiB that are in use on each GPU while the context lasts."""
+
+    async def look() -> None:
+        while rows := await gpus.used():
+            for name, used in rows.items():
+                most[name] = max(used, most.get(name, 0))
+            await anyio.sleep(1)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look)
+        yield
+        tasks.cancel_scope.cancel()
+
+
 async def at_half(grounds: Grounds) -> str:
     """Wait until the younger slot has half of the traffic, and return its name."""
     while True:
@@ -184,15 +233,18 @@ async def streaming(run: Run, url: str, rate: float) -> AsyncIterator[None]:
 
 async def measured(told: argparse.Namespace) -> dict[str, Any]:
     """Switch, abort, and return what was seen."""
+    most: dict[str, int] = {}
     with TemporaryDirectory(prefix="switch-") as folder, reserved("127.0.0.1", 0) as port:
-        run = Run(Path(folder), port)
+        run = Run(Path(folder), port, settings_of(told), told.seconds)
         grounds = run.deployment("blue-green").grounds
+        switches, aborts, replaced = [], [], []
         try:
             await run.switch()
-            async with streaming(run, grounds.router.url, told.rate):
-                switches = [await run.switch() for _ in range(told.switches)]
-                aborts = [await run.abort() for _ in range(told.aborts)]
-            replaced = [await run.replace() for _ in range(told.replacements)]
+            run.parts.clear()
+            async with streaming(run, grounds.router.url, told.rate), watched(most):
+                switches = [await run.switch() for _ in run.left(told.switches)]
+                aborts = [await run.abort() for _ in run.left(told.aborts)]
+            replaced = [await run.replace() for _ in run.left(told.replacements)]
         finally:
             with anyio.CancelScope(shield=True):
                 await clear(grounds)
@@ -205,16 +257,27 @@ async def measured(told: argparse.Namespace) -> dict[str, Any]:
         "why": sorted({one.why for one in run.records if one.why}),
         "rate of losses, at most (95 %)": at_most(lost, len(run.records)),
         "seconds of a switch": spread([rested for rested, _ in switches]),
+        "seconds of a switch by its steps": by_name(run.parts),
         "seconds from a switch's command to the last request before it": spread(
             [last for _, last in switches]
         ),
         "seconds from abort to rest": spread([rested for rested, _ in aborts]),
         "seconds from abort to its last request": spread([last for _, last in aborts]),
-        "seconds of a replacement": {
-            name: spread([one[name] for one in replaced if name in one])
-            for name in sorted({name for one in replaced for name in one})
-        },
+        "seconds of a replacement": by_name(replaced),
+        "most MiB in use on each GPU": most,
     }
+
+
+def settings_of(told: argparse.Namespace) -> Settings:
+    """Return how servers are started and proven."""
+    found = effective(told.config, [], {}).settings if told.config else USUAL
+    return found.model_copy(update={"smoke": found.smoke.model_copy(update={"select": "greedy"})})
+
+
+def by_name(rows: Sequence[Mapping[str, float]]) -> dict[str, dict[str, float]]:
+    """Return the spread of each name's seconds."""
+    names = sorted({name for row in rows for name in row})
+    return {name: spread([row[name] for row in rows if name in row]) for name in names}
 
 
 def spread(seconds: Sequence[float]) -> dict[str, float]:
@@ -242,6 +305,8 @@ def main() -> None:
     parser.add_argument("--aborts", type=int, default=20)
     parser.add_argument("--replacements", type=int, default=5)
     parser.add_argument("--rate", type=float, default=6.0)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--seconds", type=float, default=LONGEST)
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()
     tell(anyio.run(measured, told), told.json)

@@ -1,6 +1,7 @@
 """How long a candidate that turns bad keeps its traffic, between two real SGLang behind HAProxy.
 
-    python -m benchmarks.taken_back [--fault killed] [--each 5] [--rate 6] [--json FILE]
+    python -m benchmarks.taken_back [--fault killed] [--each 5] [--rate 6]
+        [--config FILE] [--seconds 540] [--json FILE]
 
 Streams go on while a canary is deployed again and again. Once it has half of the traffic, it turns
 bad: its processes are killed, or stopped so that it hangs, or every 33rd of its requests is
@@ -12,6 +13,7 @@ minute.
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import time
@@ -25,7 +27,16 @@ from typing import Any
 import anyio
 import psutil
 
-from benchmarks.switches import Run, at_half, deployed, spread, streaming, tell
+from benchmarks.switches import (
+    LONGEST,
+    Run,
+    at_half,
+    deployed,
+    settings_of,
+    spread,
+    streaming,
+    tell,
+)
 from ci.boot.port import reserved
 from ci.deploy.demo import clear
 from ci.deploy.world import SlotSeen
@@ -95,7 +106,8 @@ async def taken_back(run: Run, fault: Fault) -> tuple[float, float, Counter[Endi
     site.mkdir(exist_ok=True)
     (site / "sitecustomize.py").write_text(SITE)
     (turned := run.folder / "turned").unlink(missing_ok=True)
-    deployment = run.deployment("canary", {"PYTHONPATH": str(site), TURNED: str(turned)})
+    path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
+    deployment = run.deployment("canary", {"PYTHONPATH": path, TURNED: str(turned)})
     ended: list[Check] = []
 
     async def deploys() -> None:
@@ -120,13 +132,13 @@ async def measured(told: argparse.Namespace) -> dict[str, Any]:
     """Let candidates turn bad, and return what was seen."""
     found: dict[str, Any] = {}
     with TemporaryDirectory(prefix="taken-back-") as folder, reserved("127.0.0.1", 0) as port:
-        run = Run(Path(folder), port)
+        run = Run(Path(folder), port, settings_of(told), told.seconds)
         grounds = run.deployment("blue-green").grounds
         try:
             await run.switch()
             async with streaming(run, grounds.router.url, told.rate):
                 for name in told.fault or FAULTS:
-                    each = [await taken_back(run, FAULTS[name]) for _ in range(told.each)]
+                    each = [await taken_back(run, FAULTS[name]) for _ in run.left(told.each)]
                     endings = sum((ends for *_, ends in each), Counter[Ending]())
                     found[name] = {
                         "seconds to its last request": spread([last for last, *_ in each]),
@@ -147,6 +159,8 @@ def main() -> None:
     parser.add_argument("--fault", action="append", choices=FAULTS)
     parser.add_argument("--each", type=int, default=5)
     parser.add_argument("--rate", type=float, default=6.0)
+    parser.add_argument("--config", type=Path)
+    parser.add_argument("--seconds", type=float, default=LONGEST)
     parser.add_argument("--json", type=Path)
     told = parser.parse_args()
     tell(anyio.run(measured, told), told.json)

@@ -15,6 +15,7 @@ USED = (
     "--query-compute-apps=gpu_uuid,pid,used_gpu_memory",
     "--format=csv,noheader,nounits",
 )
+TAKEN = ("nvidia-smi", "--query-gpu=uuid,memory.used", "--format=csv,noheader,nounits")
 NAMES = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
 SECONDS = 20.0
 _MIB = 2**20
@@ -39,6 +40,12 @@ async def held(pids: Collection[int]) -> list[str] | None:
         for pid, *used in rows
         if pid.isdecimal() and int(pid) in pids
     ]
+
+
+async def used() -> dict[str, int]:
+    """Return the MiB that are in use on each GPU; nothing where the driver tells of none."""
+    rows = await _rows(TAKEN) or []
+    return {row[0]: int(row[1]) for row in rows if row[-1].isdecimal()}
 
 
 async def room(pids: Collection[int]) -> dict[str, tuple[int, int]]:

@@ -1,7 +1,7 @@
 """Does a release fit where it is to go? What was measured of it, held against settings and host.
 
 Everything here can be known before a deployment does anything: budgets of time against what the
-release took where it was proven, and the GPUs of its slots against what its flags need.
+release took where it was proven, and the GPUs of its slots and their memory against its flags.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from ci.bench.stage import NAME as BENCH
 from ci.boot import readiness
+from ci.boot.serving import engine_of
 from ci.deploy.routers.haproxy_config import HaproxyOptions
 from ci.report.model import Report
 from ci.settings import Settings
@@ -24,6 +25,10 @@ _SIZES = (
 )
 _ATTENTION = "--enable-dp-attention"
 """With it the data-parallel ranks share the GPUs of the tensor-parallel ones."""
+_FRACTION = "--mem-fraction-static"
+_TOKENS = "--max-total-tokens"
+"""Bounds the KV cache, so that the fraction is no more than a limit."""
+_HALF = 0.5
 
 
 def gpus_needed(flags: Sequence[str]) -> int:
@@ -54,6 +59,8 @@ def misfits(
         yield from _start_up(settings, report)
         yield from _answers(at, report)
     yield from _devices(settings, at, gpus)
+    if gpus and settings.server.device != "cpu" and _both_on_one(at):
+        yield from _memory(settings)
 
 
 def _start_up(settings: Settings, report: Report) -> Iterator[str]:
@@ -100,6 +107,39 @@ def _devices(settings: Settings, at: DeploySettings, gpus: int | None) -> Iterat
                 yield f"deploy.gpus.{slot} names GPU {missing[0]}, and this host has {gpus}"
     elif gpus is not None and settings.server.device != "cpu" and need > gpus:
         yield f"the flags need {need} GPUs, and this host has {gpus}: lower --tp-size"
+
+
+def _both_on_one(at: DeploySettings) -> bool:
+    """Return whether two servers run on the same GPU at some time."""
+    if at.strategy == "replace":
+        return False
+    return at.target == "process" or bool(set(at.gpus.blue) & set(at.gpus.green))
+
+
+def _memory(settings: Settings) -> Iterator[str]:
+    """Hold what a server takes of a GPU's memory against another one's on the same.
+
+    SGLang takes its fraction of what is free as it starts, weights included, so a second server
+    starts all the same: with a KV cache that is a small part of the first one's.
+    """
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument(_FRACTION, type=float, dest="fraction")
+    parser.add_argument(_TOKENS, dest="tokens")
+    try:
+        found = parser.parse_known_args(settings.launch_flags())[0]
+    except argparse.ArgumentError:
+        return
+    cure = f"give each less than {_HALF} by {_FRACTION}, or use the strategy replace"
+    if not engine_of(settings).native or found.tokens:
+        return
+    if found.fraction is None:
+        yield f"both slots are on one GPU, and SGLang takes most of one by itself: {cure}"
+    elif found.fraction >= _HALF:
+        left = 1 - found.fraction
+        yield (
+            f"both slots are on one GPU, and {_FRACTION} {found.fraction:g} of the one that runs "
+            f"leaves {left:.0%} of it to the other: {cure}"
+        )
 
 
 def _figures(report: Report, check: str) -> Mapping[str, float]:

@@ -41,9 +41,9 @@ def found(
 def test_what_fits_is_let_pass() -> None:
     """A release that fits can't be planned."""
     assert not found()
-    assert not found(measured("readiness", port__open=599, first__token=60), 1)
-    assert not found(measured("bench", e2e__p99=600, TTFT__p99=600), 8)
-    assert not found(None, 8, {"flags": ["--tp-size=8"]})
+    assert not found(measured("readiness", port__open=599, first__token=60), 1, strategy="replace")
+    assert not found(measured("bench", e2e__p99=600, TTFT__p99=600), 8, strategy="replace")
+    assert not found(None, 8, {"flags": ["--tp-size=8"]}, strategy="replace")
 
 
 def test_a_start_that_took_longer_than_its_budget() -> None:
@@ -87,15 +87,38 @@ def test_gpus_that_flags_need(flags: tuple[str, ...], need: int) -> None:
 
 def test_too_few_gpus_on_the_host() -> None:
     """SGLang says so after its imports, half a minute into the deployment."""
-    (told,) = found(None, 1, {"flags": ["--tp-size=2"]})
+    (told,) = found(None, 1, {"flags": ["--tp-size=2"]}, strategy="replace")
     assert told == "the flags need 2 GPUs, and this host has 1: lower --tp-size"
     assert not found(None, 1, {"flags": ["--tp-size=2"], "device": "cpu"})
 
 
 def test_too_few_gpus_for_a_container() -> None:
     """A container sees fewer GPUs than its flags need, or one that isn't there."""
-    few = {"target": "container", "gpus": {"blue": [0], "green": [0, 1]}}
+    few = {"strategy": "replace", "target": "container", "gpus": {"blue": [0], "green": [0, 1]}}
     (told,) = found(None, 8, {"flags": ["--tp-size=2"]}, **few)
     assert told.startswith("the flags need 2 GPUs, and deploy.gpus.blue names 1")
     (told,) = found(None, 2, target="container", gpus={"green": [2]})
     assert told == "deploy.gpus.green names GPU 2, and this host has 2"
+
+
+@pytest.mark.parametrize(
+    ("flags", "deploy", "told"),
+    [
+        (["--mem-fraction-static=0.9"], {}, "--mem-fraction-static 0.9 of the one that runs"),
+        (["--mem-fraction-static", "0.5"], {}, "leaves 50% of it to the other: give each less"),
+        ([], {}, "SGLang takes most of one by itself: give each less than 0.5"),
+        (["--mem-fraction-static=0.4"], {}, ""),
+        (["--max-total-tokens=65536"], {}, ""),
+        (["--mem-fraction-static=much"], {}, ""),
+        ([], {"strategy": "replace"}, ""),
+        ([], {"target": "container", "gpus": {"blue": [0], "green": [1]}}, ""),
+        ([], {"target": "container", "gpus": {"blue": [0], "green": [0]}}, "takes most of one"),
+    ],
+)
+def test_two_servers_on_one_gpu(flags: list[str], deploy: dict[str, Any], told: str) -> None:
+    """The second server starts with what the first left: a fraction of a fraction for its cache."""
+    lines = found(None, 2, {"flags": flags}, **deploy)
+    assert len(lines) == bool(told)
+    assert all(told in line for line in lines)
+    assert not found(None, None, {"flags": flags}, **deploy)
+    assert not found(None, 2, {"flags": flags, "device": "cpu"}, **deploy)

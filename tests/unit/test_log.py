@@ -22,6 +22,14 @@ pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 LOGS = Path(__file__).parent / "logs"
 """What SGLang 0.5.23 really said as it died; long lines cut, paths changed."""
 
+OUT_OF_MEMORY = (
+    "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 40.00 GiB. GPU 0 has a total "
+    "capacity of 139.80 GiB of which 22.26 GiB is free. Process 451 has 56.51 GiB memory in use. "
+    "Process 488 has 60.51 GiB memory in use. Including non-PyTorch memory, this process has "
+    "518.00 MiB memory in use."
+)
+"""What torch 2.11 really said beside two processes on an H200; its advice cut."""
+
 
 def log_of(*lines: str) -> ServerLog:
     """Return a log in which a line came each second."""
@@ -63,6 +71,15 @@ async def test_real_deaths_are_explained(name: str, cause: str) -> None:
         (["launch.sh: port taken: 1 by pid 2; stop it", ENDED], "launch.sh: port taken"),
         (["ValueError: of a request", "[t] RuntimeError: last"], "RuntimeError: last"),
         (["[t TP0] torch.OutOfMemoryError: CUDA"], "torch.OutOfMemoryError: CUDA"),
+        (
+            [
+                OUT_OF_MEMORY,
+                "",
+                "Exception: Capture cuda graph failed: CUDA out",
+                "Received sigquit",
+            ],
+            "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 40.00 GiB. GPU 0 has a",
+        ),
         (["KeyError: 'x'", "Received sigquit from a child", "SystemExit: 1"], "KeyError: 'x'"),
         (["loading", "Received sigquit from a child", "OSError: x"], "OSError: x"),
         (
