@@ -9,6 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any, Self
 from urllib.parse import urlencode, urlsplit
 
+from ci.boards.query import FUNCTION, LABEL
 from ci.errors import BadAnswer, CheckBroken, SglangCiError
 from ci.server.documents import document
 from ci.server.exchange import Exchange, exchanging
@@ -16,8 +17,6 @@ from ci.server.exchange import Exchange, exchanging
 JSON_ERRORS = (400, 422)
 """HTTP statuses of a query that can't be evaluated; the answer says why."""
 OK = 200
-NATIVE = re.compile(r"(label_values|label_names|metrics|query_result)\s*\((.*)\)", re.DOTALL)
-LABEL = re.compile(r'(?:(.+),)?\s*"?([\w.]+)"?\s*', re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -113,7 +112,7 @@ class Prometheus:
         Raises:
             CheckBroken: The Prometheus is gone, or answers something else.
         """
-        native = NATIVE.fullmatch(text) if variable else None
+        native = FUNCTION.fullmatch(text) if variable else None
         name, inside = native.groups() if native else ("query_result", text)
         if name == "label_values" and (given := LABEL.fullmatch(inside)):
             match = {"match[]": given[1]} if given[1] else {}

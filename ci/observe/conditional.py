@@ -14,7 +14,7 @@ FEATURES = {
     r"(hicache|load_back|backup|backuped|prefetch|prefetched|storage_prefetch)_\w+": (
         "a hierarchical cache (--enable-hierarchical-cache)"
     ),
-    r"(encoder)_\w+": "an encoder of its own, or images",
+    r"encoder_\w+": "an encoder of its own, or images",
     r"(kv_transfer|decode_deferred_kv_release)_\w+|num_(bootstrap_failed|transfer_failed)_reqs_total"
     r"|num_prefill_retries_total|num_decode_host_receive_reqs_total": (
         "prefill and decode apart (--disaggregation-mode)"
@@ -24,11 +24,11 @@ FEATURES = {
     r"num_retracted_(requests|input_tokens|output_tokens)_total": "a KV cache that overflows",
     r"evicted_tokens_total|eviction_duration_seconds\w*": "a prefix cache that overflows",
     r"(grammar|num_grammar)_\w+|num_so_requests_total": "a constrained answer",
-    r"(num_streaming_sessions|streaming_session_\w+|failed_session_recoveries_total)": "sessions",
+    r"num_streaming_sessions|streaming_session_\w+|failed_session_recoveries_total": "sessions",
     r"estimated_\w+_per_gpu_total|forward_execution_seconds_total": (
-        "measured forward passes (--enable-mfu-metrics, on a GPU)"
+        "forward passes that are measured, on a GPU"
     ),
-    r"(func_latency|get_loads_duration)_seconds\w*": "timed functions (SGLANG_ENABLE_FUNC_TIMER)",
+    r"(func_latency|get_loads_duration)_seconds\w*": "functions that are timed",
     r"max_total_num_tokens_swa": "a model with sliding windows",
     r"(weight_load_duration_seconds|startup_latency_breakdown_seconds)\w*": "weights that are read",
 }

@@ -119,10 +119,11 @@ class FakePrometheus:
         version: What it says of its version.
         empty: Parts of queries that find nothing.
         refused: Parts of queries that it refuses.
+        nan: Parts of queries of which only NaN comes.
         health: What it says of its target.
         error: Why it can't scrape it.
         dies_after: Queries after which it answers none.
-        headers: Further headers of its answers.
+        date: What it says of the time; the true one where empty.
         queries: All queries.
     """
 
