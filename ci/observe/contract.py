@@ -108,8 +108,12 @@ def _found(query: Query, board: Board, known: StoredNames) -> FoundSeries:
     found = ask(query, board.variables, known)
     if board.defined is None:
         return found
-    lost = [one for one in references(query.text) if one not in board.defined and one[:2] != "__"]
-    told = (f"${one} is a variable that the dashboard doesn't define" for one in lost)
+    lost = [one for one in references(query.text) if one not in board.defined]
+    told = (
+        f"${one} is a variable that the dashboard doesn't define"
+        for one in lost
+        if not (one.startswith("__") or one.isdigit())  # Grafana's own; a group of label_replace
+    )
     return found.and_problems(Problem(Lack.REFUSED, one) for one in told)
 
 

@@ -173,11 +173,17 @@ def test_what_others_expose_is_left_to_them(tmp_path: Path) -> None:
 
 def test_a_variable_that_nobody_defines_fails(tmp_path: Path) -> None:
     """Grafana sends the variable's name as it is, and the panel is empty."""
-    board = dashboard(tmp_path, 'sglang:queue{model_name="$modell"}', "sglang:queue[$__interval]")
+    board = dashboard(
+        tmp_path,
+        'sglang:queue{model_name="$modell"}',
+        "rate(sglang:queue[$__interval])",
+        'label_replace(sglang:queue, "m", "${1}", "model_name", "(.+)")',
+    )
     with observed() as url:
         cases = named(checked_at(url, board))
     assert "$modell is a variable" in cases["grafana.json: panel P0"].message
     assert cases["grafana.json: panel P1"].outcome is Outcome.PASSED
+    assert cases["grafana.json: panel P2"].outcome is Outcome.PASSED
 
 
 def test_files_that_are_none_fail_and_the_others_are_judged(tmp_path: Path) -> None:

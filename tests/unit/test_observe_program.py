@@ -43,7 +43,7 @@ def alive(folder: Path) -> list[int]:
 
 def running(path: str, **told: Any) -> Program:
     """Return a program for a server."""
-    more = {"rules": (RULE,), "rename": {"a_(.+)": "a:$1"}, "budget": 5.0}
+    more: dict[str, Any] = {"rules": (RULE,), "rename": {"a_(.+)": "a:$1"}, "budget": 5.0}
     return Program(path=path, server="http://127.0.0.1:9/base", **(more | told))
 
 
