@@ -38,7 +38,7 @@ class ObserveSettings(Section):
     labels: tuple[Filled, ...] = Field(
         (), description="Labels that the scrape adds, beside instance, job and Kubernetes' own."
     )
-    prometheus: Annotated[str, HostPath("program", "server")] = Field(
+    prometheus: Annotated[str, HostPath("program", "host")] = Field(
         "prometheus", description="The Prometheus that is started to try the queries; empty: none."
     )
     timeout: Budget = Field(30.0, description="Most seconds for one request.")

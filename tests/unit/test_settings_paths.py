@@ -100,6 +100,7 @@ def test_containers_see_what_has_an_argument() -> None:
         ("gate", "starts_file"),
         ("engine", "python"),
         *(("upgrade", name) for name in ("environments", "uv", "overrides")),
+        *(("observe", name) for name in ("boards", "rules", "prometheus")),
         ("environments", ANY, "deploy", "folder"),
         ("environments", ANY, "deploy", "hook"),
     }
