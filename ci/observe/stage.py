@@ -21,7 +21,7 @@ from ci.observe.catalogue import Catalogue, read
 from ci.observe.contract import Place, cases, places
 from ci.observe.scrapers import SCRAPERS, of_version
 from ci.observe.stored import StoredNames
-from ci.observe.traffic import ABORTED, NOWHERE, OK, SETTLES, STEPS
+from ci.observe.traffic import ABORTED, GENERATED, NOWHERE, OK, SETTLES, STEPS, served
 from ci.report.model import Case, Figure
 from ci.server.exchange import Exchange, exchanging
 from ci.settings.observe import ObserveSettings
@@ -79,6 +79,7 @@ class _Run:
     tell: Tell
     asked: ObserveAsked
     facts: dict[str, str] = field(default_factory=dict)
+    model: str = ""
 
     async def result(self, exchange: Exchange) -> StageResult:
         """Read the server, judge the boards, and ask a Prometheus."""
@@ -134,8 +135,9 @@ class _Run:
         look = partial(read, exchange, SCRAPERS[name], self.settings.rename)
         known = await look()
         answered = dict[str, int]()
+        self.model = await served(exchange)
         for step in STEPS:
-            answered[step.event] = await step.take(exchange)
+            answered[step.event] = await step.take(exchange, self.model)
             known = (await look()).since(known, step.event)
         with anyio.move_on_after(SETTLES):
             while not any(ABORTED in one for one in known.metrics):
@@ -153,9 +155,9 @@ class _Run:
             page = Case(name="page", outcome=Outcome.FAILED, message=told)
         self.tell(page)
         traffic = Case(name="known traffic", outcome=Outcome.PASSED)
-        event, status = next(iter(answered.items()))
-        if status != OK:
-            told = f"HTTP {status} to {event}: what begins with one can't be seen"
+        if OK not in (answered[event] for event in GENERATED):
+            statuses = " and ".join(f"HTTP {answered[event]} to {event}" for event in GENERATED)
+            told = f"{statuses}: what begins with one can't be seen"
             traffic = Case(name="known traffic", outcome=Outcome.INCONCLUSIVE, message=told)
         self.tell(traffic)
 
@@ -214,7 +216,7 @@ class _Run:
             if target and target.health != "up":
                 return
             for step in STEPS:
-                await step.take(exchange)
+                await step.take(exchange, self.model)
             for case in await live.asked(api, good, known, live.patience(target), here=here):
                 self.tell(case)
         if scope.cancelled_caught:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from ci.server.documents import document
 from ci.server.exchange import Exchange
 
 NOWHERE = "/sglang-ci-asks-what-is-not-there"
@@ -17,6 +18,11 @@ ABORTED = "num_aborted_requests"
 SETTLES = 5.0
 """Most seconds that are waited for that."""
 OK = 200
+
+DEFAULT = "default"
+"""A model's name where the server lists none; SGLang takes any."""
+GENERATED = ("an answered request", "a chat")
+"""Events of which a server that works lets one happen."""
 
 _FEW = {"max_new_tokens": 8, "temperature": 0, "ignore_eos": True}
 _SAME = "The quick brown fox jumps over the lazy dog. " * 4
@@ -39,8 +45,12 @@ class TrafficStep:
     body: dict[str, Any] | None = None
     cut: bool = False
 
-    async def take(self, exchange: Exchange) -> int:
+    async def take(self, exchange: Exchange, model: str = DEFAULT) -> int:
         """Make it happen, and return the answer's HTTP status.
+
+        Args:
+            exchange: The server.
+            model: The served model.
 
         Raises:
             KeyRefused: The server wants another API key.
@@ -50,7 +60,8 @@ class TrafficStep:
             await exchange.cut(self.path, self.body)
             return OK
         method = "GET" if self.body is None else "POST"
-        answer = await exchange.ask(method, self.path, self.body)
+        body = self.body | {"model": model} if self.body and "model" in self.body else self.body
+        answer = await exchange.ask(method, self.path, body)
         return exchange.permitted(self.path, answer).status
 
 
@@ -70,7 +81,7 @@ STEPS = (
         "a chat",
         "/v1/chat/completions",
         {
-            "model": "default",
+            "model": DEFAULT,
             "messages": [{"role": "user", "content": "Say yes."}],
             "max_tokens": 8,
         },
@@ -80,3 +91,16 @@ STEPS = (
     _generate("an aborted stream", _SAME, cut=True, stream=True, max_new_tokens=1500),
 )
 """The steps in their order; the one that settles late stands last."""
+
+
+async def served(exchange: Exchange) -> str:
+    """Return the name of the served model.
+
+    Raises:
+        ServerFault: No whole answer came.
+    """
+    answer = await exchange.ask("GET", "/v1/models")
+    try:
+        return str(document(answer.body)["data"][0]["id"])
+    except (ValueError, KeyError, IndexError, TypeError):
+        return DEFAULT

@@ -44,20 +44,24 @@ class Observed:
         status: HTTP status of the page.
         key: Key that the page needs; none where empty.
         answers: Whether it answers requests; where it doesn't, it cuts them.
+        generates: HTTP status of a good request.
         size: Bytes of comments on its page.
         cut: Whether its page ends in the middle.
         events: What was asked of it.
         accepts: Accept headers of all scrapes.
+        models: Models that requests named; empty where they named none.
     """
 
     rest: str = AT_REST
     status: int = 200
     key: str = ""
     answers: bool = True
+    generates: int = 200
     size: int = 0
     cut: bool = False
     events: set[str] = field(default_factory=set)
     accepts: list[str] = field(default_factory=list)
+    models: list[str] = field(default_factory=list)
 
     def page(self, accept: str) -> str:
         """Return its page, as `prometheus_client` writes it for an Accept header."""
@@ -78,6 +82,9 @@ def observed(server: Observed | None = None) -> Iterator[str]:
 
     class Handler(JsonHandler):
         def do_GET(self) -> None:  # noqa: N802 - the server calls it so
+            if self.path == "/v1/models":
+                self.answer(200, {"data": [{"id": "m"}]})
+                return
             if self.path != "/metrics":
                 at.events.add(self.path)
                 self.answer(404, {"detail": "Not Found"})
@@ -104,7 +111,9 @@ def observed(server: Observed | None = None) -> Iterator[str]:
             parameters = body.get("sampling_params", {})
             if parameters.get("max_new_tokens", 0) > 1000:
                 at.events.add("aborted")
-            self.answer(400 if parameters.get("temperature") == -1 else 200, {"text": "a"})
+            status = 400 if parameters.get("temperature") == -1 else at.generates
+            self.answer(status, {"text": "a"})
+            at.models.append(body.get("model", ""))
 
     with serving(Handler) as url:
         yield url

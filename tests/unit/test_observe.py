@@ -230,6 +230,16 @@ def test_a_page_that_cannot_be_read_ends_well(
         checked_at(url, board_of(tmp_path, "sglang:queue"))
 
 
+def test_a_server_that_answers_nothing_is_unsure(tmp_path: Path) -> None:
+    """What begins with an answer is called missing on a server that gives none."""
+    server = Observed(generates=503)
+    with observed(server) as url:
+        case = named(checked_at(url, board_of(tmp_path, "sglang:queue")))["known traffic"]
+    assert case.outcome is Outcome.INCONCLUSIVE
+    assert "HTTP 503 to an answered request and HTTP 503 to a chat" in case.message
+    assert "m" in server.models
+
+
 def test_names_that_clash_are_told(tmp_path: Path) -> None:
     """Prometheus 2 takes two metrics for one, and refuses the page."""
     clash = AT_REST + '# TYPE sglang_queue gauge\nsglang_queue{model_name="m"} 3\n'
