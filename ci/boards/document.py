@@ -60,7 +60,15 @@ def board_of(name: str, documents: list[Any]) -> Board:
         tuple(dict.fromkeys(asked)),
         {one.name: one.values for one in known if one.values},
         tuple(dict.fromkeys(place.where for place in places if place.elsewhere)),
+        frozenset(one.name for one in known) if _is_dashboard(documents) else None,
     )
+
+
+def _is_dashboard(documents: list[Any]) -> bool:
+    """Return whether a file is a dashboard of Grafana's, of either schema."""
+    tops = [one for one in documents if isinstance(one, dict)]
+    specs = [one["spec"] for one in tops if isinstance(one.get("spec"), dict)]
+    return any({"panels", "rows", "elements"} & one.keys() for one in (*tops, *specs))
 
 
 def _places(value: Any, above: _Place, plugins: Mapping[str, str]) -> Iterator[_Place]:
@@ -123,9 +131,10 @@ def _queries(place: _Place) -> Iterator[Query]:
         return
     record, labels = place.one.get("record"), place.one.get("labels")
     recorded = record if isinstance(record, str) else ""
-    added = tuple(map(str, labels)) if recorded and isinstance(labels, dict) else ()
+    added = labels.items() if recorded and isinstance(labels, dict) else ()
+    pairs = tuple((str(name), str(value)) for name, value in added)
     for text in _texts(place.one):
-        yield Query(place.where, text, recorded, added)
+        yield Query(place.where, text, recorded, pairs)
 
 
 def _texts(one: Json) -> list[str]:

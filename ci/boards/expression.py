@@ -29,8 +29,8 @@ from promql_parser import (
     VectorSelector,
 )
 
-from ci.boards.found import FoundSeries, Lack, Problem, either, together
-from ci.boards.names import Labels, Versions
+from ci.boards.found import FoundSeries, Labels, Lack, Problem, either, together
+from ci.boards.names import Versions
 from ci.boards.selector import select
 from ci.boards.variables import TEXT
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from ci.boards.names import Labels
+Labels = frozenset[str]
 
 
 class Lack(StrEnum):
@@ -15,8 +15,16 @@ class Lack(StrEnum):
     GONE = "the new version has no such metric"
     LABEL = "the new version's metric has no such label"
     UNSEEN = "neither version showed such a metric"
+    SPELLED = "it is there under another name"
+    EVENT = "it begins with an event that nobody has seen"
+    FOREIGN = "it is another engine's"
+    REFUSED = "PromQL's parser refuses it"
     UNREAD = "it can't be told what is asked for"
     FEWER = "a pattern of names matches fewer metrics, and still some"
+
+
+ABSENT = {Lack.UNSEEN, Lack.SPELLED, Lack.EVENT, Lack.FOREIGN}
+"""What may be wrong with a name that was never there: one beside it may stand in for it."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,7 @@ def either(parts: Iterable[FoundSeries]) -> FoundSeries:
     successor beside it: both are how a board is written that serves several versions.
     """
     whole = together(parts)
-    excused = {Lack.UNSEEN} if any(one.after is not None for one in whole.series) else set()
+    excused = set(ABSENT) if any(one.after is not None for one in whole.series) else set()
     if any(one.before is None for one in whole.series):
         excused.add(Lack.GONE)
     kept = tuple(one for one in whole.problems if one.lack not in excused)

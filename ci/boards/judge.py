@@ -20,6 +20,7 @@ OUTCOMES = {
     Lack.GONE: Outcome.FAILED,
     Lack.LABEL: Outcome.FAILED,
     Lack.UNSEEN: Outcome.INCONCLUSIVE,
+    Lack.REFUSED: Outcome.INCONCLUSIVE,
     Lack.UNREAD: Outcome.INCONCLUSIVE,
     Lack.FEWER: Outcome.PASSED,
 }

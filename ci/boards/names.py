@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
+from ci.boards.found import Labels, Lack, Problem
 from ci.contract.compare import closest
 from ci.contract.metrics import ASKERS
 from ci.contract.model import ContractPart, Items
@@ -16,8 +18,6 @@ ENDINGS = {"histogram": ("_bucket", "_sum", "_count"), "summary": ("_sum", "_cou
 """What the samples of a type add to the name of their metric."""
 ADDED = {"_bucket": "le"}
 """Labels that a sample has beside those of its metric."""
-
-Labels = frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -68,9 +68,24 @@ class Versions:
         """Return the metrics of two contracts."""
         return cls(names_of(old.items), names_of(new.items), (old, new))
 
-    def recording(self, before: Names, after: Names) -> Versions:
+    def recording(self, before: Names, after: Names) -> Self:
         """Return these with the names that rules record."""
-        return Versions({**self.before, **before}, {**self.after, **after}, self.parts)
+        return self.having({**self.before, **before}, {**self.after, **after})
+
+    def having(self, before: Names, after: Names) -> Self:
+        """Return these with other names."""
+        return replace(self, before=before, after=after)
+
+    def unseen(self, name: str, *, pattern: bool) -> Problem | None:
+        """Return what is wrong with a name that neither version has; None for one of others.
+
+        Args:
+            name: The name, or the pattern of names, as the query has it.
+            pattern: Whether it is a pattern.
+        """
+        ours = "sglang" in name if pattern else OURS.match(name)
+        told = f"{name}: neither version exposed it in what was seen"
+        return Problem(Lack.UNSEEN, told) if ours else None
 
     def told_gone(self, name: str) -> str:
         """Return in words that a name of the old version is gone."""

@@ -54,7 +54,7 @@ class _QueryReader:
                 if selects:
                     return found
         told = f"PromQL's parser refuses it: {refused}"
-        return read[0] if read else FoundSeries(problems=(Problem(Lack.UNREAD, told),))
+        return read[0] if read else FoundSeries(problems=(Problem(Lack.REFUSED, told),))
 
     def _read(self, text: str) -> tuple[FoundSeries, bool]:
         """Return what a text asks for, and whether it selects anything."""

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from promql_parser import Matcher, MatchOp, VectorSelector
 
-from ci.boards.found import FoundSeries, Lack, MetricSeries, Problem, either
-from ci.boards.names import OURS, Labels, Names, Versions
+from ci.boards.found import FoundSeries, Labels, Lack, MetricSeries, Problem, either
+from ci.boards.names import Names, Versions
 from ci.boards.union import alternatives
 from ci.boards.variables import UNKNOWN
 
@@ -50,34 +50,32 @@ def _selected(matchers: Sequence[Matcher], versions: Versions) -> FoundSeries:
     labels = [one.name for one in matchers if one.name != NAME]
     if problem := next(filter(None, map(_unreadable, names)), ""):
         return FoundSeries(problems=(Problem(Lack.UNREAD, problem),))
-    only = Versions(
-        _fitting(names, versions.before), _fitting(names, versions.after), versions.parts
-    )
+    only = versions.having(_fitting(names, versions.before), _fitting(names, versions.after))
     equal = next((one.value for one in names if one.op == MatchOp.Equal), None)
     if equal is not None:
-        return _yielded(equal, bool(OURS.match(equal)), only).needing(labels)
+        return _yielded(equal, only).needing(labels)
     pattern = next((_pattern(one) for one in names if one.op == MatchOp.Re), ".*")
     if re.fullmatch(pattern, NOBODYS):
         return having(labels, only)
     return either(
-        _yielded(one, "sglang" in one, _narrowed(one, only)).needing(labels)
+        _yielded(one, _narrowed(one, only), pattern=True).needing(labels)
         for one in alternatives(pattern)
     )
 
 
-def _yielded(name: str, ours: bool, only: Versions) -> FoundSeries:  # noqa: FBT001
+def _yielded(name: str, only: Versions, *, pattern: bool = False) -> FoundSeries:
     """Return the series of all names that are left in both versions.
 
     Args:
         name: The name or the pattern of names, as the query has it.
-        ours: Whether it is SGLang's though no version has shown it.
         only: What is left of both versions.
+        pattern: Whether it is a pattern.
     """
     if only.before or only.after:
         series = MetricSeries(name, _labels(only.before), _labels(only.after))
         return FoundSeries((series,), tuple(_missed(name, only)))
-    told = f"{name}: neither version exposed it in what was seen"
-    return FoundSeries(problems=(Problem(Lack.UNSEEN, told),) if ours else ())
+    problem = only.unseen(name, pattern=pattern)
+    return FoundSeries(problems=(problem,) if problem else ())
 
 
 def _missed(name: str, only: Versions) -> Iterator[Problem]:
@@ -108,7 +106,7 @@ def _labels(names: Names) -> Labels | None:
 
 def _narrowed(pattern: str, only: Versions) -> Versions:
     matcher = Matcher(MatchOp.Re, NAME, pattern)
-    return Versions(_fitting([matcher], only.before), _fitting([matcher], only.after), only.parts)
+    return only.having(_fitting([matcher], only.before), _fitting([matcher], only.after))
 
 
 def _fitting(matchers: Sequence[Matcher], names: Names) -> Names:

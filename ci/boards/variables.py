@@ -32,6 +32,11 @@ def name_in(text: str) -> str:
     return _name(found) if found else text
 
 
+def references(text: str) -> list[str]:
+    """Return the names of the variables that a text uses, each once."""
+    return list(dict.fromkeys(_name(found) for found in VARIABLE.finditer(text)))
+
+
 def turns(text: str, values: Values) -> Iterator[Iterator[str]]:
     """Yield, for each value that the variables of a query may have, the texts to try in turn.
 
@@ -41,13 +46,13 @@ def turns(text: str, values: Values) -> Iterator[Iterator[str]]:
         text: The query.
         values: Variable to the values that its file names for it.
     """
-    names = dict.fromkeys(_name(found) for found in VARIABLE.finditer(text))
+    names = references(text)
     most = max((len(values.get(name, ())) for name in names), default=0)
     for turn in range(min(max(most, 1), MOST_VALUES)):
         chosen = {
             name: values[name][turn % len(values[name])] for name in names if values.get(name)
         }
-        yield _guessed(text, list(names), chosen)
+        yield _guessed(text, names, chosen)
 
 
 def _guessed(text: str, names: list[str], chosen: Mapping[str, str]) -> Iterator[str]:

@@ -14,6 +14,7 @@ from ci.graph.seen import Seen
 from ci.health import stage as health
 from ci.health.experiments import HARMLESS
 from ci.health.stage import GivenServer
+from ci.observe import stage as observe
 from ci.smoke import run as smoke
 from ci.smoke.stage import smoke as ask_smoke
 from ci.stages import StageResult, Stages, Tell
@@ -84,6 +85,14 @@ def _exposure_needs(seen: Seen) -> str | None:
     return "" if seen.settings.exposure.in_ci and seen.asked.engine.native else None
 
 
+async def _observe(seen: Seen, _: Stages, tell: Tell) -> StageResult:
+    return await observe.observe(seen.url, seen.settings.observe, tell)
+
+
+def _observe_needs(seen: Seen) -> str | None:
+    return "" if seen.settings.observe.in_ci else None
+
+
 async def _health(seen: Seen, stages: Stages, tell: Tell) -> StageResult:
     """Ask only what hurts nobody: the server has more questions before it."""
     harmless = seen.settings.health.model_copy(update={"faults": tuple(HARMLESS)})
@@ -134,6 +143,7 @@ QUESTIONS = (
     Question(versions.NAME, "Is it what it should be?", _versions),
     Question(smoke.NAME, "Does it answer as SGLang does, whatever it is asked?", _smoke),
     Question(exposure.NAME, "Who may change it without a key?", _exposure, _exposure_needs),
+    Question(observe.NAME, "Have its boards and rules data?", _observe, _observe_needs),
     Question(health.HEALTH, "Does it call itself well under load?", _health, _health_needs),
     Question(bench.NAME, "How fast is it?", _bench, _bench_needs, measures=True),
     Question(gate.NAME, "Is it slower than the baseline?", _compare, _compare_needs, measures=True),

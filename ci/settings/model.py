@@ -22,6 +22,7 @@ from ci.settings.exposure import ExposureSettings
 from ci.settings.fields import Budget, Filled, HostPath, NoBool, Section, Unset
 from ci.settings.fuzz import FuzzSettings
 from ci.settings.health import DrainSettings, HealthSettings
+from ci.settings.observe import ObserveSettings
 from ci.settings.release import (
     EnvironmentName,
     EnvironmentSettings,
@@ -168,6 +169,7 @@ class Settings(Section):
     drain: DrainSettings = DrainSettings()
     fuzz: FuzzSettings = FuzzSettings()
     exposure: ExposureSettings = ExposureSettings()
+    observe: ObserveSettings = ObserveSettings()
     traffic: TrafficSettings = TrafficSettings()
     contract: ContractSettings = ContractSettings()
     upgrade: UpgradeSettings = UpgradeSettings()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -25,9 +26,11 @@ from ci.platform import TINY_MODEL
 from ci.report.model import Case, Check, Report
 from ci.report.write import load
 from ci.settings import Settings
+from ci.settings.observe import ObserveSettings
 from ci.stages import Death, StageResult, Stages, Tell
 from ci.verdict import Outcome, Verdict
 from tests.fakes.launched import Plan, install
+from tests.fakes.observed import observed
 from tests.fakes.sglang import FakeSglang
 from tests.live.quiet import Quiet
 from tests.rare import rare
@@ -77,7 +80,7 @@ def test_every_question_has_a_name_of_its_own() -> None:
     """Two checks of one report can't be told apart, or one is told in no words."""
     assert len({one.name for one in QUESTIONS}) == len(QUESTIONS)
     assert all(one.asks.endswith("?") for one in QUESTIONS)
-    checks = ["readiness", "versions", "smoke", "exposure", "health"]
+    checks = ["readiness", "versions", "smoke", "exposure", "observe", "health"]
     assert [one.name for one in QUESTIONS] == [*checks, "bench", "compare", "shutdown"]
     assert [one.name for one in QUESTIONS if one.measures] == ["bench", "compare"]
 
@@ -107,6 +110,25 @@ def test_what_is_lacking_is_said_and_what_is_no_part_is_not() -> None:
     )
     assert names(report) == ["here", "(lacking: a baseline)"]
     assert good
+
+
+def test_a_board_that_a_renamed_metric_empties_is_named(tmp_path: Path) -> None:
+    """An image whose metric was renamed goes out, and nobody knows which panel is empty now."""
+    board = tmp_path / "grafana.json"
+    panel = {"title": "Running", "targets": [{"expr": "sglang:num_running_requests"}]}
+    board.write_text(json.dumps({"panels": [panel]}))
+    told: dict[str, Any] = {"boards": [board], "prometheus": "", "scraper": "prometheus-3"}
+    (one,) = (question for question in QUESTIONS if question.name == "observe")
+    with observed() as url:
+        for in_ci in (False, True):
+            settings = Settings(observe=ObserveSettings(in_ci=in_ci, **told))
+            report, good = asked(one, seen=Seen(url, RunOptions(settings)))
+            assert (names(report), good) == (["observe"] if in_ci else [], not in_ci)
+    assert report.verdict is Verdict.FAILED
+    assert report.cause.startswith(
+        "observe: grafana.json: panel Running: sglang:num_running_requests doesn't exist on this"
+        " server; perhaps sglang:num_running_reqs"
+    )
 
 
 class Dead(Seen):

@@ -35,7 +35,7 @@ LAYERS = (
         "traffic",
     },
     {"cases", "gate", "boards"},
-    {"startup", "preflight"},
+    {"startup", "preflight", "observe"},
     {"graph"},
     {"upgrade", "deploy"},
     {"commands", "module"},

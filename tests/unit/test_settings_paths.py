@@ -21,6 +21,9 @@ PLACES = {
     ("engine", "python"),
     ("smoke", "directories"),
     ("bench", "prompts"),
+    ("observe", "boards"),
+    ("observe", "rules"),
+    ("observe", "prometheus"),
     ("upgrade", "environments"),
     ("upgrade", "uv"),
     ("upgrade", "overrides"),
@@ -31,11 +34,12 @@ PLACES = {
     ("registry", "ca_file"),
     ("trust", "keys", ANY),
 }
+LISTS = {("smoke", "directories"), ("observe", "boards"), ("observe", "rules")}
 
 
 def content(key: Key, value: str) -> str:
     """Return a settings file that gives `value` to the path at `key`."""
-    text = f'["{value}"]' if key == ("smoke", "directories") else f'"{value}"'
+    text = f'["{value}"]' if key in LISTS else f'"{value}"'
     table = ".".join(key[:-1]).replace(ANY, "ci")
     return f"[{table}]\n{key[-1].replace(ANY, 'ci')} = {text}\n"
 
@@ -96,6 +100,7 @@ def test_containers_see_what_has_an_argument() -> None:
         ("gate", "starts_file"),
         ("engine", "python"),
         *(("upgrade", name) for name in ("environments", "uv", "overrides")),
+        *(("observe", name) for name in ("boards", "rules", "prometheus")),
         ("environments", ANY, "deploy", "folder"),
         ("environments", ANY, "deploy", "hook"),
     }

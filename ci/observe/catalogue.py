@@ -1,0 +1,148 @@
+"""What a server exposes, as a scraper stores it: names, types, labels, and since when."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from types import MappingProxyType
+
+from ci.contract.exposition import PARTS, Family, families
+from ci.errors import BadAnswer
+from ci.observe.scrapers import Scraper, renamed
+from ci.server.exchange import Exchange
+from ci.server.exposition import Sample, samples
+from ci.server.faults import status_line
+
+PATH = "/metrics"
+OFF = "the server has no metrics, so every board of it is empty: start SGLang with --enable-metrics"
+OK, NOT_FOUND = 200, 404
+GROWS = ("pid",)
+"""Labels that have another value after each start."""
+
+
+@dataclass(frozen=True)
+class StoredMetric:
+    """The series that have one name.
+
+    Args:
+        name: As it is stored.
+        type: gauge, counter, histogram, …; of a histogram's parts the histogram's.
+        series: The labels of each series, with their values.
+        event: What brought it about; empty where it was there from the beginning.
+    """
+
+    name: str
+    type: str
+    series: tuple[Mapping[str, str], ...]
+    event: str = ""
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """Names of all labels that one of the series has."""
+        return frozenset(label for one in self.series for label in one)
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """All that a server exposes.
+
+    Args:
+        metrics: Name to what is stored under it.
+        size: Bytes of the page, unpacked.
+        seconds: How long the page took.
+        twice: Names of series that stand on the page more than once.
+    """
+
+    metrics: Mapping[str, StoredMetric]
+    size: int = 0
+    seconds: float = 0.0
+    twice: tuple[str, ...] = field(default=())
+
+    @property
+    def series(self) -> int:
+        """How many series there are."""
+        return sum(len(one.series) for one in self.metrics.values())
+
+    def since(self, before: Catalogue, event: str) -> Catalogue:
+        """Return this, where what `before` lacks was brought about by an event.
+
+        What was there then and isn't any more is kept.
+        """
+        metrics = dict(before.metrics)
+        for name, found in self.metrics.items():
+            known = before.metrics.get(name)
+            metrics[name] = replace(found, event=known.event if known else event)
+        return replace(self, metrics=MappingProxyType(metrics))
+
+    def growing(self, strange: str) -> list[str]:
+        """Return, in words, the labels that make new series without end.
+
+        Args:
+            strange: An unknown path that was asked for.
+        """
+        told = []
+        for name, found in self.metrics.items():
+            for label in sorted(found.labels):
+                values = {one.get(label, "") for one in found.series}
+                if any(strange in value for value in values):
+                    told.append(f"{label} of {name} (any path that somebody asks for)")
+                elif label in GROWS:
+                    told.append(f"{label} of {name} (another one after each start)")
+        return told
+
+
+async def read(
+    exchange: Exchange, scraper: Scraper, rename: Mapping[str, str] | None = None
+) -> Catalogue:
+    """Return what a server exposes to a scraper.
+
+    Args:
+        exchange: The server.
+        scraper: Who asks.
+        rename: What the scrape renames.
+
+    Raises:
+        KeyRefused: The page wants another API key.
+        AnswerFault: There is no such page, it is no page of metrics, or it doesn't end in bounds.
+    """
+    begun = monotonic()
+    answer = exchange.permitted(
+        PATH, await exchange.ask("GET", PATH, headers={"Accept": scraper.accept})
+    )
+    seconds, url = monotonic() - begun, f"{exchange.url}{PATH}"
+    if answer.status == NOT_FOUND:
+        raise BadAnswer(url, OFF, status=answer.status)
+    if answer.status != OK:
+        told = status_line(answer.status, answer.target)
+        raise BadAnswer(url, f"{told} to {scraper.title}", status=answer.status)
+    found = catalogue(answer.body, rename or {})
+    if not found.metrics:
+        raise BadAnswer(url, f"no metrics stand on the page that {scraper.title} gets")
+    return replace(found, size=len(answer.body.encode()), seconds=seconds)
+
+
+def catalogue(page: str, rename: Mapping[str, str]) -> Catalogue:
+    """Return what stands on a page, with the names that are stored."""
+    found = [Sample(renamed(one.name, rename), one.labels, one.value) for one in samples(page)]
+    kinds = {renamed(name, rename): family for name, family in families(page).items()}
+    grouped: dict[str, list[Mapping[str, str]]] = {}
+    for one in found:
+        grouped.setdefault(one.name, []).append(one.labels)
+    metrics = {
+        name: StoredMetric(name, _type(name, kinds), tuple(series))
+        for name, series in grouped.items()
+    }
+    return Catalogue(MappingProxyType(metrics), twice=tuple(_twice(found)))
+
+
+def _type(name: str, kinds: Mapping[str, Family]) -> str:
+    stems = (name.removesuffix(ending) for ending in PARTS["histogram"])
+    family = next((kinds[one] for one in (name, *stems) if one in kinds), None)
+    return family.type if family else "untyped"
+
+
+def _twice(found: Iterable[Sample]) -> list[str]:
+    counts = Counter((one.name, frozenset(one.labels.items())) for one in found)
+    return list(dict.fromkeys(name for (name, _), count in counts.items() if count > 1))

@@ -1,0 +1,86 @@
+"""Who scrapes a server, with which Accept header, and what its metrics are called there.
+
+SGLang's `prometheus_client` answers by that header: it writes `sglang:` as `sglang_` where
+OpenMetrics is asked for without `escaping=allow-utf-8`. So a page that is read as curl reads it
+says nothing of what a Prometheus stores.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+_MODERN = (
+    "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.7,"
+    "application/openmetrics-text;version=0.0.1;q=0.6,"
+    "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,"
+    "text/plain;version=0.0.4;q=0.4,*/*;q=0.3"
+)
+"""Source: `acceptHeader` in prometheus/prometheus v0.316.0 (3.16), scrape/scrape.go, with its
+default protocols. Those of 3.0 to 3.15 differ in weights alone."""
+
+GROUP = re.compile(r"\$(?:(\d+)|\{(\w+)\})")
+"""How a replacement names a group."""
+
+
+@dataclass(frozen=True)
+class Scraper:
+    """Somebody who scrapes.
+
+    Args:
+        title: What it is called.
+        accept: The Accept header that it sends.
+    """
+
+    title: str
+    accept: str
+
+
+SCRAPERS: Mapping[str, Scraper] = {
+    "prometheus-2": Scraper(
+        "Prometheus 2",
+        "application/openmetrics-text;version=1.0.0,"
+        "application/openmetrics-text;version=0.0.1;q=0.75,"
+        "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
+    ),
+    "prometheus-3": Scraper("Prometheus 3", _MODERN),
+    "opentelemetry": Scraper("the OpenTelemetry collector", _MODERN),
+    "victoriametrics": Scraper("VictoriaMetrics' agent", "text/plain;version=0.0.4;q=1,*/*;q=0.1"),
+}
+"""Sources: `scrapeAcceptHeader` in prometheus/prometheus v0.42.0, scrape/scrape.go; the collector's
+prometheusreceiver v0.165.0 scrapes by prometheus/prometheus v0.315.1 with that one's defaults, and
+prometheus/otlptranslator v1.0.0 leaves colons as they are; lib/promscrape/client.go in
+VictoriaMetrics v1.154.1."""
+
+
+def of_version(version: str) -> str:
+    """Return the scraper that a Prometheus of this version is; that of 3 where it tells none."""
+    return "prometheus-2" if re.match(r"v?2\.", version) else "prometheus-3"
+
+
+def renamed(name: str, rename: Mapping[str, str]) -> str:
+    """Return what a name is stored as, as `metric_relabel_configs` rename it one after the other.
+
+    Args:
+        name: As the server's page has it.
+        rename: Regular expression of a whole name to its replacement, with `$1` and `${1}`.
+    """
+    for pattern, replacement in rename.items():
+        template = GROUP.sub(r"\\g<\1\2>", replacement.replace("\\", r"\\"))
+        if found := re.fullmatch(pattern, name):
+            name = found.expand(template)
+    return name
+
+
+def relabelling(rename: Mapping[str, str]) -> list[dict[str, object]]:
+    """Return renames as a scrape's `metric_relabel_configs`."""
+    return [
+        {
+            "source_labels": ["__name__"],
+            "regex": pattern,
+            "target_label": "__name__",
+            "replacement": replacement,
+        }
+        for pattern, replacement in rename.items()
+    ]
