@@ -14,7 +14,7 @@ from contextlib import suppress
 
 import typer
 
-from ci.commands import config, contract, deploy, health, measure, release, server
+from ci.commands import config, contract, deploy, health, measure, observe, release, server
 from ci.commands.cases import generate_cases
 from ci.commands.exposure import exposure
 from ci.commands.fuzz import fuzz
@@ -50,6 +50,7 @@ for command in (
 app.add_typer(contract.app, name="contract")
 app.add_typer(release.app, name="release")
 app.add_typer(deploy.app, name="deploy")
+app.add_typer(observe.app, name="observe")
 app.add_typer(config.app, name="config")
 
 

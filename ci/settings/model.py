@@ -22,6 +22,7 @@ from ci.settings.exposure import ExposureSettings
 from ci.settings.fields import Budget, Filled, HostPath, NoBool, Section, Unset
 from ci.settings.fuzz import FuzzSettings
 from ci.settings.health import DrainSettings, HealthSettings
+from ci.settings.observe import ObserveSettings
 from ci.settings.release import (
     EnvironmentName,
     EnvironmentSettings,
@@ -171,6 +172,7 @@ class Settings(Section):
     traffic: TrafficSettings = TrafficSettings()
     contract: ContractSettings = ContractSettings()
     upgrade: UpgradeSettings = UpgradeSettings()
+    observe: ObserveSettings = ObserveSettings()
     report: ReportSettings = ReportSettings()
     registry: RegistrySettings = RegistrySettings()
     trust: TrustSettings = TrustSettings()

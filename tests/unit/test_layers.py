@@ -37,6 +37,7 @@ LAYERS = (
     {"startup", "preflight"},
     {"graph"},
     {"upgrade", "deploy"},
+    {"observe"},
     {"commands", "module"},
     {"cli"},
     {"__main__"},

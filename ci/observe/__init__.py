@@ -1,0 +1,1 @@
+"""What servers in production show of themselves: scraped, judged and drawn."""
