@@ -28,6 +28,7 @@ PLACES = {
     ("environments", ANY, "deploy", "hook"),
     ("report", "directory"),
     ("gate", "starts_file"),
+    ("observe", "credentials_file"),
     ("registry", "ca_file"),
     ("trust", "keys", ANY),
 }
@@ -95,6 +96,7 @@ def test_containers_see_what_has_an_argument() -> None:
         ("report", "directory"),
         ("gate", "starts_file"),
         ("engine", "python"),
+        ("observe", "credentials_file"),
         *(("upgrade", name) for name in ("environments", "uv", "overrides")),
         ("environments", ANY, "deploy", "folder"),
         ("environments", ANY, "deploy", "hook"),

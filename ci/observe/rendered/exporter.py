@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -16,7 +17,11 @@ from ci.server.client import ServerClient
 from ci.server.identity import Identity
 
 PATIENCE = 2.0
-"""Most seconds for a server's answer; a hung scheduler never tells a version."""
+"""Most seconds for a server's answers; a hung scheduler never tells a version."""
+OF_SCRAPE = 0.7
+"""Share of a scrape's own time limit that may pass before it is answered with what is known."""
+LIMIT = "x-prometheus-scrape-timeout-seconds"
+"""Header by which Prometheus says how long it waits."""
 PAGE = "text/plain; version=0.0.4; charset=utf-8"
 _HELP = {
     "sglang_ci_server_answers": "Whether a server answers a request that needs no scheduler.",
@@ -51,28 +56,38 @@ def urls(folder: Path) -> Iterator[str]:
             continue
 
 
-async def found(of: Sequence[str]) -> tuple[Found, ...]:
-    """Ask all servers at once, and return what each is."""
+async def found(of: Sequence[str], seconds: float = PATIENCE) -> tuple[Found, ...]:
+    """Ask all servers at once, and return what each is.
+
+    Args:
+        of: Their base URLs.
+        seconds: Most seconds for all of it.
+    """
     seen: list[Found] = []
     async with anyio.create_task_group() as tasks:
         for url in of:
-            tasks.start_soon(_ask, url, seen)
+            tasks.start_soon(_ask, url, seconds, seen)
     return tuple(sorted(seen, key=lambda one: one.instance))
 
 
-async def _ask(url: str, seen: list[Found]) -> None:
-    instance, version = url.partition("://")[2], ""
-    try:
-        async with ServerClient(url, timeout=PATIENCE) as client:
-            await client.status("/model_info")
-            try:
-                version = Identity.of(await client.server_info()).version
-            except SglangCiError:
-                version = ""
-    except SglangCiError:
-        seen.append(Found(instance, answers=False))
-    else:
-        seen.append(Found(instance, answers=True, version=version))
+async def _ask(url: str, seconds: float, seen: list[Found]) -> None:
+    told: dict[str, str | int] = {}
+
+    async def answers() -> None:
+        with suppress(SglangCiError):
+            async with ServerClient(url, timeout=seconds) as client:
+                told["status"] = await client.status("/model_info")
+
+    async def version() -> None:
+        with suppress(SglangCiError):
+            async with ServerClient(url, timeout=seconds) as client:
+                told["version"] = Identity.of(await client.server_info()).version
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(answers)
+        tasks.start_soon(version)
+    instance = url.partition("://")[2]
+    seen.append(Found(instance, answers=bool(told), version=str(told.get("version", ""))))
 
 
 def page(of: Sequence[Found]) -> str:
@@ -99,12 +114,20 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         """Ask the servers anew, and tell what they are."""
-        body = page(anyio.run(found, tuple(urls(self._folder)))).encode()
-        self.send_response(200)
-        self.send_header("content-type", PAGE)
-        self.send_header("content-length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body)
+        seconds = min(PATIENCE, OF_SCRAPE * self._limit())
+        body = page(anyio.run(found, tuple(urls(self._folder)), seconds)).encode()
+        with suppress(OSError):  # whoever asked has gone
+            self.send_response(200)
+            self.send_header("content-type", PAGE)
+            self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body)
+
+    def _limit(self) -> float:
+        try:
+            return float(self.headers.get(LIMIT, "10"))
+        except ValueError:
+            return PATIENCE
 
     def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002
         """Say nothing."""

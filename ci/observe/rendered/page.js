@@ -51,10 +51,11 @@ async function lines(panel, end) {
 }
 
 function drawing(found, unit, end) {
-  const start = end - told.seconds;
+  const start = Math.min(end - 60, ...found.map((one) => one.points[0][0]));
+  const seconds = end - start;
   const highest = Math.max(...found.flatMap((one) => one.points.map(([, value]) => value)), 0);
   const top = highest > 0 ? highest * 1.08 : 1;
-  const x = (at) => LEFT + ((at - start) / told.seconds) * (WIDTH - LEFT - RIGHT);
+  const x = (at) => LEFT + ((at - start) / seconds) * (WIDTH - LEFT - RIGHT);
   const y = (value) => HEIGHT - BOTTOM - (value / top) * (HEIGHT - TOP - BOTTOM);
   const svg = made("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img" });
   for (let line = 0; line <= LINES; line += 1) {
@@ -62,7 +63,7 @@ function drawing(found, unit, end) {
     svg.append(made("line", { x1: LEFT, x2: WIDTH - RIGHT, y1: y(value), y2: y(value), class: "grid" }));
     svg.append(made("text", { x: LEFT - 6, y: y(value) + 4, "text-anchor": "end" }, shown(value, unit)));
   }
-  for (const [at, anchor] of [[start, "start"], [start + told.seconds / 2, "middle"], [end, "end"]]) {
+  for (const [at, anchor] of [[start, "start"], [start + seconds / 2, "middle"], [end, "end"]]) {
     const time = new Date(at * 1000).toLocaleTimeString();
     svg.append(made("text", { x: x(at), y: HEIGHT - 6, "text-anchor": anchor }, time));
   }

@@ -102,7 +102,7 @@ def _share(what: str, by: str = SLOT) -> str:
     def whole(name: str) -> str:
         return f"sum by ({by}) (server:sglang_{name}:increase{{{AT}}})"
 
-    return f"{whole(what)} / ({whole('requests')} > 0)"
+    return f"({whole(what)} or 0 * {whole('requests')}) / ({whole('requests')} > 0)"
 
 
 def _service(settings: Settings) -> tuple[Panel, ...]:

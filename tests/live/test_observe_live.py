@@ -1,0 +1,87 @@
+"""A real SGLang under a real Prometheus: every panel has data, and every alert is seen."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import anyio
+import httpx
+import pytest
+
+from ci.boot.port import reserved
+from ci.boot.process import ServerProcess
+from ci.observe.rendered import exporter, programs
+from ci.observe.rendered.alerts import alerts
+from ci.observe.rendered.panels import boards, filled
+from ci.observe.rendered.write import rendered, write
+from ci.server.client import ServerClient
+from ci.settings import Settings
+from tests.readme import ROOT
+
+pytestmark = [
+    pytest.mark.live,
+    pytest.mark.skipif(
+        shutil.which("prometheus") is None, reason="no prometheus: apt-get install prometheus"
+    ),
+]
+
+EMPTY = {"engine: Time between tokens, p95", "start-up: Restarts in a day"}
+"""Panels that need more than a few seconds, or a stream."""
+TIMES = {"interval": 1, "window": 5, "stall": 5, "hold": 1}
+
+
+def test_every_panel_has_data(live_server: ServerProcess, tmp_path: Path) -> None:
+    """A board is empty for everybody, as SGLang's own ones were."""
+    empty = anyio.run(_empty, live_server.url, tmp_path)
+    assert empty <= EMPTY
+
+
+async def _empty(url: str, folder: Path) -> set[str]:
+    """Return the panels without data, of a Prometheus that has scraped a server for a while."""
+    with reserved("127.0.0.1", 0) as port, reserved("127.0.0.1", 0) as other:
+        target = {"url": url, "environment": "prod", "slot": "blue", "release": "r1"}
+        at = {**TIMES, "targets": [target], "exporter": f"127.0.0.1:{other}"}
+        settings = Settings.model_validate({"observe": at})
+        write(folder, rendered(settings))
+        serving = exporter.serving(folder / "targets", f"127.0.0.1:{other}")
+        prometheus = f"http://127.0.0.1:{port}"
+        argv = programs.prometheus(folder, port, folder / "data")
+        with programs.answering(serving):
+            async with programs.running(argv, prometheus, folder / "log"):
+                async with ServerClient(url) as client:
+                    for _ in range(10):
+                        await client.first_token()
+                        await anyio.sleep(1)
+                return await _without_data(settings, prometheus)
+
+
+async def _without_data(settings: Settings, prometheus: str) -> set[str]:
+    empty = set()
+    async with httpx.AsyncClient(trust_env=False) as client:
+        for board in boards(settings):
+            for panel in board.panels:
+                found = 0
+                for query in panel.queries:
+                    asked = {"query": filled(query.expr, ".*", 5)}
+                    answer = (await client.get(f"{prometheus}/api/v1/query", params=asked)).json()
+                    assert answer["status"] == "success", answer
+                    found += len(answer["data"]["result"])
+                empty |= set() if found else {f"{board.name}: {panel.title}"}
+    return empty
+
+
+@pytest.mark.long
+def test_every_alert_is_seen(tmp_path: Path) -> None:
+    """An alert stays silent under the fault that it is for, or never ends."""
+    kept = tmp_path / "rows.json"
+    argv = [sys.executable, "-m", "benchmarks.alerts", "--json", str(kept)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=3000, check=False)
+    assert not done.returncode, done.stderr
+    rows = json.loads(kept.read_text())
+    assert {row["alert"] for row in rows} == {alert.name for alert in alerts(Settings())}
+    unseen = [row for row in rows if None in (row["fired"], row["received"], row["cleared"])]
+    assert not unseen
