@@ -91,7 +91,10 @@ def queue_limit(settings: Settings) -> int | None:
 
 def span(seconds: int) -> str:
     """Return a duration as PromQL writes it."""
-    return f"{seconds}s" if seconds % 60 else f"{seconds // 60}m"
+    for size, unit in ((3600, "h"), (60, "m")):
+        if seconds % size == 0:
+            return f"{seconds // size}{unit}"
+    return f"{seconds}s"
 
 
 def burn_windows(at: ObserveSettings) -> tuple[int, int, int, int]:

@@ -84,7 +84,8 @@ def _counts(settings: Settings) -> tuple[Recorded, ...]:
 
 def _states(settings: Settings) -> tuple[Recorded, ...]:
     job = f'job="{settings.observe.job}"'
-    dropped = f"scrape_samples_scraped{{{job}}} - scrape_samples_post_metric_relabeling{{{job}}}"
+    scraped = f"scrape_samples_scraped{{{job}}} > 0"  # a scrape that failed has dropped nothing
+    dropped = f"({scraped}) - scrape_samples_post_metric_relabeling{{{job}}}"
     return (
         Recorded("server:sglang_open:sum", summed(f"sglang:http_requests_active{{{ASKED_ONLY}}}")),
         Recorded("server:sglang_queue:sum", summed("sglang:num_queue_reqs")),
