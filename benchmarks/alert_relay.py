@@ -40,7 +40,11 @@ class _Handler(BaseHTTPRequestHandler):
         """Answer as the mode wants it."""
         mode = self._relay.mode if self.path == "/metrics" else "whole"
         asked = {"accept": self.headers.get("accept", "*/*")}
-        found = httpx.get(self._relay.url + self.path, headers=asked, timeout=10, trust_env=False)
+        try:
+            url = self._relay.url + self.path
+            found = httpx.get(url, headers=asked, timeout=10, trust_env=False)
+        except httpx.HTTPError:
+            return
         body, status = found.content, found.status_code
         if mode == "frozen":
             body = self._relay.last

@@ -1,12 +1,12 @@
 """Every alert seen firing and clearing: faults put into a real server under a real Prometheus.
 
-    python -m benchmarks.alerts [--only NAME …] [--json FILE]
+    python -m benchmarks.alerts [--interval SECONDS] [--only NAME …] [--json FILE]
 
 An SGLang of the packaged tiny model, Debian's Prometheus and Alertmanager, and our exporter, all on
-loopback and with what `observe render` writes; scraped every second, so that windows are seconds
-where a default is minutes. A second slot is the first one's page at second hand. A figure is the
-time from a fault until its alert fires in Prometheus, until Alertmanager has it, and from the
-fault's end until it no longer fires.
+loopback and with what `observe render` writes. It is scraped every second, or less often on a busy
+machine, so that windows are seconds where a default is minutes. A second slot is the first one's
+page at second hand. A figure is the time from a fault until its alert fires in Prometheus, until
+Alertmanager has it, and from the fault's end until it no longer fires.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ from rich.table import Table
 from benchmarks.alert_faults import FAULTS, Fault, Rig
 from ci.boot.port import reserved
 from ci.observe.rendered import exporter, programs
-from ci.observe.rendered.write import rendered, write
+from ci.observe.rendered.write import configuration, write
 from ci.settings import Settings
 
 TIMES = {"interval": 1, "window": 10, "stall": 5, "hold": 2}
-"""Seconds; the defaults are 15, 300, 60 and 60."""
+"""Of a scrape each second, in seconds; the defaults are 15, 300, 60 and 60."""
 LIMITS = {"slo_ttft": 1.0, "slo_tpot": 0.2, "kv_full": 0.9, "unknown_paths": 20}
 FLAGS = (
     "--max-running-requests=4", "--max-queued-requests=8", "--max-total-tokens=2048",
@@ -121,15 +121,16 @@ async def row(fault: Fault, rig: Rig, watchers: Watchers) -> list[Row]:
 
 
 @asynccontextmanager
-async def watched(rig: Rig, folder: Path) -> AsyncIterator[Watchers]:
+async def watched(rig: Rig, folder: Path, interval: int) -> AsyncIterator[Watchers]:
     """Run exporter, Alertmanager and Prometheus over the rig's targets."""
     async with AsyncExitStack() as stack:
         ports = [stack.enter_context(reserved("127.0.0.1", 0)) for _ in range(3)]
         addresses = [f"127.0.0.1:{port}" for port in ports]
-        at = {**TIMES, **LIMITS, "exporter": addresses[0], "alertmanager": addresses[1]}
+        times = {name: interval * seconds for name, seconds in TIMES.items()}
+        at = {**times, **LIMITS, "exporter": addresses[0], "alertmanager": addresses[1]}
         at |= {"targets": [{"url": "http://unused:1", "environment": "prod"}]}
         settings = Settings.model_validate({"observe": at, "server": {"flags": FLAGS}})
-        write(folder, rendered(settings))
+        write(folder, configuration(settings))
         rig.targets = folder / "targets" / "settings.json"
         rig.label()
         stack.enter_context(programs.answering(exporter.serving(folder / "targets", addresses[0])))
@@ -144,14 +145,17 @@ async def watched(rig: Rig, folder: Path) -> AsyncIterator[Watchers]:
         yield Watchers(urls[2], urls[1])
 
 
-async def measured(only: Sequence[str], console: Console) -> list[Row]:
+async def measured(only: Sequence[str], interval: int, console: Console) -> list[Row]:
     """Run all faults, or some of them, and return what was seen."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         async with Rig.started(folder, FLAGS) as rig:
             with programs.answering(rig.relay.server):
-                async with watched(rig, folder / "observability") as watchers, rig.traffic():
+                async with (
+                    watched(rig, folder / "observability", interval) as watchers,
+                    rig.traffic(),
+                ):
                     for fault in FAULTS:
                         if only and fault.name not in only:
                             continue
@@ -166,10 +170,11 @@ def main() -> None:
     """Run it, and print the table."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--only", nargs="*", default=())
+    parser.add_argument("--interval", type=int, default=1)
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     console = Console(width=140)
-    rows = anyio.run(measured, asked.only, console)
+    rows = anyio.run(measured, asked.only, asked.interval, console)
     if asked.json:
         asked.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
     table = Table("fault", "alert", "fired after", "Alertmanager", "cleared after", "also fired")

@@ -17,7 +17,7 @@ from ci.boot.process import ServerProcess
 from ci.observe.rendered import exporter, programs
 from ci.observe.rendered.alerts import alerts
 from ci.observe.rendered.panels import boards, filled
-from ci.observe.rendered.write import rendered, write
+from ci.observe.rendered.write import configuration, write
 from ci.server.client import ServerClient
 from ci.settings import Settings
 from tests.readme import ROOT
@@ -46,7 +46,7 @@ async def _empty(url: str, folder: Path) -> set[str]:
         target = {"url": url, "environment": "prod", "slot": "blue", "release": "r1"}
         at = {**TIMES, "targets": [target], "exporter": f"127.0.0.1:{other}"}
         settings = Settings.model_validate({"observe": at})
-        write(folder, rendered(settings))
+        write(folder, configuration(settings))
         serving = exporter.serving(folder / "targets", f"127.0.0.1:{other}")
         prometheus = f"http://127.0.0.1:{port}"
         argv = programs.prometheus(folder, port, folder / "data")

@@ -17,12 +17,12 @@ import yaml
 from ci.boards.read import read
 from ci.contract.metrics import ASKERS
 from ci.errors import ReportUnwritable, UsageError
-from ci.observe.rendered import names, scraping
+from ci.observe.rendered import grafana, names, scraping
 from ci.observe.rendered.alerts import alerts
 from ci.observe.rendered.panels import boards, filled
 from ci.observe.rendered.recorded import rules
 from ci.observe.rendered.trials import trials
-from ci.observe.rendered.write import rendered, write
+from ci.observe.rendered.write import configuration, rendered, write
 from ci.server.exposition import samples
 from ci.settings import Settings
 from tests.readme import readme, run
@@ -97,7 +97,7 @@ def test_every_alert_has_a_trial() -> None:
 
 def test_a_wrong_rule_fails_its_trial(tmp_path: Path) -> None:
     """The trials pass whatever the rules say."""
-    write(tmp_path, rendered(Settings()))
+    write(tmp_path, configuration(Settings()))
     path = tmp_path / "alerts.yml"
     path.write_text(
         path.read_text().replace("== 0 unless on (instance)", "== 2 unless on (instance)")
@@ -314,6 +314,14 @@ def test_what_cant_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ReportUnwritable, match="can't be written"):
         write(tmp_path / "file", {Path("x"): ""})
+
+
+def test_a_missing_package_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the extra the command ends in a traceback."""
+    monkeypatch.setattr(grafana, "find_spec", {}.get)
+    with pytest.raises(UsageError, match="observe"):
+        rendered(Settings())
+    assert configuration(Settings())
 
 
 def test_the_command_of_the_readme(tmp_path: Path) -> None:

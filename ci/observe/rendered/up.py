@@ -18,7 +18,7 @@ from ci.concurrency import one_error
 from ci.errors import UsageError
 from ci.observe.rendered import exporter, page, programs
 from ci.observe.rendered.scraping import TARGETS
-from ci.observe.rendered.write import rendered, write
+from ci.observe.rendered.write import configuration, write
 from ci.report.progress import Progress
 from ci.settings import Settings
 from ci.settings.observe import ObserveTarget
@@ -97,7 +97,7 @@ async def _all(settings: Settings, options: UpOptions, progress: Progress) -> As
             server = ready(settings, folder / "server.log", progress)
             url = (await stack.enter_async_context(server)).url
         at = _watching(settings, url)
-        write(folder, rendered(at))
+        write(folder, configuration(at))
         await _watchers(stack, at, options, folder, progress)
         progress.note(f"page:         http://127.0.0.1:{options.port}/")
         if options.rate:

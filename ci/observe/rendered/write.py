@@ -12,7 +12,9 @@ import yaml
 from ci.errors import ReportUnwritable
 from ci.observe.rendered import scraping
 from ci.observe.rendered.alerts import alerts
+from ci.observe.rendered.grafana import dashboards
 from ci.observe.rendered.recorded import rules
+from ci.observe.rendered.scraping import own_targets
 from ci.observe.rendered.trials import trials
 from ci.secrets import files
 from ci.settings import Settings
@@ -59,17 +61,23 @@ def _group(entries: list[Mapping[str, Any]]) -> dict[str, Any]:
     return {"groups": [{"name": GROUP, "rules": entries}]}
 
 
-def rendered(settings: Settings) -> dict[Path, str]:
-    """Return path below the folder to content of everything that is rendered."""
-    from ci.observe.rendered.grafana import dashboards
-
+def configuration(settings: Settings) -> dict[Path, str]:
+    """Return path below the folder to content of what Prometheus and Alertmanager read."""
     texts = {
         Path(name): HEAD + yaml.safe_dump(content, sort_keys=False, width=100, allow_unicode=True)
         for name, content in documents(settings).items()
     }
+    return texts | {scraping.in_folder(scraping.FROM_SETTINGS): listed(own_targets(settings))}
+
+
+def rendered(settings: Settings) -> dict[Path, str]:
+    """Return the same with Grafana's boards.
+
+    Raises:
+        UsageError: The extra `observe` isn't installed.
+    """
     boards = {Path("boards") / name: text for name, text in dashboards(settings).items()}
-    own = scraping.own_targets(settings)
-    return texts | boards | {scraping.in_folder(scraping.FROM_SETTINGS): listed(own)}
+    return configuration(settings) | boards
 
 
 def listed(of: Iterable[ObserveTarget]) -> str:
