@@ -212,14 +212,14 @@ async def _restarted(rig: Rig) -> AsyncIterator[Undo]:
 async def _slowed(rig: Rig) -> AsyncIterator[Undo]:
     url = f"{rig.one.url}/slow_down"
     async with AsyncExitStack() as stack:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             await client.post(url, json={"forward_sleep_time": 1.2})
         send = _repeated(lambda rig: rig.ask(tokens=3), 8)
         end = await stack.enter_async_context(send(rig))
 
         async def undo() -> None:
             await end()
-            async with httpx.AsyncClient(trust_env=False) as client:
+            async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
                 await client.post(url, json={"forward_sleep_time": None})
 
         yield undo
@@ -231,8 +231,9 @@ async def _leave(rig: Rig) -> None:
 
 
 async def _unknown(rig: Rig) -> None:
-    async with httpx.AsyncClient(trust_env=False) as client:
-        await client.get(f"{rig.one.url}/nothing/{DICE.random()}")
+    with suppress(httpx.HTTPError):
+        async with httpx.AsyncClient(trust_env=False, timeout=30) as client:
+            await client.get(f"{rig.one.url}/nothing/{DICE.random()}")
 
 
 async def _other_prompt(rig: Rig) -> None:

@@ -15,7 +15,7 @@ import argparse
 import json
 import tempfile
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -76,8 +76,12 @@ class Watchers:
 
 
 async def _asked(url: str) -> Any:
-    async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
-        return (await client.get(url)).json()
+    """Return what a busy Prometheus or Alertmanager answers at last."""
+    while True:
+        with suppress(httpx.HTTPError):
+            async with httpx.AsyncClient(trust_env=False, timeout=5) as client:
+                return (await client.get(url)).json()
+        await anyio.sleep(LOOK)
 
 
 async def settled(fault: Fault, watchers: Watchers) -> None:
@@ -145,8 +149,10 @@ async def watched(rig: Rig, folder: Path, interval: int) -> AsyncIterator[Watche
         yield Watchers(urls[2], urls[1])
 
 
-async def measured(only: Sequence[str], interval: int, console: Console) -> list[Row]:
-    """Run all faults, or some of them, and return what was seen."""
+async def measured(
+    only: Sequence[str], interval: int, console: Console, kept: Path | None = None
+) -> list[Row]:
+    """Run all faults, or some of them, and return what was seen; keep it as it comes."""
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
@@ -163,7 +169,13 @@ async def measured(only: Sequence[str], interval: int, console: Console) -> list
                         found = await row(fault, rig, watchers)
                         rows += found
                         console.print(*found, sep="\n")
+                        _keep(rows, kept)
     return rows
+
+
+def _keep(rows: Sequence[Row], path: Path | None) -> None:
+    if path:
+        path.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
 
 
 def main() -> None:
@@ -174,9 +186,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     console = Console(width=140)
-    rows = anyio.run(measured, asked.only, asked.interval, console)
-    if asked.json:
-        asked.json.write_text(json.dumps([asdict(row) for row in rows], indent=1) + "\n")
+    rows = anyio.run(measured, asked.only, asked.interval, console, asked.json)
     table = Table("fault", "alert", "fired after", "Alertmanager", "cleared after", "also fired")
     for one in rows:
         times = (one.fired, one.received, one.cleared)

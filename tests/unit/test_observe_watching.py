@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -27,6 +29,7 @@ from ci.observe.rendered.panels import boards
 from ci.observe.rendered.write import listed
 from ci.settings import Settings
 from ci.settings.observe import ObserveTarget
+from tests.fakes.launched import Plan, install
 from tests.fakes.sglang import FakeSglang
 from tests.fakes.sglang import Settings as Fake
 from tests.unit.commands import Command
@@ -230,11 +233,11 @@ def test_a_busy_port_is_told(command: Command, capsys: pytest.CaptureFixture[str
     assert f"127.0.0.1:{port} can't be used" in capsys.readouterr().err
 
 
-def arguments(url: str, *more: str) -> list[str]:
-    """Return the command that watches a server that runs already, on free ports."""
+def arguments(*more: str) -> list[str]:
+    """Return the command that watches a server, on free ports."""
     ports = [f"127.0.0.1:{free()}" for _ in range(4)]
     return [
-        *(sys.executable, "-m", "ci", "observe", "up", "--url", url),
+        *(sys.executable, "-m", "ci", "observe", "up"),
         *("--port", ports[0].partition(":")[2], "--prometheus-port", ports[1].partition(":")[2]),
         *("--set", f"observe.exporter={ports[2]}", "--set", f"observe.alertmanager={ports[3]}"),
         *more,
@@ -259,7 +262,9 @@ def test_everything_ends_by_a_signal(tmp_path: Path, number: signal.Signals) -> 
     output = tmp_path / "output.txt"
     with FakeSglang() as server, output.open("w") as file:
         run = subprocess.Popen(
-            arguments(server.url, "--keep", str(tmp_path / "kept")), stdout=file, stderr=file
+            arguments("--url", server.url, "--keep", str(tmp_path / "kept")),
+            stdout=file,
+            stderr=file,
         )
         try:
             url = until(output, "page: ").rpartition(" ")[2]
@@ -284,7 +289,56 @@ def test_its_time_ends_it(tmp_path: Path) -> None:
     """A run in a job goes on for ever."""
     with FakeSglang() as server:
         run = subprocess.run(
-            arguments(server.url, "--seconds", "1"), capture_output=True, timeout=90, check=False
+            arguments("--url", server.url, "--seconds", "1"),
+            capture_output=True,
+            timeout=90,
+            check=False,
         )
     assert not run.returncode, run.stderr
     assert b"its time is over" in run.stdout
+
+
+@contextmanager
+def started_here(folder: Path, plan: Plan) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the command with a server of its own, a fake under the real `launch.sh`."""
+    environment = os.environ | install(folder / "installed", plan)
+    with (folder / "output.txt").open("wb") as file:
+        argv = arguments("--set", "server.device=cpu")
+        run = subprocess.Popen(argv, stdout=file, stderr=file, cwd=folder, env=environment)
+    try:
+        yield run
+    finally:
+        run.kill()
+        run.wait()
+
+
+@PROMETHEUS
+def test_it_starts_a_server_and_ends_it(tmp_path: Path) -> None:
+    """Without a URL there is nothing to see, or the server outlives the command."""
+    with started_here(tmp_path, Plan()) as run:
+        until(tmp_path / "output.txt", "streams: ")
+        started = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.SIGTERM)
+        run.wait(60)
+    assert not [one for one in started if one.is_running()]
+
+
+@PROMETHEUS
+def test_a_signal_while_the_server_starts(tmp_path: Path) -> None:
+    """An interrupted start leaves a server behind."""
+    with started_here(tmp_path, Plan(open_after=60)) as run:
+        until(tmp_path / "output.txt", "a server is started")
+        time.sleep(1)
+        started = psutil.Process(run.pid).children(recursive=True)
+        run.send_signal(signal.SIGTERM)
+        run.wait(60)
+    assert not [one for one in started if one.is_running()]
+
+
+@PROMETHEUS
+def test_a_server_that_dies_is_told(tmp_path: Path) -> None:
+    """A server that can't start is waited for, or the command ends as if all were well."""
+    plan = Plan(dies_after=0.1, open_after=60, last_words="ValueError: no such model")
+    with started_here(tmp_path, plan) as run:
+        assert run.wait(90) == 1
+    until(tmp_path / "output.txt", "no such model")
