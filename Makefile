@@ -65,9 +65,11 @@ locks: uv
 	$(LOCK) requirements/build.in -o requirements/build.txt
 	$(LOCK) pyproject.toml requirements/server.in \
 		--overrides requirements/cpu-overrides.txt -o requirements/server.txt
-	$(LOCK) pyproject.toml --extra release --extra deploy --extra fuzz requirements/dev.in \
+	$(LOCK) pyproject.toml --extra release --extra deploy --extra observe --extra fuzz \
+		requirements/dev.in \
 		--overrides requirements/dev-overrides.txt -c requirements/server.txt -o requirements/dev.txt
-	$(LOCK) pyproject.toml --extra release --extra deploy -c requirements/dev.txt -o requirements/release.txt
+	$(LOCK) pyproject.toml --extra release --extra deploy --extra observe \
+		-c requirements/dev.txt -o requirements/release.txt
 	$(LOCK) pyproject.toml --extra fuzz -c requirements/dev.txt -o requirements/fuzz.txt
 	$(LOCK) pyproject.toml requirements/dagger.in -c requirements/dev.txt \
 		--no-emit-package dagger-io -o requirements.lock

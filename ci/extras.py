@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 NAME = "sglang-ci"
-MADE = ("deploy", "fuzz", "hub", "release")
+MADE = ("deploy", "fuzz", "hub", "observe", "release")
 """Extras that `make server` installs; others don't fit beside SGLang."""
 
 

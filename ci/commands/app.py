@@ -51,9 +51,9 @@ for command in (
 ):
     app.command()(command)
 app.add_typer(contract.app, name="contract")
-app.add_typer(observe.app, name="observe")
 app.add_typer(release.app, name="release")
 app.add_typer(deploy.app, name="deploy")
+app.add_typer(observe.app, name="observe")
 app.add_typer(config.app, name="config")
 
 

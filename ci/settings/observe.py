@@ -1,20 +1,48 @@
-"""The settings of boards, rules and alerts that must have data."""
+"""The settings of watching servers: what must have data, and what is rendered for it."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import AfterValidator, Field, model_validator
 
-from ci.settings.fields import Budget, Filled, HostPath, Section
+from ci.settings.bench import Count, Share
+from ci.settings.fields import Budget, Filled, HostPath, NoBool, Section, Unset
 from ci.settings.fuzz import Pattern
 
+FAST, SLOW = 14.4, 6.0
+"""How many times faster than allowed a budget of late requests burns when an alert comes: at 14.4
+a month's budget is gone in two days, at 6 in five."""
+LABEL = r"^[^\s\"\\{}]*$"
+"""What a label may be here: it stands in YAML, in PromQL and in a URL."""
 QueryFile = Annotated[Path, HostPath("file", "server", travels=True)]
+Listens = Annotated[str, Field(pattern=r"^[^@/\s:]+:[0-9]{1,5}$")]
+
+
+def _address(url: str) -> str:
+    return url.rstrip("/")
+
+
+class ObserveTarget(Section):
+    """[[observe.targets]]: a server that isn't deployed by this project."""
+
+    url: Annotated[
+        str, Field(pattern=r"^https?://[^@/\s]+:[0-9]{1,5}/?$"), AfterValidator(_address)
+    ] = Field(description="The server's base URL, port included.")
+    environment: str = Field("", pattern=LABEL, description="Label environment.")
+    slot: str = Field("", pattern=LABEL, description="Label slot.")
+    release: str = Field("", pattern=LABEL, description="Label release: what a person calls it.")
+    image_digest: str = Field("", pattern=LABEL, description="Label image_digest, sha256:…")
+    version: str = Field(
+        "",
+        pattern=LABEL,
+        description="Label version: the SGLang version that has to run there; empty: not compared.",
+    )
 
 
 class ObserveSettings(Section):
-    """[observe]: boards and rules whose every query must find what it asks for."""
+    """[observe]: boards and rules that must have data, and what is rendered to watch servers."""
 
     in_ci: bool = Field(default=False, description="Whether `ci` asks too, in about a minute.")
     boards: tuple[QueryFile, ...] = Field(
@@ -43,3 +71,80 @@ class ObserveSettings(Section):
     )
     timeout: Budget = Field(30.0, description="Most seconds for one request.")
     budget: Budget = Field(120.0, description="Most seconds for trying the queries.")
+    job: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")] = Field(
+        "sglang", description="Prometheus' job of all servers."
+    )
+    targets: tuple[ObserveTarget, ...] = Field(
+        (), description="Servers to scrape, beside those of deployed environments."
+    )
+    interval: Annotated[int, Field(ge=1, le=300), NoBool] = Field(
+        15, description="Seconds between two scrapes, and between two looks at the rules."
+    )
+    window: Annotated[int, Field(ge=4, le=3600), NoBool] = Field(
+        300,
+        description="Seconds that an alert looks back. SLOs are watched over 1 and 12 of them, and "
+        "over 6 and 72.",
+    )
+    stall: Annotated[int, Field(ge=4, le=3600), NoBool] = Field(
+        60, description="Seconds without a sign of work after which a process counts as hung."
+    )
+    hold: Annotated[int, Field(ge=0, le=3600), NoBool] = Field(
+        60, description="Seconds for which something must be so before its alert fires."
+    )
+    slo_ttft: Budget | None = Field(
+        None, description="Most seconds to the first token; unset: bench.slo_ttft, or else 2."
+    )
+    slo_tpot: Budget | None = Field(
+        None, description="Most seconds a token after it; unset: bench.slo_tpot, or else 0.1."
+    )
+    objective: Annotated[float, Field(gt=0.931, lt=1), NoBool] = Field(
+        0.95,
+        description="Share of requests that have to meet the SLOs; below 0.931 no burn of "
+        f"{FAST:g} times the rest could be seen.",
+    )
+    loss: Annotated[float, Field(gt=0, lt=1), NoBool] = Field(
+        0.03,
+        description="Share of requests that may end in an error, or aborted: what a deployment's "
+        "watch calls bad (bad_loss).",
+    )
+    queue_limit: Annotated[Count | None, Unset] = Field(
+        None,
+        description="Waiting requests that are too many; unset: --max-queued-requests of "
+        "server.flags, or else a queue that is never empty for a window.",
+    )
+    kv_full: Share = Field(
+        0.9, description="Share of the KV cache in use above which it counts as full."
+    )
+    cache_fall: Share = Field(
+        0.5,
+        description="By how much the share of cached prompt tokens may fall.",
+    )
+    unknown_paths: Count = Field(
+        20, description="Paths without a route, new within a window, that are too many."
+    )
+    series: Count = Field(
+        2000, description="Most series of one server that are stored: a scrape of more is refused."
+    )
+    body_mb: Count = Field(16, description="Largest page of metrics, in MB: a larger is refused.")
+    drop: tuple[Filled, ...] = Field(
+        ("routing_key_.+", "dp_attention_.+", "swa_.+", "mamba_.+"),
+        description="Families that aren't stored, as regular expressions of names behind sglang:.",
+    )
+    credentials_file: Annotated[Path | None, Unset, HostPath("file", "host")] = Field(
+        None, description="File with the key that Prometheus sends, where metrics want one."
+    )
+    alertmanager: Listens = Field("127.0.0.1:9093", description="Where Alertmanager listens.")
+    exporter: Listens = Field(
+        "127.0.0.1:9464", description="Where `observe exporter` listens: what servers really are."
+    )
+    webhook: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] = Field(
+        "http://127.0.0.1:9465/alerts", description="Who gets the alerts: a URL that takes POSTs."
+    )
+
+    @model_validator(mode="after")
+    def _windows_hold_scrapes(self) -> Self:
+        if min(self.window, self.stall) < 4 * self.interval:
+            raise ValueError(
+                f"window and stall need four scrapes at least: {4 * self.interval} seconds"
+            )
+        return self

@@ -38,6 +38,7 @@ LAYERS = (
     {"startup", "preflight", "observe"},
     {"graph"},
     {"upgrade", "deploy"},
+    {"monitoring"},
     {"commands", "module"},
     {"cli"},
     {"__main__"},

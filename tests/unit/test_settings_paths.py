@@ -31,6 +31,7 @@ PLACES = {
     ("environments", ANY, "deploy", "hook"),
     ("report", "directory"),
     ("gate", "starts_file"),
+    ("observe", "credentials_file"),
     ("registry", "ca_file"),
     ("trust", "keys", ANY),
 }
@@ -99,6 +100,7 @@ def test_containers_see_what_has_an_argument() -> None:
         ("report", "directory"),
         ("gate", "starts_file"),
         ("engine", "python"),
+        ("observe", "credentials_file"),
         *(("upgrade", name) for name in ("environments", "uv", "overrides")),
         *(("observe", name) for name in ("boards", "rules", "prometheus")),
         ("environments", ANY, "deploy", "folder"),

@@ -28,7 +28,7 @@ port_open = 360.0
 async def test_servers_are_those_of_the_settings_file(tmp_path: Path) -> None:
     """Servers on a GPU are started with the flags and budgets of a laptop."""
     (file := tmp_path / "gpu.toml").write_text(SETTINGS)
-    run = Run(tmp_path, 1, settings_of(Namespace(config=file)))
+    run = Run(Path("/tmp/short"), 1, settings_of(Namespace(config=file)))  # noqa: S108 - not made
     found = run.deployment("canary", {"TURNED": "x"}).grounds.settings
     assert found.server.flags == ("--mem-fraction-static=0.4", "--random-seed=1")
     assert found.server.environment == {"OWN": "1", "TURNED": "x"}

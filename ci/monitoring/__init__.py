@@ -1,0 +1,1 @@
+"""Prometheus' configuration, rules, alerts and boards, rendered from the settings and tried."""
