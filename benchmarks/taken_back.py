@@ -40,7 +40,6 @@ from benchmarks.switches import (
 from ci.boot.port import reserved
 from ci.deploy.demo import clear
 from ci.deploy.world import SlotSeen
-from ci.report.model import Check
 from ci.traffic.records import Ending
 from ci.verdict import Verdict
 
@@ -49,6 +48,8 @@ CALM = 10.0
 ONE_OF = 33
 TURNED = "SITE_TURNED_BAD"
 SITE = f"""
+import os
+
 from fastapi import FastAPI
 
 asked, answers = 0, FastAPI.__call__
@@ -108,21 +109,22 @@ async def taken_back(run: Run, fault: Fault) -> tuple[float, float, Counter[Endi
     (turned := run.folder / "turned").unlink(missing_ok=True)
     path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
     deployment = run.deployment("canary", {"PYTHONPATH": path, TURNED: str(turned)})
-    ended: list[Check] = []
+    candidate, begin, before = "", 0.0, 0
 
-    async def deploys() -> None:
-        ended.append(await deployed(deployment, abort=False))
-
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(deploys)
+    async def turns_bad() -> None:
+        nonlocal candidate, begin, before
         candidate = await at_half(deployment.grounds)
         await anyio.sleep(CALM)
         seen = await deployment.grounds.looked()
         begin, before = time.monotonic(), len(run.records)
         fault(seen.slots[candidate], turned)
-    (check,) = ended
-    if check.verdict is not Verdict.FAILED:
-        sys.exit(f"a bad candidate ended {check.verdict}: {check.cause}")
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(turns_bad)
+        check = await deployed(deployment, abort=False)
+        tasks.cancel_scope.cancel()
+    if check.verdict is not Verdict.FAILED or not begin:
+        sys.exit(f"a candidate that was to turn bad ended {check.verdict}: {check.cause}")
     print(check.cause, file=sys.stderr)
     rested = time.monotonic() - begin
     return run.last(candidate, begin), rested, Counter(one.ending for one in run.records[before:])
