@@ -15,10 +15,10 @@ from ci.verdict import Outcome
 _SHOWN = 40
 """Lines of pytest's output that the case of a bad end keeps."""
 
-_INTERRUPTED, _NONE = 2, 5
+_UNSTARTED, _INTERRUPTED, _NONE = 1, 2, 5
 _ENDINGS = {
     0: "no case was found",
-    1: "pytest did not start",
+    _UNSTARTED: "pytest did not start",
     _INTERRUPTED: "pytest was interrupted",
     3: "pytest broke",
     4: "pytest refused to start",
@@ -159,4 +159,6 @@ def _ending(code: int, output: str) -> str:
     marks = ("ERROR:", "ImportError while loading", "INTERNALERROR> E ", "E   ")
     lines = [line.strip() for line in output.splitlines()]
     told = [line for mark in marks for line in lines if line.startswith(mark.strip())]
+    if code == _UNSTARTED and not told:
+        told = [line for line in lines if line][-1:]  # of Python's own traceback
     return f"{known}: {' '.join(told[0].split())}" if told else known

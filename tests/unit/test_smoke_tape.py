@@ -77,6 +77,11 @@ def test_stopped_session_needs_no_word() -> None:
     ("code", "output", "line"),
     [
         (3, "x\nINTERNALERROR> E  KeyError: 1\n", "pytest broke: INTERNALERROR> E KeyError: 1"),
+        (
+            1,
+            "Traceback (most recent call last):\nModuleNotFoundError: No module named 'pytest'\n",
+            "pytest did not start: ModuleNotFoundError: No module named 'pytest'",
+        ),
         (4, "ERROR: file not found: /x\n", "pytest refused to start: ERROR: file not found: /x"),
         (4, "", "pytest refused to start"),
         (5, "", "no case was found"),
