@@ -59,9 +59,8 @@ class Place:
             "metrics": self.metrics,
             "strategy": strategy,
             "shares": [HALF],
-            "hold": 0 if strategy == "blue-green" else HANG,
+            "hold": HANG,
             "budget": HANG,
-            "watch": 10,
             "grace": 60,
             "slower": 0,
         }
