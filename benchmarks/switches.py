@@ -57,6 +57,7 @@ SEEN = 5.0
 """Seconds for which a canary has its half before it is aborted."""
 LOOK = 0.2
 OUTPUT_TOKENS = 160
+IN_USE = ("nvidia-smi", "--query-gpu=uuid,memory.used", "--format=csv,noheader,nounits")
 USUAL = Settings.model_validate({"server": {"environment": {"OMP_NUM_THREADS": "1"}}})
 """Several servers on few cores stall for seconds with more threads."""
 
@@ -188,14 +189,20 @@ def parts(check: Check) -> dict[str, float]:
     return found
 
 
+async def used() -> dict[str, int]:
+    """Return the MiB that are in use on each GPU; nothing where the driver tells of none."""
+    rows = await gpus.answer(IN_USE) or []
+    return {row[0]: int(row[1]) for row in rows if row[-1].isdecimal()}
+
+
 @asynccontextmanager
 async def watched(most: dict[str, int]) -> AsyncIterator[None]:
     """Keep the most MiB that are in use on each GPU while the context lasts."""
 
     async def look() -> None:
-        while rows := await gpus.used():
-            for name, used in rows.items():
-                most[name] = max(used, most.get(name, 0))
+        while rows := await used():
+            for name, size in rows.items():
+                most[name] = max(size, most.get(name, 0))
             await anyio.sleep(1)
 
     async with anyio.create_task_group() as tasks:
@@ -296,18 +303,24 @@ def tell(found: dict[str, Any], file: Path | None) -> None:
         file.write_text(f"{text}\n")
 
 
-def main() -> None:
-    """Measure, and print one JSON object."""
+def parser_of(about: str | None) -> argparse.ArgumentParser:
+    """Return a parser with what every benchmark of deployments can be told."""
     parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+        description=about, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--switches", type=int, default=40)
-    parser.add_argument("--aborts", type=int, default=20)
-    parser.add_argument("--replacements", type=int, default=5)
     parser.add_argument("--rate", type=float, default=6.0)
     parser.add_argument("--config", type=Path)
     parser.add_argument("--seconds", type=float, default=LONGEST)
     parser.add_argument("--json", type=Path)
+    return parser
+
+
+def main() -> None:
+    """Measure, and print one JSON object."""
+    parser = parser_of(__doc__)
+    parser.add_argument("--switches", type=int, default=40)
+    parser.add_argument("--aborts", type=int, default=20)
+    parser.add_argument("--replacements", type=int, default=5)
     told = parser.parse_args()
     tell(anyio.run(measured, told), told.json)
 

@@ -28,10 +28,10 @@ import anyio
 import psutil
 
 from benchmarks.switches import (
-    LONGEST,
     Run,
     at_half,
     deployed,
+    parser_of,
     settings_of,
     spread,
     streaming,
@@ -155,15 +155,9 @@ async def measured(told: argparse.Namespace) -> dict[str, Any]:
 
 def main() -> None:
     """Measure, and print one JSON object."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
-    )
+    parser = parser_of(__doc__)
     parser.add_argument("--fault", action="append", choices=FAULTS)
     parser.add_argument("--each", type=int, default=5)
-    parser.add_argument("--rate", type=float, default=6.0)
-    parser.add_argument("--config", type=Path)
-    parser.add_argument("--seconds", type=float, default=LONGEST)
-    parser.add_argument("--json", type=Path)
     told = parser.parse_args()
     tell(anyio.run(measured, told), told.json)
 

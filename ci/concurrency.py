@@ -5,11 +5,12 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import IO, TypeVar
 
 import anyio
+from anyio.abc import Process
 
 from ci.errors import SglangCiError
 
@@ -40,6 +41,17 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
             yield from leaves(inner)
     else:
         yield error
+
+
+async def ended(process: Process, grace: float) -> None:
+    """End a process: SIGTERM, and SIGKILL where it is still there after `grace` seconds."""
+    with suppress(ProcessLookupError):
+        process.terminate()
+    with anyio.move_on_after(grace):
+        await process.wait()
+    if process.returncode is None:
+        process.kill()
+        await process.wait()
 
 
 async def unless(

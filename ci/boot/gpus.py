@@ -15,7 +15,6 @@ USED = (
     "--query-compute-apps=gpu_uuid,pid,used_gpu_memory",
     "--format=csv,noheader,nounits",
 )
-TAKEN = ("nvidia-smi", "--query-gpu=uuid,memory.used", "--format=csv,noheader,nounits")
 NAMES = ("nvidia-smi", "--query-gpu=name", "--format=csv,noheader")
 SECONDS = 20.0
 _MIB = 2**20
@@ -23,7 +22,7 @@ _MIB = 2**20
 
 async def count() -> int | None:
     """Return how many GPUs this host has; None where its driver tells of none."""
-    rows = await _rows(NAMES)
+    rows = await answer(NAMES)
     return None if rows is None else len(rows)
 
 
@@ -32,7 +31,7 @@ async def held(pids: Collection[int]) -> list[str] | None:
 
     None where there is no GPU, or its driver doesn't answer.
     """
-    rows = await _rows(QUERY)
+    rows = await answer(QUERY)
     if rows is None:
         return None
     return [
@@ -42,18 +41,12 @@ async def held(pids: Collection[int]) -> list[str] | None:
     ]
 
 
-async def used() -> dict[str, int]:
-    """Return the MiB that are in use on each GPU; nothing where the driver tells of none."""
-    rows = await _rows(TAKEN) or []
-    return {row[0]: int(row[1]) for row in rows if row[-1].isdecimal()}
-
-
 async def room(pids: Collection[int]) -> dict[str, tuple[int, int]]:
     """Return of each GPU on which the processes have memory what is free, and what is theirs.
 
     Both are bytes. Nothing is returned where no GPU, or no answer of its driver, is to be had.
     """
-    free, used = await _rows(FREE), await _rows(USED)
+    free, used = await answer(FREE), await answer(USED)
     found: dict[str, int] = {}
     for name, pid, size in (row for row in used or [] if len(row) == len(("gpu", "pid", "MiB"))):
         if pid.isdecimal() and int(pid) in pids and size.isdecimal():
@@ -62,8 +55,8 @@ async def room(pids: Collection[int]) -> dict[str, tuple[int, int]]:
     return {name: (left[name], size) for name, size in found.items() if name in left}
 
 
-async def _rows(query: tuple[str, ...]) -> list[list[str]] | None:
-    """Return the driver's answer; None where there is no GPU, or no answer."""
+async def answer(query: tuple[str, ...]) -> list[list[str]] | None:
+    """Return the words of each line of `nvidia-smi`; None where it is missing or fails."""
     if not shutil.which(query[0]):
         return None
     with anyio.move_on_after(SECONDS):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import zip_longest
 
 from ci.errors import UsageError
+from ci.server.flags import value_of
 from ci.settings import Settings
 from ci.settings.observe import ObserveSettings
 
@@ -79,14 +79,10 @@ def environments(settings: Settings) -> tuple[str, ...]:
 
 def queue_limit(settings: Settings) -> int | None:
     """Return how many requests may wait; None where nothing says so."""
-    limit = settings.observe.queue_limit
-    flags = settings.launch_flags()
-    for flag, following in zip_longest(flags, flags[1:], fillvalue=""):
-        name, equals, value = flag.partition("=")
-        if name == "--max-queued-requests" and limit is None:
-            text = value if equals else following
-            limit = int(text) if text.isdecimal() else None
-    return limit
+    if settings.observe.queue_limit is not None:
+        return settings.observe.queue_limit
+    given = value_of(settings.launch_flags(), "--max-queued-requests") or ""
+    return int(given) if given.isdecimal() else None
 
 
 def span(seconds: int) -> str:

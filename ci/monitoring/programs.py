@@ -13,6 +13,7 @@ from pathlib import Path
 import anyio
 import httpx
 
+from ci.concurrency import ended
 from ci.errors import InfrastructureFault, UsageError
 
 PACKAGES = {"prometheus": "prometheus", "alertmanager": "prometheus-alertmanager"}
@@ -79,7 +80,7 @@ async def running(argv: Sequence[str], url: str, log: Path) -> AsyncIterator[Non
         yield
     finally:
         with anyio.CancelScope(shield=True):
-            await _ended(process)
+            await ended(process, GRACE)
 
 
 @contextmanager
@@ -109,13 +110,3 @@ async def _ready(process: anyio.abc.Process, url: str, log: Path) -> None:
 def _last(log: Path) -> str:
     lines = log.read_text(errors="replace").splitlines()
     return lines[-1] if lines else "it says nothing"
-
-
-async def _ended(process: anyio.abc.Process) -> None:
-    with suppress(ProcessLookupError):
-        process.terminate()
-    with anyio.move_on_after(GRACE):
-        await process.wait()
-    if process.returncode is None:
-        process.kill()
-        await process.wait()

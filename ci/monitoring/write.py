@@ -93,10 +93,8 @@ def write(folder: Path, texts: Mapping[Path, str]) -> None:
     """
     for name, text in texts.items():
         path = folder / name
-        new = path.with_name(f".{path.name}.new")
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            files.write(new, text)
-            new.replace(path)
+            files.replace(path, text)
         except OSError as error:
             raise ReportUnwritable(f"{path}: can't be written: {error.strerror}") from error

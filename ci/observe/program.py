@@ -22,6 +22,7 @@ from anyio.abc import Process
 
 from ci.boards.model import Query
 from ci.boot.port import reserved
+from ci.concurrency import ended
 from ci.errors import CheckBroken
 from ci.observe.ask import Prometheus
 from ci.observe.scrapers import relabelling
@@ -106,7 +107,7 @@ class Program:
                 yield process
             finally:
                 with anyio.CancelScope(shield=True):
-                    await _ended(process)
+                    await ended(process, 2 * STOPS)  # `timeout` passes SIGTERM on
 
     def _write(self, folder: Path) -> None:
         key = Door.to(self.server).key
@@ -189,14 +190,3 @@ def said(folder: Path) -> str:
     lines = (folder / "log").read_text("utf-8", "replace").splitlines()
     wrong = [line for line in lines if "level=error" in line or "level=ERROR" in line]
     return " | ".join((wrong or lines)[-LAST_LINES:]) or "it said nothing"
-
-
-async def _ended(process: Process) -> None:
-    """End it: SIGTERM, which `timeout` passes on, and SIGKILL where that doesn't help."""
-    if process.returncode is None:
-        process.terminate()
-        with anyio.move_on_after(2 * STOPS):
-            await process.wait()
-    if process.returncode is None:
-        process.kill()
-        await process.wait()

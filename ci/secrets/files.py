@@ -21,6 +21,13 @@ def write(path: Path, text: str) -> None:
     path.write_text(_fitting(path, text), encoding="utf-8", newline="")
 
 
+def replace(path: Path, text: str) -> None:
+    """Write `text` to a file, whole or not at all: who reads it meanwhile gets the old one."""
+    new = path.with_name(f".{path.name}.new")
+    new.write_text(_fitting(path, text), encoding="utf-8", newline="")
+    new.replace(path)
+
+
 class Lines:
     """A text file that is written line by line."""
 

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from itertools import zip_longest
 
 from ci.errors import UsageError
+from ci.server.flags import value_of
 
 API_KEY = "SGLANG_API_KEY"
 """Variable that holds the key of a server that was started with `--api-key`."""
@@ -33,12 +33,8 @@ def api_key(flags: Sequence[str], environment: Mapping[str, str]) -> str:
         flags: Its flags, of which the last one counts.
         environment: The variables of its own; they may name the key of another engine's server.
     """
-    found = environment.get(API_KEY, "")
-    for flag, following in zip_longest(flags, flags[1:], fillvalue=""):
-        name, equals, value = flag.partition("=")
-        if name == FLAG:
-            found = value if equals else following
-    return found
+    given = value_of(flags, FLAG)
+    return environment.get(API_KEY, "") if given is None else given
 
 
 @contextmanager

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,18 +11,13 @@ import anyio
 import pytest
 
 from ci.deploy.demo import clear
-from ci.deploy.deployment import NAME, Deployment
+from ci.deploy.deployment import Deployment
 from ci.deploy.grounds import Grounds
-from ci.deploy.released import of_this_host
 from ci.report.model import Check
 from ci.settings import Settings
-from ci.settings.traffic import TrafficSettings
-from ci.stages import Stages
-from ci.traffic.options import TrafficOptions
-from ci.traffic.pace import streams
-from ci.traffic.records import Ending, StreamRecord
+from ci.traffic.records import Ending
 from ci.verdict import Verdict
-from tests.live.quiet import Quiet
+from tests.live.deploying import deployed, users
 from tests.unit.smg_rigs import SMG_NEEDED, running_smg
 
 pytestmark = [pytest.mark.live, pytest.mark.long, pytest.mark.anyio, SMG_NEEDED]
@@ -91,25 +85,6 @@ async def place() -> AsyncIterator[Place]:
                 await clear(made.deployment("blue-green").grounds)
 
 
-async def deployed(of: Deployment, folder: Path, *, abort: bool = False) -> Check:
-    """Deploy, or abort; return what was found."""
-    stages = Stages(Quiet(), folder / "report")
-    release = None if abort else of_this_host(of.grounds.settings)
-    await of.run(of.wanted(release), stages)
-    return next(check for check in stages.checks if check.name == NAME)
-
-
-@asynccontextmanager
-async def users(url: str) -> AsyncIterator[list[StreamRecord]]:
-    """Send streams through the router while the context lasts."""
-    asked = TrafficSettings(rate=4, api="generate", output_tokens=100)
-    seen, until = list[StreamRecord](), anyio.Event()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(streams, url, TrafficOptions(asked, HANG), seen.append, until)
-        yield seen
-        until.set()
-
-
 async def aborted(place: Place) -> Check:
     """Have a canary begin, be cut off at half of the traffic, and be aborted."""
     canary = place.deployment("canary")
@@ -126,7 +101,7 @@ async def test_switches_and_an_abort_lose_no_stream(place: Place) -> None:
     """What was seen with servers of known timing doesn't hold with real ones."""
     with anyio.fail_after(HANG):
         found = [await deployed(place.deployment("blue-green"), place.folder)]
-        async with users(place.url) as seen:
+        async with users(place.url, HANG, output_tokens=100) as seen:
             found += [
                 await deployed(place.deployment("blue-green"), place.folder) for _ in range(2)
             ]

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 
 import anyio
@@ -14,18 +13,12 @@ import pytest
 
 from ci.boot.port import reserved
 from ci.deploy.demo import clear
-from ci.deploy.deployment import NAME, Deployment
+from ci.deploy.deployment import Deployment
 from ci.deploy.grounds import Grounds
-from ci.deploy.released import of_this_host
-from ci.report.model import Check
 from ci.settings import Settings
-from ci.settings.traffic import TrafficSettings
-from ci.stages import Stages
-from ci.traffic.options import TrafficOptions
-from ci.traffic.pace import streams
-from ci.traffic.records import Ending, StreamRecord
+from ci.traffic.records import Ending
 from ci.verdict import Verdict
-from tests.live.quiet import Quiet
+from tests.live.deploying import deployed, users
 from tests.unit.router_rigs import INSTALLED
 
 pytestmark = [
@@ -67,24 +60,6 @@ def deployment(folder: Path, port: int, *flags: str) -> Deployment:
     return Deployment(Grounds.of(Settings.model_validate(settings), "test"))
 
 
-async def deployed(of: Deployment, folder: Path) -> Check:
-    """Deploy, and return what was found."""
-    stages = Stages(Quiet(), folder / "report")
-    await of.run(of.wanted(of_this_host(of.grounds.settings)), stages)
-    return next(check for check in stages.checks if check.name == NAME)
-
-
-@asynccontextmanager
-async def users(url: str) -> AsyncIterator[list[StreamRecord]]:
-    """Send streams through the router while the context lasts."""
-    asked = TrafficSettings(rate=4, api="generate")
-    seen, until = list[StreamRecord](), anyio.Event()
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(streams, url, TrafficOptions(asked, HANG), seen.append, until)
-        yield seen
-        until.set()
-
-
 async def slow_down(grounds: Grounds) -> None:
     """Slow the server in green as soon as it has a share."""
     while True:
@@ -105,7 +80,10 @@ async def test_a_slow_release_is_taken_back_and_an_equal_one_is_not(folder: Path
         second = deployment(folder, port, "--random-seed=2")
         try:
             assert (await deployed(first, folder)).verdict is Verdict.PASSED
-            async with users(first.grounds.router.url) as seen, anyio.create_task_group() as tasks:
+            async with (
+                users(first.grounds.router.url, HANG) as seen,
+                anyio.create_task_group() as tasks,
+            ):
                 tasks.start_soon(slow_down, first.grounds)
                 slow = await deployed(second, folder)
                 good = await deployed(second, folder)

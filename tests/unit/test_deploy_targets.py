@@ -18,7 +18,6 @@ import anyio
 import psutil
 import pytest
 
-from ci.boot import gpus
 from ci.boot.belongings import marked
 from ci.boot.port import members, reserved
 from ci.deploy.targets import room
@@ -418,16 +417,6 @@ def _driver(folder: Path, *, free: int) -> None:
         f' *) echo "GPU-0, {os.getpid()}, 3000"; echo "GPU-0, {os.getpid()}, 1500";'
         f' echo "GPU-1, 1, 9000";; esac',
     )
-
-
-async def test_the_memory_in_use_on_each_gpu(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A benchmark tells of no memory at all, or ends where there is no driver."""
-    monkeypatch.setenv("PATH", str(tmp_path))
-    assert await gpus.used() == {}
-    program(tmp_path / "nvidia-smi", 'echo "GPU-0, 57871"; echo "GPU-1, [N/A]"')
-    assert await gpus.used() == {"GPU-0": 57871}
 
 
 async def test_a_second_server_has_to_fit_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -256,6 +256,7 @@ def test_an_slo_without_a_bucket_is_refused() -> None:
         (("--max-queued-requests=8",), 8),
         (("--max-queued-requests", "8"), 8),
         (("--max-queued-requests",), None),
+        (("--max-queued-requests=8", "--max-queued-requests", "9"), 9),
     ],
 )
 def test_the_servers_own_limit_counts(flags: tuple[str, ...], limit: int | None) -> None:

@@ -13,6 +13,7 @@ import pytest
 from benchmarks import switches
 from benchmarks.switches import ENVIRONMENT, Run, measured, parts, settings_of
 from ci.report.model import Check, Phase, now
+from tests.unit.launching import program
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
 
@@ -75,3 +76,13 @@ async def test_what_was_seen_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found["seconds of a replacement"] == {
         "downtime": {"least": 3.0, "median": 3.0, "most": 3.0}
     }
+
+
+async def test_the_memory_in_use_on_each_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A benchmark tells of no memory at all, or ends where there is no driver."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert await switches.used() == {}
+    program(tmp_path / "nvidia-smi", 'echo "GPU-0, 57871"; echo "GPU-1, [N/A]"')
+    assert await switches.used() == {"GPU-0": 57871}

@@ -209,10 +209,8 @@ class HaproxyRouter:
         if self._state_file is None:
             return
         state = await self._socket.ask("show servers state")
-        new = self._state_file.with_name(f".{self._state_file.name}.new")
         try:
-            files.write(new, state)
-            new.replace(self._state_file)
+            files.replace(self._state_file, state)
         except OSError as error:
             raise RouterFault(
                 f"{self._state_file}: {error.strerror}; the traffic has moved, and HAProxy"

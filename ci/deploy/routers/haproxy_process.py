@@ -181,10 +181,8 @@ async def _worker(socket: RuntimeSocket) -> str:
 
 
 def _write(path: Path, text: str) -> None:
-    new = path.with_name(f".{path.name}.new")
     try:
-        files.write(new, text)
-        new.replace(path)
+        files.replace(path, text)
     except OSError as error:
         raise RouterFault(f"{path}: {error.strerror}; let this user write the folder") from error
 

@@ -102,11 +102,9 @@ class NoRouter:
             raise RouterFault(f"{self._file} can't be read: remove it, and repeat") from error
 
     def _write(self, kept: Mapping[str, _Kept]) -> None:
-        new = self._file.with_name(f".{self._file.name}.new")
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            files.write(new, json.dumps({slot: asdict(one) for slot, one in kept.items()}))
-            new.replace(self._file)
+            files.replace(self._file, json.dumps({slot: asdict(one) for slot, one in kept.items()}))
         except OSError as error:
             raise RouterFault(f"{self._file}: {error.strerror}; let this user write it") from error
 

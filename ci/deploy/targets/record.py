@@ -43,9 +43,7 @@ class SlotRecord:
 
     def write(self, folder: Path) -> None:
         """Write it whole or not at all."""
-        new = folder / f".{NAME}"
-        files.write(new, _ADAPTER.dump_json(self, indent=1).decode())
-        new.replace(folder / NAME)
+        files.replace(folder / NAME, _ADAPTER.dump_json(self, indent=1).decode())
 
     @staticmethod
     def read(folder: Path) -> SlotRecord | None:
