@@ -13,7 +13,9 @@ from ci.boot.process import ServerProcess
 from ci.cases.compose import CAPABILITIES
 from ci.cases.language import Language
 from ci.cases.model import FILE, read
+from ci.cases.observed import ObservedRun
 from ci.cases.program import Gen, flat
+from ci.cases.properties import NEAR
 from ci.cases.replay import replay
 from ci.cases.stage import CasesWanted, generate
 from ci.report.model import Check
@@ -77,12 +79,18 @@ def test_replay_asks_what_the_language_asks(live_server: ServerProcess, tmp_path
         seen.sent.clear()
         with open_client(seen.url, 60) as client:
             for case in read(tmp_path / "cases" / FILE).cases:
-                replay(case.program, Ask(client, "default"), 1)
+                run = replay(case.program, Ask(client, "default"), 1)
                 gens = [step for step in flat(case.program) if isinstance(step, Gen)]
                 mine = [one for one in map(asked, seen.sent) if one[1]]
                 assert len(mine) == len(gens)
-                assert set(mine) <= set(by_language), case.name
+                assert set(mine) <= set(by_language) or tied(run), case.name
                 seen.sent.clear()
+
+
+def tied(run: ObservedRun) -> bool:
+    """Say whether two options of a selection are so near that either may be chosen next time."""
+    of_one = (sorted(one.mean for one in seen.scores) for seen in run.answers.values())
+    return any(means[-1] - means[-2] < NEAR for means in of_one if len(means) > 1)
 
 
 def asked(body: dict[str, object]) -> tuple[object, ...]:
