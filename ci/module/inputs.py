@@ -55,6 +55,7 @@ class Inputs:
     model: dagger.Directory | None = None
     smoke_cases: dagger.Directory | None = None
     prompts: dagger.File | None = None
+    boards: dagger.Directory | None = None
     hub_token: dagger.Secret | None = None
     revision: str = ""
 
@@ -103,6 +104,7 @@ class Inputs:
             "--model": self.model,
             "--smoke-cases": self.smoke_cases,
             "--prompts": self.prompts,
+            "--boards": self.boards,
             "--trust": self.credentials.trust,
             "--registry-ca": self.credentials.ca,
         }
@@ -117,6 +119,7 @@ class Inputs:
             model=self.model,
             smoke_cases=self.smoke_cases,
             prompts=self.prompts,
+            boards=self.boards,
             hub_token=self.hub_token,
             revision=self.revision,
         )

@@ -39,6 +39,10 @@ class SglangCi:
     prompts: Annotated[
         dagger.File | None, Doc("File of prompts for the load, JSONL or ShareGPT")
     ] = None
+    boards: Annotated[
+        dagger.Directory | None,
+        Doc("Folder of your dashboards and rules: `boards` in sglang-ci.toml"),
+    ] = None
     hub_token: Annotated[dagger.Secret | None, Doc("Token of the model hub")] = None
     revision: Annotated[str, Doc("Commit of your project, for label, tag and record")] = ""
     source_url: Annotated[str, Doc("URL of your project, for label and record")] = ""
@@ -205,6 +209,7 @@ class SglangCi:
             model=self.model,
             smoke_cases=self.smoke_cases,
             prompts=self.prompts,
+            boards=self.boards,
             hub_token=self.hub_token,
             revision=self.revision,
             origin=Origin(actor=self.actor, build_url=self.build_url),

@@ -6,10 +6,11 @@ from dagger import ReturnType, dag
 from ci.errors import CheckBroken
 from ci.module.build import LOCK, USER, prober
 from ci.module.engine import cause
+from ci.module.inputs import Inputs
 from ci.server.key import API_KEY
 from ci.settings import Settings
 
-CONFIG = "/prober/sglang-ci.toml"
+CONFIG, BOARDS = "/prober/sglang-ci.toml", "/prober/boards"
 PORT = 30_000
 LOG_FOLDER = "/var/log/sglang"
 LOG_FILE = f"{LOG_FOLDER}/server.log"
@@ -56,9 +57,13 @@ def beside(run: str, lock: str = LOCK) -> dagger.Container:
     return with_logs(prober(lock), run)
 
 
-def with_config(container: dagger.Container, config: dagger.File | None) -> dagger.Container:
-    """Return `container` with the user's settings where the command looks for them."""
-    return container if config is None else container.with_mounted_file(CONFIG, config)
+def with_settings(container: dagger.Container, inputs: Inputs) -> dagger.Container:
+    """Return `container` with the user's settings where the command looks for them, and boards."""
+    if inputs.config is not None:
+        container = container.with_mounted_file(CONFIG, inputs.config)
+    if inputs.boards is not None:
+        container = container.with_mounted_directory(BOARDS, inputs.boards)
+    return container
 
 
 def with_key(

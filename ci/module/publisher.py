@@ -42,8 +42,7 @@ async def publisher(inputs: Inputs, uses: Sequence[str] = RELEASING) -> dagger.C
 async def reaching(inputs: Inputs, lock: str = LOCK) -> dagger.Container:
     """Return the same whatever the settings name, with the packages of `lock` in it."""
     at = inputs.credentials
-    container = build.prober(lock)
-    container = prober.with_config(container, inputs.config)
+    container = prober.with_settings(build.prober(lock), inputs)
     container = container.with_env_variable("RUN_ID", uuid.uuid4().hex)
     if at.trust is not None:
         container = container.with_mounted_directory(TRUST, at.trust)

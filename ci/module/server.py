@@ -71,6 +71,14 @@ class Server:
         return await self._found(prober.ask(asked, "bench", url, *prompts), "bench")
 
     @function(cache="session")
+    async def observe(self) -> Report:
+        """Say whether every panel, rule and alert of `--boards` finds its metrics on the server."""
+        asked = await self._ready()
+        return await self._found(
+            prober.ask(asked, "observe", "check", await prober.url(self.service)), "observe"
+        )
+
+    @function(cache="session")
     async def health(self) -> Report:
         """Hurt a server of its own, and compare what it says of its health with what is true."""
         return await self._hurt("health")
@@ -160,7 +168,7 @@ class Server:
 
     async def _beside(self, run: str, lock: str = LOCK) -> dagger.Container:
         """Return a prober of the server of `run`, with the user's files and the server's key."""
-        container = prober.with_config(prober.beside(run, lock), self.inputs.config)
+        container = prober.with_settings(prober.beside(run, lock), self.inputs)
         container = prober.with_key(container, await self._key(), run)
         if self.inputs.smoke_cases is not None:
             container = container.with_mounted_directory(CASES, self.inputs.smoke_cases)

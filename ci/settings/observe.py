@@ -16,7 +16,7 @@ FAST, SLOW = 14.4, 6.0
 a month's budget is gone in two days, at 6 in five."""
 LABEL = r"^[^\s\"\\{}]*$"
 """What a label may be here: it stands in YAML, in PromQL and in a URL."""
-QueryFile = Annotated[Path, HostPath("file", "server", travels=True)]
+QueryFile = Annotated[Path, HostPath("file", "server", "--boards", beside="boards", travels=True)]
 Listens = Annotated[str, Field(pattern=r"^[^@/\s:]+:[0-9]{1,5}$")]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,42 @@ def test_wrong_setting_names_its_key(dagger: Dagger, tmp_path: Path) -> None:
     ran = dagger("call", "--config", str(config), "image", "serve", "ready")
     assert ran.returncode != 0
     assert "server.prot" in said(ran)
+
+
+@pytest.mark.long
+def test_a_board_without_data_fails(dagger: Dagger, tmp_path: Path) -> None:
+    """An image whose metric has another name passes, and a panel is empty for whoever looks."""
+    boards = tmp_path / "boards"
+    boards.mkdir()
+    (boards / "rules.yml").write_text(
+        "groups: [{name: own, rules: [{record: own:waiting, expr: 'sum(sglang:num_queue_reqs)'}]}]"
+    )
+    panels = {"Waiting": "own:waiting", "Gone": "sglang:num_queue_requests"}
+    (boards / "service.json").write_text(
+        json.dumps(
+            {
+                "title": "Service",
+                "schemaVersion": 39,
+                "panels": [
+                    {"type": "stat", "title": title, "targets": [{"refId": "A", "expr": expr}]}
+                    for title, expr in panels.items()
+                ],
+            }
+        )
+    )
+    config = tmp_path / "sglang-ci.toml"
+    config.write_text(
+        '[observe]\nin_ci = true\nboards = ["boards/service.json"]\nrules = ["boards/rules.yml"]\n'
+    )
+    asked = ("call", "--config", str(config), "--boards", str(boards), "image", "serve", "observe")
+    ran = dagger(*asked)
+    assert ran.returncode != 0
+    told = said(ran)
+    assert "FAILED: observe" in told
+    assert "Gone" in told
+    assert "sglang:num_queue_reqs" in told
+    ran = dagger("call", "--config", str(config), "image", "serve", "observe")
+    assert "observe.boards: boards/service.json can't be seen from a container" in said(ran)
 
 
 @pytest.mark.long

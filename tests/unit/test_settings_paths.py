@@ -102,7 +102,7 @@ def test_containers_see_what_has_an_argument() -> None:
         ("engine", "python"),
         ("observe", "credentials_file"),
         *(("upgrade", name) for name in ("environments", "uv", "overrides")),
-        *(("observe", name) for name in ("boards", "rules", "prometheus")),
+        ("observe", "prometheus"),
         ("environments", ANY, "deploy", "folder"),
         ("environments", ANY, "deploy", "hook"),
     }
@@ -124,6 +124,9 @@ ca_file = "/etc/ca.pem"
 [trust.keys]
 ci = "ci.pub"
 bob = "trust/bob.pub"
+[observe]
+boards = ["grafana.json"]
+rules = ["boards/rules.yml"]
 [upgrade]
 overrides = "overrides.txt"
 """
@@ -139,13 +142,16 @@ def test_every_path_that_a_container_cannot_see_is_told_with_its_cure(tmp_path: 
         "engine.python": "name it by its full path in the image",
         "smoke.directories": "pass --smoke-cases cases",
         "bench.prompts": "pass --prompts prompts.jsonl",
+        "observe.boards": "pass --boards DIR with grafana.json in it, and write "
+        "boards/grafana.json here",
+        "observe.rules": "pass --boards DIR with rules.yml in it",
         "registry.ca_file": "pass --registry-ca /etc/ca.pem",
         "trust.keys.ci": "pass --trust DIR with ci.pub in it, and write trust/ci.pub here",
         "trust.keys.bob": "pass --trust DIR with bob.pub in it",
     }
-    given = {"--model", "--smoke-cases", "--prompts", "--registry-ca", "--trust"}
+    given = {"--model", "--smoke-cases", "--prompts", "--registry-ca", "--trust", "--boards"}
     left = [one.key for one in unseen(found, tmp_path, given, every)]
-    assert left == ["engine.python", "trust.keys.ci"]
+    assert left == ["engine.python", "observe.boards", "trust.keys.ci"]
     assert [one.key for one in unseen(found, tmp_path, (), {"image"})] == ["engine.python"]
 
 
