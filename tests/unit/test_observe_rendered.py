@@ -88,6 +88,7 @@ def test_alertmanager_takes_it(folder: Path) -> None:
     promtool(folder, "amtool", "check-config", "alertmanager.yml")
 
 
+@pytest.mark.long
 def test_every_alert_fires_and_clears(folder: Path) -> None:
     """An alert stays silent under its fault, fires without one, or never ends."""
     promtool(folder, "promtool", "test", "rules", "tests.yml")
@@ -98,6 +99,7 @@ def test_every_alert_has_a_trial() -> None:
     assert {one.alert for one in trials(Settings())} == {one.name for one in alerts(Settings())}
 
 
+@pytest.mark.long
 def test_a_wrong_rule_fails_its_trial(tmp_path: Path) -> None:
     """The trials pass whatever the rules say."""
     write(tmp_path, configuration(settings(**SHORT)))

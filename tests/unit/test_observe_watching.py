@@ -32,6 +32,7 @@ from ci.settings.observe import ObserveTarget
 from tests.fakes.launched import Plan, install
 from tests.fakes.sglang import FakeSglang
 from tests.fakes.sglang import Settings as Fake
+from tests.rare import rare
 from tests.unit.commands import Command
 
 pytestmark = pytest.mark.unit
@@ -256,7 +257,7 @@ def until(output: Path, text: str) -> str:
 
 
 @PROMETHEUS
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", rare([signal.SIGINT, signal.SIGTERM]))
 def test_everything_ends_by_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     """Prometheus is left behind, with its port, or the page shows nothing of the server."""
     output = tmp_path / "output.txt"
@@ -323,6 +324,7 @@ def test_it_starts_a_server_and_ends_it(tmp_path: Path) -> None:
     assert not [one for one in started if one.is_running()]
 
 
+@pytest.mark.long
 @PROMETHEUS
 def test_a_signal_while_the_server_starts(tmp_path: Path) -> None:
     """An interrupted start leaves a server behind."""

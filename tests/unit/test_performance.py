@@ -73,6 +73,7 @@ def test_compare_passes_an_equal_server_and_says_what_was_compared(command: Comm
     assert len(Path("report/pairs.jsonl").read_text().splitlines()) >= 6
 
 
+@pytest.mark.long
 def test_compare_stops_a_slow_server(command: Command) -> None:
     """A candidate that takes ten times as long gets through, or no metric is named."""
     with Timed(FAST) as old, Timed(SLOW) as new:

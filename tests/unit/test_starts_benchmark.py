@@ -62,6 +62,7 @@ def test_every_start_is_kept_and_sessions_add_up(
     assert len(starts.read(file)) == 4
 
 
+@pytest.mark.long
 def test_what_the_file_shows() -> None:
     """The effect of a start holds the noise of its pairs, or the second place isn't seen."""
     dice = random.Random(4)  # noqa: S311
