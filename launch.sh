@@ -13,6 +13,8 @@
 #   MODEL_PATH               folder of the model (the tiny model packaged with sglang-ci)
 #   HOST, PORT               where to listen (127.0.0.1, 30000)
 #   LOG_LEVEL                debug, info, warning, error or critical (info)
+#   LOG_FORMAT               text, or json: one record a line (docs/logs.md) where PYTHON has
+#                            sglang-ci (text)
 #   DEVICE                   cuda, cpu, or auto: cuda where there is a GPU (auto)
 #   PYTHON                   interpreter that has sglang (python3, else python)
 #   EXPECTED_SGLANG_VERSION  refuse to start any other
@@ -83,7 +85,8 @@ has_gpu() {
         { [[ $(timeout 20 nvidia-smi -L 2>/dev/null) == GPU* ]] || compgen -G '/dev/nvidia[0-9]*'; }
 }
 
-HOST=${HOST:-127.0.0.1} PORT=${PORT:-30000} LOG_LEVEL=${LOG_LEVEL:-info} DEVICE=${DEVICE:-auto}
+HOST=${HOST:-127.0.0.1} PORT=${PORT:-30000} LOG_LEVEL=${LOG_LEVEL:-info} LOG_FORMAT=${LOG_FORMAT:-text}
+DEVICE=${DEVICE:-auto}
 DRAIN_SECONDS=${DRAIN_SECONDS-20}
 PYTHON=${PYTHON:-$(type -P python3 || type -P python || echo python3)}
 export PYTHONSAFEPATH=${PYTHONSAFEPATH-1} # folders named "ci" or "sglang" in $PWD are not ours
@@ -92,6 +95,7 @@ read_model_flags "${MODEL_PATH:-}"
 [[ $DEVICE == @(auto|cuda|cpu) ]] || refuse 64 'bad DEVICE' "$DEVICE" 'use auto, cuda or cpu'
 [[ $LOG_LEVEL == @(debug|info|warning|error|critical) ]] ||
     refuse 64 'bad LOG_LEVEL' "$LOG_LEVEL" 'use debug, info, warning, error or critical'
+[[ $LOG_FORMAT == @(text|json) ]] || refuse 64 'bad LOG_FORMAT' "$LOG_FORMAT" 'use text or json'
 [[ $DRAIN_SECONDS =~ ^([0-9]{1,5}(\.[0-9]+)?)?$ ]] ||
     refuse 64 'bad DRAIN_SECONDS' "$DRAIN_SECONDS" 'use a number of seconds, or leave it empty'
 type -P "$PYTHON" >/dev/null || refuse 71 'no interpreter' "$PYTHON" 'set PYTHON to one with sglang'
@@ -114,6 +118,12 @@ fi
 read_model_flags "$MODEL_PATH"
 flags+=("${model_flags[@]}" "$@")
 
+if [[ $LOG_FORMAT == json && -z ${SGLANG_LOGGING_CONFIG_PATH:-} ]]; then
+    SGLANG_LOGGING_CONFIG_PATH=$(
+        "$PYTHON" -c 'from ci.platform.records import CONFIG; print(CONFIG)' 2>/dev/null
+    ) || refuse 64 'bad LOG_FORMAT' "json, and $PYTHON has no sglang-ci" 'install it there, or use text'
+    export SGLANG_LOGGING_CONFIG_PATH LOG_LEVEL # read by ci/platform/records.py
+fi
 export SGLANG_CI_DRAIN_SECONDS=$DRAIN_SECONDS # read by ci/platform/drain.py, where it is installed
 command=$("$PYTHON" - "$gpu" "${flags[@]}" <<'CHECKS'
 import argparse, errno, glob, json, os, re, socket, sys, sysconfig

@@ -40,6 +40,7 @@ class Launch:
         port: Port to listen on.
         device: `auto`, `cuda` or `cpu`.
         log_level: SGLang's log level.
+        log_format: `text`, or `json`: one record a line.
         flags: Further flags of SGLang's own.
         expected_version: The SGLang version that must be installed; any where empty.
         environment: Further variables, which win over this process's own.
@@ -52,6 +53,7 @@ class Launch:
     port: int
     device: str = "auto"
     log_level: str = "info"
+    log_format: str = "text"
     flags: tuple[str, ...] = ()
     expected_version: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -75,6 +77,7 @@ class Launch:
             "PORT": str(self.port),
             "DEVICE": self.device,
             "LOG_LEVEL": self.log_level,
+            "LOG_FORMAT": self.log_format,
             "EXPECTED_SGLANG_VERSION": self.expected_version,
             "PYTHON": self.python,
             "PYTHONUNBUFFERED": "1",

@@ -6,6 +6,7 @@ Phrases: SGLang 0.5.23 at log level `info`. At `warning` the phases stay unknown
 from __future__ import annotations
 
 import fcntl
+import json
 import re
 from collections import deque
 from dataclasses import dataclass
@@ -30,6 +31,8 @@ BOOT = Path("/proc/sys/kernel/random/boot_id")
 STALE_SECONDS = 1.0
 """How long a server that is just being started has to empty the log of an earlier one."""
 _REFUSED = "launch.sh: "
+_RECORD = '{"time": "'
+"""How a line begins where the server has LOG_FORMAT=json (`ci/platform/records.py`)."""
 
 
 @dataclass(frozen=True)
@@ -77,8 +80,11 @@ class ServerLog:
         self._seen: dict[str, float] = {}
 
     def add(self, line: str, at: float) -> None:
-        """Take in one line that arrived `at` (`anyio.current_time()`)."""
-        line = beginning(line, LONGEST_LINE)
+        """Take in one line that arrived `at` (`anyio.current_time()`): a text, or a record."""
+        for text in _texts(line):
+            self._add(beginning(text, LONGEST_LINE), at)
+
+    def _add(self, line: str, at: float) -> None:
         self._lines.append(line)
         self.began |= line.startswith(BEGAN) and line.removeprefix(BEGAN) == _kernel()
         for pattern in _PATTERNS:
@@ -130,6 +136,18 @@ class ServerLog:
             if _ERROR.fullmatch(lines[at]):
                 return _sentence(lines[at:])
         return ""
+
+
+def _texts(line: str) -> list[str]:
+    """Return the lines of a text log that a line is: several, where it is a record of JSON."""
+    if not line.startswith(_RECORD):
+        return [line]
+    try:
+        record = json.loads(line)
+        message, trace = record["message"], record.get("exception.stacktrace", "")
+        return [*f"[{record['time']}] {message}".splitlines(), *trace.splitlines()]
+    except (ValueError, KeyError, TypeError, AttributeError):
+        return [line]
 
 
 def _is_ours(line: str) -> bool:

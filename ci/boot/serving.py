@@ -129,6 +129,7 @@ def launch_of(settings: Settings, model: Model, port: int) -> Launch:
         port=port,
         device=at.device,
         log_level=at.log_level,
+        log_format=at.log_format,
         flags=settings.launch_flags(),
         expected_version=settings.image.sglang_version,
         environment=at.environment,

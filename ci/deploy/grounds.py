@@ -92,7 +92,7 @@ class Grounds:
                 program, environment, slots, settings, access or Access(), options
             )
         else:
-            target = ProcessTarget(slots, settings, ports, beside=beside)
+            target = ProcessTarget(slots, settings, ports, beside=beside, environment=environment)
         return cls(environment, settings, target, router)
 
     @property

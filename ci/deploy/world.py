@@ -23,6 +23,10 @@ class Life(StrEnum):
     """It was started, and runs no more."""
 
 
+_SHORT = len("sha256:") + 12
+"""As much of a digest as a person needs to tell two apart."""
+
+
 @dataclass(frozen=True)
 class Release:
     """What is to run.
@@ -42,7 +46,17 @@ class Release:
     @property
     def called(self) -> str:
         """What a person is told: its reference, or the beginning of a digest without one."""
-        return self.reference or self.digest[: len("sha256:") + 12]
+        return self.reference or self.digest[:_SHORT]
+
+    def labels(self, environment: str, slot: str) -> dict[str, str]:
+        """Return what its metrics and logs are labelled with in a slot; empty ones are unknown."""
+        return {
+            "environment": environment,
+            "slot": slot,
+            "release": self.digest[:_SHORT],
+            "image_digest": self.digest,
+            "version": self.version,
+        }
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,9 @@ def with_logs(container: dagger.Container, run: str) -> dagger.Container:
 def logged(container: dagger.Container, settings: Settings, run: str) -> dagger.Container:
     """Return `container` with the settings' environment, and its output where a prober sees it."""
     container = with_logs(container, run).with_env_variable("LOG_FILE", LOG_FILE)
-    return exposed(container.with_env_variable("LOG_LEVEL", settings.server.log_level), settings)
+    at = settings.server
+    container = container.with_env_variable("LOG_FORMAT", at.log_format)
+    return exposed(container.with_env_variable("LOG_LEVEL", at.log_level), settings)
 
 
 def exposed(container: dagger.Container, settings: Settings) -> dagger.Container:

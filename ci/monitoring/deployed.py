@@ -6,9 +6,6 @@ from ci.deploy.places import places
 from ci.deploy.world import World
 from ci.settings.observe import ObserveTarget
 
-SHORT = len("sha256:") + 12
-"""As much of a digest as a person needs to tell two apart."""
-
 
 def targets(environment: str, world: World) -> tuple[ObserveTarget, ...]:
     """Return a target for each slot whose server runs.
@@ -19,11 +16,7 @@ def targets(environment: str, world: World) -> tuple[ObserveTarget, ...]:
     return tuple(
         ObserveTarget(
             url=f"http://{place.slot.address}",
-            environment=environment,
-            slot=place.name,
-            release=release.digest[:SHORT],
-            image_digest=release.digest,
-            version=release.version,
+            **release.labels(environment, place.name),
         )
         for place in places(world)
         if (release := place.slot.release) and place.runs and place.slot.address

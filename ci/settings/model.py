@@ -95,6 +95,9 @@ class ServerSettings(Section):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         "info", description="Above info, only the outer phases of start-up are known."
     )
+    log_format: Literal["text", "json"] = Field(
+        "text", description="json: one record a line, without prompts; docs/logs.md has the fields."
+    )
     flags: tuple[str, ...] = Field((), description="Further flags of SGLang's own.")
     environment: dict[str, str] = Field({}, description="Further environment variables.")
     stop_grace: Budget = Field(

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from ci.boot.launch import is_sglang
-from ci.platform import TINY_MODEL
+from ci.platform import TINY_MODEL, records
 from ci.secrets.veil import VEIL
 from tests.rare import rare
 from tests.unit.launching import HANG, LAUNCH, Place, kill_group, make_place, program, with_command
@@ -78,6 +78,15 @@ def test_seconds_of_a_drain(place: Place, asked: str | None, told_to: str) -> No
     """A server gets no limit for its drain, or can't be left to SGLang's own way."""
     place = place if asked is None else place.having(DRAIN_SECONDS=asked)
     assert told(place)["environment"]["SGLANG_CI_DRAIN_SECONDS"] == told_to
+
+
+def test_a_log_of_records(place: Place) -> None:
+    """A server writes text where records were asked for, or a user's own configuration is lost."""
+    assert records.CONFIG_PATH not in told(place)["environment"]
+    place = place.having(LOG_FORMAT="json")
+    assert told(place)["environment"][records.CONFIG_PATH] == str(records.CONFIG)
+    own = told(place.having(**{records.CONFIG_PATH: "/own.json"}))
+    assert own["environment"][records.CONFIG_PATH] == "/own.json"
 
 
 def test_the_command_is_started_where_there_is_one(place: Place) -> None:

@@ -59,6 +59,11 @@ def unset(*names: str) -> Arrange:
     return arrange
 
 
+def bare(**variables: str) -> Arrange:
+    """Arrange for an interpreter of bare bones with further settings."""
+    return lambda place, stack: unset()(place, stack).having(**variables)
+
+
 def file(path: str, text: str | None = None, mode: int = 0o644) -> Arrange:
     """Arrange for a file (or where `text` is None, whatever is there) of that content and mode."""
 
@@ -103,6 +108,8 @@ def privileged_port(place: Place, _: ExitStack) -> Place:
 FAULTS = [
     Fault(64, "unknown device", "tpu", given(DEVICE="tpu")),
     Fault(64, "unknown log level", "loud", given(LOG_LEVEL="loud")),
+    Fault(64, "unknown log format", "xml", given(LOG_FORMAT="xml")),
+    Fault(64, "records without us", "has no sglang-ci", bare(LOG_FORMAT="json")),
     Fault(64, "drain of words", "ten", given(DRAIN_SECONDS="ten")),
     Fault(64, "port of words", "http", given(PORT="http")),
     Fault(64, "port zero", "0", given(PORT="0")),

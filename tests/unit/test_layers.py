@@ -58,6 +58,7 @@ LIGHT = {
     "ci/platform/drain.py": {"ci"},
     "ci/platform/gate.py": {"ci"},
     "ci/platform/promise.py": set[str](),
+    "ci/platform/records.py": set[str](),
     "ci/health/agent.py": set[str](),
     "ci/cases/interpreter.py": set[str](),
     "ci/contract/interface.py": set[str](),

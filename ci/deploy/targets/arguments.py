@@ -12,6 +12,7 @@ from ci.boot.model_files import Model
 from ci.deploy.targets.inspected import labels
 from ci.deploy.targets.program import Program
 from ci.deploy.world import Release
+from ci.platform.records import labelled
 from ci.settings import Settings
 from ci.settings.model import ServerSettings
 
@@ -103,19 +104,23 @@ class ContainerStart:
 
     def variables(self) -> dict[str, str]:
         """Return the variables that the program itself needs, to hand them on."""
-        given = self._at.environment.items()
+        given = self._given().items()
         return {name: text for name, text in given if not name.startswith(_CLIENTS_OWN)}
+
+    def _given(self) -> dict[str, str]:
+        labels = self.release.labels(self.environment, self.slot)
+        return labelled(self._at.environment, labels)
 
     @property
     def _at(self) -> ServerSettings:
         return self.settings.server
 
     def _named(self) -> list[str]:
-        given = self._at.environment.items()
+        given = self._given().items()
         shown = [
             f"{name}={text}" if name.startswith(_CLIENTS_OWN) else name for name, text in given
         ]
-        return [f"LOG_LEVEL={self._at.log_level}", *shown]
+        return [f"LOG_LEVEL={self._at.log_level}", f"LOG_FORMAT={self._at.log_format}", *shown]
 
     def _network(self) -> tuple[str, ...]:
         if self.options.network == "host":

@@ -24,6 +24,7 @@ from ci.deploy.targets.kept import Kept, as_faults, shown
 from ci.deploy.targets.record import SlotRecord
 from ci.deploy.world import SLOTS, Life, Release, SlotSeen, next_number
 from ci.errors import TargetFault
+from ci.platform.records import labelled
 from ci.secrets import veil
 from ci.settings import Settings
 from ci.versions.same import same
@@ -44,12 +45,14 @@ class ProcessTarget:
         settings: How a server is started; their `server.port` belongs to no slot.
         ports: The port of a slot; one that isn't named gets a free one.
         beside: Whether a release is started beside another, and not in its place.
+        environment: The environment that is deployed to, for the servers' logs.
     """
 
     folder: Path
     settings: Settings
     ports: Mapping[str, int] = field(default_factory=dict)
     beside: bool = True
+    environment: str = ""
 
     async def seen(self) -> Mapping[str, SlotSeen]:
         """Return every slot.
@@ -91,6 +94,8 @@ class ProcessTarget:
             model = await model_of(self.settings)
             with locked(self.settings.server.host, self.ports.get(slot, 0)) as (port, lock):
                 launch = launch_of(self.settings, model, port)
+                labels = release.labels(self.environment, slot)
+                launch = replace(launch, environment=labelled(launch.environment, labels))
                 await self._begin(slot, release, launch, lock)
 
     async def mark(self, slot: str) -> None:

@@ -1,0 +1,178 @@
+"""A server's log as JSON, one record a line: SGLang's plugin and `logging`'s formatter for it.
+
+Where `launch.sh` has LOG_FORMAT=json, SGLang takes `logging.json`, beside this file, as the
+`dictConfig` of each of its processes, and `activate` gives uvicorn the same formatter. What the
+fields are stands in `docs/logs.md`. No prompt and no answer is ever written: of a request what
+`--log-requests-format json` tells is kept but for its content, and its text form isn't shown.
+Sources: `utils/common.py`, `utils/log_utils.py` and `utils/request_logger.py` of SGLang 0.5.23.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import sys
+import traceback
+from collections.abc import Iterator, Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+CONFIG = Path(__file__).with_name("logging.json")
+CONFIG_PATH = "SGLANG_LOGGING_CONFIG_PATH"
+"""The variable by which SGLang is told of a `dictConfig`."""
+RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
+"""OpenTelemetry's variable for what a whole process is: `key=value,…`, per-cent encoded."""
+LEVEL = os.environ.get("LOG_LEVEL", "info").upper()
+"""The least level; `logging.json` reads it here, as a file can't read a variable."""
+REQUESTS = "sglang.srt.utils.request_logger"
+CONTENT = frozenset(
+    (
+        *("text", "prompt", "prompts", "messages", "content", "input", "inputs", "instructions"),
+        *("input_ids", "input_embeds", "output_ids", "token_ids", "embedding", "suffix", "query"),
+        *("documents", "image_data", "audio_data", "video_data", "tools", "tool_calls"),
+        *("reasoning_content", "arguments", "decoded_text", "input_text", "output_text"),
+        *("input_token_logprobs", "output_token_logprobs", "input_top_logprobs"),
+        *("output_top_logprobs", "top_logprobs", "hidden_states", "custom_logit_processor"),
+    )
+)
+"""Keys of a request or an answer that hold what a user wrote, or was told."""
+UNSHOWN = "a request isn't shown as text: --log-requests-format json tells it without its content"
+PROBED = ("/health", "/health_generate", "/metrics", "/ping", "/readyz", "/livez")
+"""Paths that probes and scrapers ask all day."""
+
+
+def activate() -> None:
+    """Have uvicorn, and what ends a process unexpectedly, write records too."""
+    if os.environ.get(CONFIG_PATH) != str(CONFIG):
+        return
+    sys.excepthook = _uncaught
+    try:
+        from uvicorn.config import LOGGING_CONFIG
+    except ImportError:  # a process that doesn't answer HTTP
+        return
+    for name in ("default", "access"):
+        LOGGING_CONFIG["formatters"][name] = {"()": f"{__name__}.{JsonFormatter.__name__}"}
+    LOGGING_CONFIG.setdefault("filters", {})["probes"] = {
+        "()": f"{__name__}.{WithoutProbes.__name__}"
+    }
+    LOGGING_CONFIG["handlers"]["access"].setdefault("filters", []).append("probes")
+
+
+def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
+    if issubclass(kind, KeyboardInterrupt):
+        sys.__excepthook__(kind, error, trace)
+    else:
+        logging.getLogger().critical("uncaught exception", exc_info=(kind, error, trace))
+
+
+class WithoutProbes(logging.Filter):
+    """Leaves out answers to probes that are as they should be; others are of interest."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Return whether a record of uvicorn's access log is written."""
+        told = _access(record)
+        return not (told.get("path") in PROBED and told.get("status") == 200)  # noqa: PLR2004
+
+
+class JsonFormatter(logging.Formatter):
+    """Makes one line of JSON of a record, whatever stands in it.
+
+    Args:
+        _asked: How a text would be formatted, which SGLang and uvicorn say: of no meaning here.
+    """
+
+    def __init__(self, **_asked: Any) -> None:
+        super().__init__()
+        self._resource = resource(os.environ.get(RESOURCE, ""))
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record's line, without its end."""
+        told = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "process": f"{record.processName}[{record.process}]",
+            **dict(_message(record)),
+            **_error(record),
+            **self._resource,
+        }
+        return json.dumps(told, ensure_ascii=False, default=str)
+
+
+def resource(text: str) -> dict[str, str]:
+    """Return the pairs of OpenTelemetry's resource attributes; what is no pair is left out."""
+    pairs = (part.split("=", 1) for part in text.split(",") if "=" in part)
+    return {name.strip(): unquote(value.strip()) for name, value in pairs if name.strip()}
+
+
+def labelled(environment: Mapping[str, str], labels: Mapping[str, str]) -> dict[str, str]:
+    """Return a server's environment in which its resource has these labels; own ones win."""
+    own = environment.get(RESOURCE, "")
+    known = resource(own)
+    added = [f"{k}={quote(v, safe=':')}" for k, v in labels.items() if v and k not in known]
+    return {**environment, RESOURCE: ",".join(filter(None, (own, *added)))}
+
+
+def _message(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
+    """Yield what a record says: a text, an answer of the HTTP server, or what befell a request."""
+    if access := _access(record):
+        yield "message", "{method} {path} {status}".format(**access)
+        yield from access.items()
+        return
+    text = _text(record)
+    if not record.name.startswith(REQUESTS):
+        yield "message", text
+        return
+    try:
+        event = json.loads(text)
+        name = event.pop("event")
+    except (ValueError, KeyError, AttributeError, TypeError):
+        yield "message", UNSHOWN
+        return
+    event.pop("timestamp", None)
+    yield "message", name
+    if request_id := event.pop("rid", None):
+        yield "request_id", request_id
+    yield "request", _without_content(event)
+
+
+def _text(record: logging.LogRecord) -> str:
+    try:
+        return record.getMessage()
+    except (TypeError, ValueError):  # arguments that don't fit their text
+        return f"{record.msg} {record.args}"
+
+
+def _access(record: logging.LogRecord) -> dict[str, Any]:
+    """Return what uvicorn says of an answer; empty for any other record."""
+    if record.name != "uvicorn.access" or not isinstance(record.args, tuple):
+        return {}
+    try:
+        client, method, target, _, status = record.args
+    except ValueError:
+        return {}
+    path = urlsplit(str(target)).path
+    return {"method": method, "path": path, "status": status, "client": client}
+
+
+def _error(record: logging.LogRecord) -> dict[str, str]:
+    """Return what was raised, in OpenTelemetry's words, its whole traceback as one text."""
+    if not record.exc_info or record.exc_info[0] is None:
+        return {}
+    kind, error, trace = record.exc_info
+    return {
+        "exception.type": kind.__qualname__,
+        "exception.message": str(error),
+        "exception.stacktrace": "".join(traceback.format_exception(kind, error, trace)),
+    }
+
+
+def _without_content(value: Any) -> Any:
+    """Return what was told of a request without what a user wrote or was told."""
+    if isinstance(value, Mapping):
+        return {key: _without_content(one) for key, one in value.items() if key not in CONTENT}
+    return [_without_content(one) for one in value] if isinstance(value, list) else value
