@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from ci.errors import ReportUnwritable
-from ci.monitoring import scraping
+from ci.monitoring import scraping, shipping
 from ci.monitoring.alerts import alerts
 from ci.monitoring.grafana import dashboards
 from ci.monitoring.recorded import rules
@@ -62,12 +62,16 @@ def _group(entries: list[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def configuration(settings: Settings) -> dict[Path, str]:
-    """Return path below the folder to content of what Prometheus and Alertmanager read."""
-    texts = {
-        Path(name): HEAD + yaml.safe_dump(content, sort_keys=False, width=100, allow_unicode=True)
-        for name, content in documents(settings).items()
-    }
+    """Return path below the folder to content: what all programs read but Grafana."""
+    texts = {Path(name): _yaml(content) for name, content in documents(settings).items()}
+    if settings.observe.logs:
+        texts[Path("otel-collector.yml")] = _yaml(shipping.collector(settings))
     return texts | {scraping.in_folder(scraping.FROM_SETTINGS): listed(own_targets(settings))}
+
+
+def _yaml(content: Any) -> str:
+    text: str = yaml.safe_dump(content, sort_keys=False, width=100, allow_unicode=True)
+    return HEAD + text
 
 
 def rendered(settings: Settings) -> dict[Path, str]:

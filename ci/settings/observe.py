@@ -141,6 +141,14 @@ class ObserveSettings(Section):
         "http://127.0.0.1:9465/alerts", description="Who gets the alerts: a URL that takes POSTs."
     )
 
+    logs: tuple[Annotated[Path, HostPath("file", "host")], ...] = Field(
+        (), description="Logs to be shipped, LOG_FILE of servers; a name may have * in it."
+    )
+    logs_to: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] = Field(
+        "http://127.0.0.1:9428/insert/opentelemetry/v1/logs",
+        description="Who gets the logs, by OTLP over HTTP; VictoriaLogs has this path.",
+    )
+
     @model_validator(mode="after")
     def _windows_hold_scrapes(self) -> Self:
         if min(self.window, self.stall) < 4 * self.interval:

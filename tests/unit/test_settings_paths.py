@@ -24,6 +24,7 @@ PLACES = {
     ("observe", "boards"),
     ("observe", "rules"),
     ("observe", "prometheus"),
+    ("observe", "logs"),
     ("upgrade", "environments"),
     ("upgrade", "uv"),
     ("upgrade", "overrides"),
@@ -35,7 +36,7 @@ PLACES = {
     ("registry", "ca_file"),
     ("trust", "keys", ANY),
 }
-LISTS = {("smoke", "directories"), ("observe", "boards"), ("observe", "rules")}
+LISTS = {("smoke", "directories"), *(("observe", name) for name in ("boards", "rules", "logs"))}
 
 
 def content(key: Key, value: str) -> str:
@@ -102,7 +103,7 @@ def test_containers_see_what_has_an_argument() -> None:
         ("engine", "python"),
         ("observe", "credentials_file"),
         *(("upgrade", name) for name in ("environments", "uv", "overrides")),
-        ("observe", "prometheus"),
+        *(("observe", name) for name in ("prometheus", "logs")),
         ("environments", ANY, "deploy", "folder"),
         ("environments", ANY, "deploy", "hook"),
     }
