@@ -97,7 +97,7 @@ def upgrade(
         list[Path] | None,
         typer.Option(
             help="A Grafana dashboard (.json), rules of Prometheus (.yaml), or PromQL expressions, "
-            "one a line. May be repeated."
+            "one a line; beside those of [observe]. May be repeated."
         ),
     ] = None,
     keep: Annotated[bool, typer.Option(help="Keep both environments for the next time.")] = True,  # noqa: FBT002
@@ -122,7 +122,8 @@ def upgrade(
     given |= {} if performance is None else {"upgrade.performance": str(performance).lower()}
     at = effective(config, settings, given).settings
     engines.only_sglang(at.engine.profile, "upgrade")
-    boards = tuple(read(path) for path in dashboard or ())
+    files = dict.fromkeys((*at.observe.rules, *at.observe.boards, *(dashboard or ())))
+    boards = tuple(read(path) for path in files)
     contest, installer = speed.contest(at), _installer(at)
     try:
         asked = Upgrade((old, new), at, boards, installer, contest)

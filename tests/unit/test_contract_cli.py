@@ -75,14 +75,20 @@ def test_an_upgrade_that_cannot_be_installed_is_reported(tmp_path: Path) -> None
 
 
 def test_the_readmes_upgrade_is_understood(command: Command, tmp_path: Path) -> None:
-    """The command that the README shows is a usage error, or its installer isn't the settings'."""
+    """The command that the README shows is a usage error, or what the settings name is left out."""
     (tmp_path / "grafana.json").write_text('{"expr": "sum(sglang:num_running_reqs)"}')
+    (tmp_path / "rules.yml").write_text(
+        "groups: [{name: a, rules: [{record: 'a:b', expr: 'sum(sglang:num_queue_reqs)'}]}]"
+    )
     (tmp_path / "uv").write_text("#!/bin/sh\necho 'no such index'\nexit 2\n")
     (tmp_path / "uv").chmod(0o755)
     made = {"uv": tmp_path / "uv", "environments": tmp_path / "made"}
     at = [part for key, value in made.items() for part in ("--set", f"upgrade.{key}={value}")]
+    at += ("--set", 'observe.rules=["rules.yml"]')
     assert command(*readme("sglang-ci upgrade")[1:], *at) == 4
-    assert (tmp_path / "report" / PAGE).read_text().startswith("# SGLang 0.5.22 → 0.5.23: ERROR")
+    page = (tmp_path / "report" / PAGE).read_text()
+    assert page.startswith("# SGLang 0.5.22 → 0.5.23: ERROR")
+    assert "rules.yml, grafana.json" in page
 
 
 @pytest.mark.parametrize(
