@@ -25,6 +25,7 @@ from ci.commands.outcome import EXIT, USAGE
 from ci.commands.preflight import preflight
 from ci.commands.size import size
 from ci.commands.startup import startup
+from ci.commands.status import status
 from ci.commands.streams import OutputLost, guarded_output
 from ci.commands.traffic import traffic
 from ci.commands.trend import trend
@@ -45,7 +46,8 @@ app = typer.Typer(
 for command in (
     *(preflight, server.ci, server.prove, server.serve, server.wait, server.versions),
     server.smoke,
-    *(measure.bench, measure.compare, startup, size, trend, health.health, health.drain, fuzz),
+    *(measure.bench, measure.compare, startup, size, trend, status),
+    *(health.health, health.drain, fuzz),
     *(exposure, traffic, generate_cases, contract.upgrade, server.fetch, server.report),
     deploy.rollback,
 ):

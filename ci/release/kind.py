@@ -17,12 +17,21 @@ if TYPE_CHECKING:
     from ci.release.publication import Making
     from ci.settings import EnvironmentSettings, Settings
 
-Cell = str | Verdict
+
+@dataclass(frozen=True)
+class Link:
+    """A text that leads to another page, by its path beside this one."""
+
+    text: str
+    path: str
+
+
+Cell = str | Verdict | Link
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table of a release's page; a cell that is a verdict is shown with its sign."""
+    """A table of a page; a cell that is a verdict is shown with its sign."""
 
     title: str
     head: tuple[str, ...]

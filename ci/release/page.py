@@ -6,13 +6,13 @@ rendered as Markdown and as one self-contained HTML page, with the means of `ci.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci.errors import UsageError
-from ci.release.kind import Cell, Table
+from ci.release.kind import Cell, Link, Table
 from ci.release.kinds import EVIDENCE
 from ci.report import html, markdown
 from ci.secrets import files
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ci.release.found import FoundPiece
     from ci.release.judge import Judge
 
-_SHORT = len("sha256:") + 12
+SHORT = len("sha256:") + 12
 """Characters of a digest that tell it from others on the page."""
 
 
@@ -33,6 +33,7 @@ class ReleasePage:
     title: str
     facts: dict[str, str]
     sections: tuple[Table, ...]
+    heading: str = "Release"
 
 
 def page_of(judge: Judge) -> ReleasePage:
@@ -61,7 +62,7 @@ def page_of(judge: Judge) -> ReleasePage:
 def to_markdown(page: ReleasePage) -> str:
     """Return the page as Markdown, as job summaries show it."""
     parts = [
-        f"## Release {markdown.cell(page.title)}",
+        f"## {page.heading} {markdown.cell(page.title)}",
         markdown.table(("fact", "value"), [_row(pair) for pair in page.facts.items()]),
     ]
     for section in page.sections:
@@ -73,7 +74,9 @@ def to_markdown(page: ReleasePage) -> str:
 def to_html(page: ReleasePage) -> str:
     """Return the page as one file of HTML that needs nothing else."""
     template = html.environment("ci.release").get_template("release.html.j2")
-    return template.render(page=page, style=html.style(), is_verdict=_is_verdict)
+    return template.render(
+        page=page, style=html.style(), is_verdict=_is(Verdict), is_link=_is(Link)
+    )
 
 
 def write_html(page: ReleasePage, file: Path) -> None:
@@ -94,11 +97,11 @@ def _row(row: Iterable[Cell]) -> tuple[str, ...]:
 
 def _marked(value: Cell) -> str:
     sign = f"{markdown.SIGNS[value.value]} " if isinstance(value, Verdict) else ""
-    return f"{sign}{markdown.cell(value)}"
+    return f"{sign}{markdown.cell(value.text if isinstance(value, Link) else value)}"
 
 
-def _is_verdict(value: Cell) -> bool:
-    return isinstance(value, Verdict)
+def _is(kind: type) -> Callable[[Cell], bool]:
+    return lambda value: isinstance(value, kind)
 
 
 def _believed(judge: Judge, kind: str) -> FoundPiece | None:
@@ -170,7 +173,7 @@ def _pieces(judge: Judge) -> tuple[tuple[Cell, ...], ...]:
             found.kind or "unknown",
             found.signer or "nobody known",
             _time(found) if found.statement else "",
-            (found.bundle or found.artifact.digest)[:_SHORT],
+            (found.bundle or found.artifact.digest)[:SHORT],
             found.problem,
         )
         for found in judge.evidence.found
