@@ -64,7 +64,6 @@ def collector(settings: Settings) -> Document:
         },
         "service": {
             "extensions": ["file_storage"],
-            "telemetry": {"metrics": {"level": "normal"}},
             "pipelines": {"logs": {"receivers": ["filelog"], "exporters": ["otlphttp"]}},
         },
     }
