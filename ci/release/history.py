@@ -166,10 +166,6 @@ class HistoryReader:
         """Return the newest promotion; None where there was none."""
         return next(self.lines(head), None)
 
-    def was_there(self, digest: str) -> bool:
-        """Return whether `digest` is, or has been, in the environment."""
-        return any(line.digest == digest and not line.problem for line in self.lines())
-
     def forks(self, lines: Iterable[HistoryLine]) -> list[HistoryLine]:
         """Return promotions that are signed and no part of the history.
 
@@ -215,6 +211,11 @@ class HistoryReader:
         if not problem and environment != self.environment:
             problem = f"it is a promotion to {environment!r}"
         return HistoryLine(found, problem)
+
+
+def was_there(digest: str, lines: Iterable[HistoryLine]) -> bool:
+    """Return whether `digest` is, or has been, in the environment of these lines."""
+    return any(line.digest == digest and not line.problem for line in lines)
 
 
 def disagreement(there: str | None, newest: HistoryLine | None) -> str:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from functools import cached_property
 from typing import TYPE_CHECKING
 
 from ci.release.found import Evidence
-from ci.release.history import HistoryReader
+from ci.release.history import HistoryLine, HistoryReader, was_there
 from ci.release.policy import Policy
 from ci.release.stay import longest
 from ci.release.store import evidence_of
@@ -33,6 +34,7 @@ class Judge:
         settings: The settings in force.
         trust: Whose signatures are known.
         now: The time, UTC.
+        read: Environment to its history, where it was read already.
     """
 
     registry: Registry
@@ -40,6 +42,7 @@ class Judge:
     settings: Settings
     trust: Trust
     now: datetime
+    read: Mapping[str, Sequence[HistoryLine]] = field(default_factory=dict)
 
     @property
     def reference(self) -> Reference:
@@ -69,7 +72,7 @@ class Judge:
         policy = Policy.of(self.settings, environment)
         before, digest = policy.settings.after, self.image.descriptor.digest
         policy = policy.for_rollback() if rollback else policy
-        been_before = bool(before) and self.reader(before).was_there(digest)
+        been_before = bool(before) and was_there(digest, self._lines(before))
         stayed = self._stayed(policy) if policy.settings.after_hours else NEVER
         return verify(self.evidence, policy, self.now, been_before=been_before, stayed=stayed)
 
@@ -82,4 +85,8 @@ class Judge:
             if piece.predicate.get("environment") == before and not policy.doubt(piece, self.now)
         ]
         digest = self.image.descriptor.digest
-        return longest(deployments, self.reader(before).lines(), digest, self.now)
+        return longest(deployments, self._lines(before), digest, self.now)
+
+    def _lines(self, environment: str) -> Iterable[HistoryLine]:
+        known = self.read.get(environment)
+        return self.reader(environment).lines() if known is None else known

@@ -15,7 +15,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Any
 
 from ci.errors import BrokenArtifact, ConflictingWrite, EnvironmentClosed, UsageError
-from ci.release.history import PREVIOUS, HistoryLine, HistoryReader, disagreement
+from ci.release.history import PREVIOUS, HistoryLine, HistoryReader, disagreement, was_there
 from ci.release.season import closed, on_hold
 from ci.release.store import attach, sign
 
@@ -84,7 +84,7 @@ def plan(
         raise BrokenArtifact(name, "promote", disagreement(there, newest))
     if newest and found.state is PromotionState.OPEN and disagreement(there, newest):
         raise ConflictingWrite(name, "promote", disagreement(there, newest))
-    if rollback and not reader.was_there(found.digest):
+    if rollback and not was_there(found.digest, reader.lines()):
         raise UsageError(f"{found.digest} never was in {reader.environment}: no roll-back")
     return found
 

@@ -7,7 +7,7 @@ pages need nothing but each other, and open from disk.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
@@ -85,12 +85,13 @@ class Site:
     def _judges(self) -> dict[str, Judge]:
         """Digest to its judge, of each release that the registry still has."""
         lines = [line.digest for one in self._chronicles.values() for line in one.lines[:LINES]]
+        read = {name: chronicle.lines for name, chronicle in self._chronicles.items()}
         found: dict[str, Judge] = {}
         for digest in dict.fromkeys((*lines, *self._tags.values())):
             if not DIGEST.fullmatch(digest) or len(found) == RELEASES:
                 continue
             try:
-                found[digest] = self.session.judge(digest)
+                found[digest] = replace(self.session.judge(digest), read=read)
             except (MissingArtifact, BrokenArtifact):
                 continue  # said where it is named
         return found

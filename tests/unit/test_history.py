@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from ci.errors import BrokenArtifact, MissingArtifact
-from ci.release.history import PREVIOUS
+from ci.release.history import PREVIOUS, was_there
 from ci.release.store import attach, sign
 from tests.rare import rare
 from tests.unit.releases import NOW, WHERE, Release, released, settings, signer
@@ -212,6 +212,6 @@ def test_old_signers_stay_believed_while_they_are_named(release: Release) -> Non
 
 def test_what_was_there_is_found(release: Release) -> None:
     """A digest that came through the test environment is refused, or any other taken."""
-    assert release.reader().was_there(digest(release))
-    assert not release.reader().was_there(digest(release, "fourth"))
-    assert not release.reader("test").was_there(digest(release))
+    assert was_there(digest(release), release.reader().lines())
+    assert not was_there(digest(release, "fourth"), release.reader().lines())
+    assert not was_there(digest(release), release.reader("test").lines())
