@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -40,6 +41,8 @@ CONTENT = frozenset(
     )
 )
 """Keys of a request or an answer that hold what a user wrote, or was told."""
+TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?P<trace_id>[0-9a-f]{32})-(?P<span_id>[0-9a-f]{16})-.*")
+"""A request's trace context, by W3C; SGLang tells headers that its own variable names."""
 UNSHOWN = "a request isn't shown as text: --log-requests-format json tells it without its content"
 PROBED = ("/health", "/health_generate", "/metrics", "/ping", "/readyz", "/livez")
 """Paths that probes and scrapers ask all day."""
@@ -137,7 +140,15 @@ def _message(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
     yield "message", name
     if request_id := event.pop("rid", None):
         yield "request_id", request_id
+    if context := TRACEPARENT.fullmatch(str(_header(event))):
+        yield from context.groupdict().items()
     yield "request", _without_content(event)
+
+
+def _header(event: Mapping[str, Any]) -> Any:
+    """Return the trace context that a request came with; None where it had none."""
+    told = event.get("headers")
+    return told.get("traceparent") if isinstance(told, Mapping) else None
 
 
 def _text(record: logging.LogRecord) -> str:

@@ -24,6 +24,7 @@ from tests.live.quiet import Quiet
 
 pytestmark = [pytest.mark.live, pytest.mark.long]
 
+TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SECRET = "Thequickbrownfox"
 RECORDED = Settings(
     server=ServerSettings(
@@ -54,7 +55,8 @@ def _asked(url: str) -> None:
     with httpx.Client(base_url=url, timeout=60, trust_env=False) as client:
         client.post("/configure_logging", json={"log_requests": True, "log_requests_level": 3})
         body = {"text": SECRET, "rid": "r-42", "sampling_params": {"max_new_tokens": 3}}
-        assert client.post("/generate", json=body).status_code == 200
+        trace = {"traceparent": f"00-{TRACE}-00f067aa0ba902b7-01"}
+        assert client.post("/generate", json=body, headers=trace).status_code == 200
         chat = {"model": "m", "messages": [{"role": "user", "content": SECRET}], "max_tokens": 3}
         assert client.post("/v1/chat/completions?key=sk-1", json=chat).status_code == 200
         assert client.get("/health").status_code == 200
@@ -86,7 +88,8 @@ def test_all_that_a_server_logs_is_a_record(log: Path) -> None:
     assert "GET /nowhere 404" in messages
     assert "GET /health 200" not in messages
     finished = [one for one in records if one["message"] == "request.finished"]
-    assert "r-42" in [one["request_id"] for one in finished]
+    (asked,) = [one for one in finished if one["request_id"] == "r-42"]
+    assert asked["trace_id"] == TRACE
     assert all(one["release"] == "r-1" for one in records)
     assert any("crashed with exit code -9" in message for message in messages), messages[-20:]
     assert not [line for line in others if "Traceback" in line or line.startswith("[20")], others

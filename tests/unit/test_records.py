@@ -127,6 +127,16 @@ def test_no_content_of_a_request_is_told(told_of: object) -> None:
     assert (found["message"], found["request_id"]) == ("request.finished", "r-1")
 
 
+@pytest.mark.parametrize("headers", [None, "x", {}, {"traceparent": 1}, {"traceparent": "0-1-2"}])
+def test_a_trace_is_told_where_there_is_one(headers: object) -> None:
+    """A line can't be found by its trace, or a caller's nonsense costs the line."""
+    event = {"event": "request.received", "rid": "r", "headers": headers}
+    assert "trace_id" not in told(REQUESTS, json.dumps(event))
+    event["headers"] = {"traceparent": f"00-{'ab' * 16}-{'cd' * 8}-01"}
+    found = told(REQUESTS, json.dumps(event))
+    assert (found["trace_id"], found["span_id"]) == ("ab" * 16, "cd" * 8)
+
+
 @pytest.mark.parametrize(
     "text", [f"Receive: obj=GenerateReqInput(text={SECRET!r})", json.dumps([SECRET]), '{"event"']
 )
