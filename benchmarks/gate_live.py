@@ -241,7 +241,7 @@ def table(lines: Sequence[LiveLine]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|---|"
     for place, slower in sorted({(line.where, line.slower) for line in lines}):
         some = [line for line in lines if (line.where, line.slower) == (place, slower)]
-        head = f"| {place} | {f'+{slower:.0%}' if slower else 'equal'} "
+        head = f"| {place.replace('|', '/')} | {f'+{slower:.0%}' if slower else 'equal'} "
         starts, pairs, seconds = (
             f"{statistics.fmean(values):.1f}"
             for values in zip(

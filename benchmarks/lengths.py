@@ -93,7 +93,8 @@ def table(rows: list[Row]) -> Iterator[str]:
             alike = RoundDifferences([logs], 0.0, 1.0).alike
             figures = (100 * statistics.stdev(logs), alike, 100 * statistics.fmean(logs))
             told = " | ".join(f"{figure:.2f}" for figure in figures)
-            yield f"| {where} | {load_of} | {metric} | {len(logs)} | {1000 * level:.2f} | {told} |"
+            head = f"| {where.replace('|', '/')} | {load_of} | {metric}"
+            yield f"{head} | {len(logs)} | {1000 * level:.2f} | {told} |"
 
 
 def _log(ratio: float) -> float:
