@@ -1,13 +1,20 @@
 """How the gate does on live servers: fresh twins, and images that are slower by a known share.
 
-    python -m benchmarks.gate_live [--rounds 8] [--slower 0 0.05 0.1] [--finer] [--seconds 1500]
-        [--settings FILE] [--cores 0 1] [--disturb 1] [--note TEXT] [--out gate-live.jsonl]
+    python -m benchmarks.gate_live [--rounds 8] [--slower 0 0.05 0.1] [--by sleep] [--finer]
+        [--seconds 1500] [--settings FILE] [--cores 0 1] [--disturb 1] [--note TEXT]
+        [--out gate-live.jsonl]
 
 Each comparison is that of two settings files: it starts both sides itself, and anew where it is
-unclear. A slower candidate is slowed by SGLang's own `/slow_down`, which sleeps in the scheduler
-before each forward pass, by that share of the baseline's TPOT; TTFT grows by less. With `--finer`
-the rule asks for 5 % (least effect 2.5 %, 48 pairs). `--disturb N` lets N processes work for two
-seconds of every six beside it.
+unclear. What makes a candidate slower is `--by`:
+
+- `sleep`: SGLang's own `/slow_down`, which sleeps in the scheduler before each forward pass, by
+  that share of the baseline's TPOT; TTFT grows by less. On a GPU the sleep is hidden behind the
+  pass before it (the overlap scheduler), until it is longer than that.
+- `proxy`: the self-test's proxy, before both sides, so that TTFT, TPOT and e2e are all longer by
+  exactly that share.
+
+With `--finer` the rule asks for 5 % (least effect 2.5 %, 48 pairs). `--disturb N` lets N processes
+work for two seconds of every six beside it.
 
 Every comparison is one line of the file as soon as it is over, its pairs included, so that several
 sessions add up; no comparison begins after `--seconds`. At the end the whole file is shown, with
@@ -26,7 +33,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -41,12 +48,15 @@ from ci.gate.compare import Comparison, compare_rounds
 from ci.gate.measured import Running
 from ci.gate.power import interval
 from ci.gate.sides import Contest, GateSide, fresh_round
+from ci.gate.slowed import slowed
 from ci.settings import Settings, load
 from ci.stages import Stages
 from ci.verdict import Verdict
 from tests.live.quiet import Quiet
 
 FINER = {"slowdown": 0.05, "least": 0.025, "pairs": 48}
+SLEEP, PROXY = "sleep", "proxy"
+"""What makes a candidate slower."""
 CALIBRATION = 3
 """Blocks on the baseline by which a slow-down is set."""
 ON, OFF = 2.0, 4.0
@@ -70,6 +80,8 @@ class LiveLine:
         effect: What was believed of starts, by metric, and where that came from.
         cut: Why it ended without a decision.
         pairs: All pairs.
+        by: What made the candidate slower.
+        findings: Each metric's verdict and the bounds of its ratio.
     """
 
     where: str
@@ -84,6 +96,8 @@ class LiveLine:
     effect: dict[str, Any]
     cut: str
     pairs: tuple[Pair, ...]
+    by: str = SLEEP
+    findings: dict[str, tuple[str, float, float]] = field(default_factory=dict)
 
     def text(self) -> str:
         """Return the line of the file."""
@@ -121,15 +135,33 @@ async def slow_round(
         yield at
 
 
+@asynccontextmanager
+async def proxied_round(
+    contest: Contest, stages: Stages, side: GateSide, slower: float, number: int
+) -> AsyncIterator[Running]:
+    """Have two servers of one image run, each behind a proxy, of which the candidate's slows."""
+    sides = side, replace(side, name=Arm.CANDIDATE)
+    async with (
+        fresh_round(contest, stages, sides, number) as at,
+        slowed(at.baseline, 0.0) as baseline,
+        slowed(at.candidate, slower) as candidate,
+    ):
+        yield replace(at, baseline=baseline, candidate=candidate)
+
+
+ROUNDS = {SLEEP: slow_round, PROXY: proxied_round}
+
+
 async def comparison(settings: Settings, asked: Any, slower: float) -> LiveLine:
     """Compare twins, one of them slowed."""
     side = GateSide(Arm.BASELINE, settings=settings)
     contest = Contest.of(settings, side)
     stages, begin = Stages(Quiet(), asked.out.parent), time.monotonic()
     with disturbed(asked.disturb):
-        fresh = partial(slow_round, contest, stages, side, slower)
+        fresh = partial(ROUNDS[asked.by], contest, stages, side, slower)
         found = await compare_rounds(fresh, contest.options)
-    return line_of(found, where(asked, settings), slower, time.monotonic() - begin)
+    line = line_of(found, where(asked, settings), slower, time.monotonic() - begin)
+    return replace(line, by=asked.by)
 
 
 def where(asked: Any, settings: Settings) -> str:
@@ -157,6 +189,10 @@ def line_of(found: Comparison, where: str, slower: float, seconds: float) -> Liv
         effect={**effect.spread, "source": effect.source} if effect else {},
         cut=found.cut,
         pairs=found.pairs,
+        findings={
+            one.metric: (str(one.verdict), round(one.low, 4), round(one.high, 4))
+            for one in findings
+        },
     )
 
 
@@ -205,7 +241,7 @@ def table(lines: Sequence[LiveLine]) -> Iterator[str]:
     yield "|---|---|---|---|---|---|---|---|---|"
     for place, slower in sorted({(line.where, line.slower) for line in lines}):
         some = [line for line in lines if (line.where, line.slower) == (place, slower)]
-        head = f"| {place} | {f'+{slower:.0%}' if slower else 'equal'} "
+        head = f"| {place.replace('|', '/')} | {f'+{slower:.0%}' if slower else 'equal'} "
         starts, pairs, seconds = (
             f"{statistics.fmean(values):.1f}"
             for values in zip(
@@ -233,6 +269,7 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=8, help="0: only show the file")
     parser.add_argument("--slower", type=float, nargs="+", default=[0.0, 0.05, 0.10])
+    parser.add_argument("--by", choices=ROUNDS, default=SLEEP, help="what makes it slower")
     parser.add_argument("--finer", action="store_true")
     parser.add_argument("--seconds", type=float, default=1500.0)
     parser.add_argument("--settings", type=Path, help="what starts a server: a settings file")

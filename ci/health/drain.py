@@ -5,11 +5,13 @@ from __future__ import annotations
 import signal
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import anyio
 
+from ci.errors import CheckBroken
 from ci.health.experiments import Exit, exit_of, gone
 from ci.health.judge import case, skipped, unsure
 from ci.health.servers import Servers
@@ -99,7 +101,8 @@ async def _terminate(
     if await gone(target, settings.grace):
         seen.exit = await exit_of(target, anyio.current_time() - seen.asked)
     elif hung:
-        await target.send("scheduler", signal.SIGCONT)
+        with suppress(CheckBroken):  # a server that is on its way out has none any more
+            await target.send("scheduler", signal.SIGCONT)
 
 
 async def _ask_on(seen: Drain, url: str, settings: DrainSettings) -> None:

@@ -27,6 +27,9 @@ DRAIN_SECONDS = "4"
 A server that is to be hurt keeps the image's own: its agent's container waits for no request.
 """
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - of a container
+SHARED, SHARED_BYTES = "/dev/shm", 32 << 30  # noqa: S108 - of a container
+"""Where processes of several GPUs exchange data (NCCL), and how much fits; by itself the engine
+gives a service 64 MiB. It is a limit: only what lies there takes memory."""
 BASELINE_GPU, CANDIDATE_GPU = "0", "1"
 """Devices of the two servers where each gets a GPU of its own."""
 NO_BASELINE = (
@@ -123,6 +126,8 @@ class Image:
             container = container.experimental_with_gpu([device])
         elif self.gpu:
             container = container.experimental_with_all_gp_us()
+        if self.gpu:
+            container = container.with_mounted_temp(SHARED, size=SHARED_BYTES)
         engine = engines.profile(settings.engine.profile)
         path = await models.path(container, folder=engine.native)
         arguments = [*_arguments(engine, settings, path), *flags]

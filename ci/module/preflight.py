@@ -12,6 +12,7 @@ from ci import SGLANG
 from ci.errors import InfrastructureFault
 from ci.image.bases import bases, remedy
 from ci.module import build, prober, publisher
+from ci.module.engine import NO_GPU
 from ci.module.inputs import Inputs
 from ci.module.report import Report
 from ci.secrets.veil import beginning
@@ -27,10 +28,6 @@ GIVEN = "/prober/given"
 SEEN = "/prober/seen.json"
 LABEL = "org.opencontainers.image"
 GPUS = "for gpu in /dev/nvidia[0-9]*; do test -e $gpu && exit 0; done; exit 1"
-NO_GPU = (
-    "the engine gives its containers none: start it with _EXPERIMENTAL_DAGGER_GPU_SUPPORT=true on "
-    "a machine with NVIDIA's container toolkit"
-)
 _LONGEST = 300
 _TRACE = re.compile(r"\s*\[traceparent:[^\]]*\]")
 """What the engine adds to its errors for its own display."""

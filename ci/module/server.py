@@ -9,6 +9,7 @@ from ci import engines
 from ci.engines import only_sglang
 from ci.module import faults, prober
 from ci.module.build import LOCK, listed, printed
+from ci.module.engine import started
 from ci.module.inputs import Inputs
 from ci.module.report import Report
 from ci.server.key import BASELINE_API_KEY, api_key
@@ -107,7 +108,7 @@ class Server:
     async def proven(self, baseline: "Server | None") -> Report:
         """Ask every question, that of being slower than `baseline` too, and stop the servers."""
         against = await baseline.up() if baseline is not None else []
-        await self.service.start()
+        await started(self.service)
         asked, known = await self._known(await self._beside(self.run))
         asked = await baseline.known_to(asked) if baseline is not None else asked
         arguments = [*self._log(), *known, *await self._facts(), *self._files(), *against]
@@ -151,7 +152,7 @@ class Server:
         only_sglang(self.engine, stage)
         run = faults.run_of(self.run)
         container = prober.logged(self.mounted, await self.inputs.settings(), run)
-        victim = await (await faults.service(container, self.arguments)).start()
+        victim = await started(await faults.service(container, self.arguments))
         url, agent = await prober.url(victim), await faults.agent(victim)
         asked = prober.ask(await self._beside(run), "wait", url, *self._log())
         report = await self._found(asked, "wait")
@@ -162,7 +163,7 @@ class Server:
 
     async def _ready(self, lock: str = LOCK) -> dagger.Container:
         """Start the server; return a prober that waited for it, with the user's files in it."""
-        await self.service.start()
+        await started(self.service)
         url = await prober.url(self.service)
         return prober.ask(await self._beside(self.run, lock), "wait", url, *self._log())
 

@@ -5,7 +5,7 @@ looks every five seconds. SGLang calls `activate` through the entry point group
 `sglang.srt.plugins`; where `launch.sh` has set `SGLANG_CI_DRAIN_SECONDS`, each process that
 answers HTTP then refuses new work after SIGTERM (503 with `Retry-After`), gives what it has
 accepted that many seconds, ends what is left by a final event, and leaves by SGLang's own way.
-`docs/drain.md` argues it. Sources: `http_server.py` and `tokenizer_manager.py` of 0.5.23.
+`docs/drain.md` argues it. Sources: `http_server.py` and `tokenizer_manager.py` of 0.5.13 to 0.5.23.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,10 +23,10 @@ from ci.platform import crew as crews
 from ci.platform.crew import Crew
 from ci.platform.doors import FLUSH_SECONDS, POLL_SECONDS, Doors, until
 from ci.platform.gate import DrainGate, Exchanges
-from ci.platform.promise import SECONDS, obstacle
+from ci.platform.promise import SECONDS, obstacle, seam
 
-RESOLVED = "sglang.srt.server_args.ServerArgs.resolve_once"
-"""SGLang calls it before it imports its HTTP server, and so do we."""
+ARGUMENTS = "sglang.srt.server_args.ServerArgs"
+"""A method of it is called before SGLang imports its HTTP server, and so do we."""
 ABORT_SECONDS = 1.0
 """Most seconds in which aborted requests have to end by themselves."""
 SCHEDULER_SECONDS = 2
@@ -44,7 +45,7 @@ def activate() -> None:
         return
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
-    HookRegistry.register(RESOLVED, _resolved, HookType.AFTER)
+    HookRegistry.register(f"{ARGUMENTS}.{seam()}", _resolved, HookType.AFTER)
 
 
 def _resolved(_result: object, arguments: Any, *_: object) -> None:
@@ -92,8 +93,6 @@ def attach(seconds: float, crew: Crew | None) -> None:
         while not one.gracefully_exit:
             await asyncio.sleep(POLL_SECONDS)
         hangs = not await drain(exchanges, lambda: one.abort_request(abort_all=True), seconds)
-        if hangs:
-            tokenizer_manager._SCHEDULER_EXIT_TIMEOUT_SECS = SCHEDULER_SECONDS  # noqa: SLF001
         if crew:
             crew.leave(hangs=hangs)
             await until(crew.is_empty, seconds + ABORT_SECONDS)
@@ -101,6 +100,7 @@ def attach(seconds: float, crew: Crew | None) -> None:
         await asyncio.sleep(FLUSH_SECONDS)
         if one.rid_to_state:  # of nobody who waits; SGLang would wait, in steps of 5 s
             os.environ["SGL_FORCE_SHUTDOWN"] = "1"
+        own_end(tokenizer_manager, SCHEDULER_SECONDS if hangs else None)
         await original(one)
 
     def draining() -> bool:
@@ -111,6 +111,30 @@ def attach(seconds: float, crew: Crew | None) -> None:
         DrainGate, draining=draining, exchanges=exchanges, seconds=seconds
     )
     tokenizer_manager.TokenizerManager.sigterm_watchdog = watchdog
+
+
+def own_end(module: Any, scheduler_seconds: float | None) -> None:
+    """Have SGLang's own end keep to a time and an exit code, in versions which lack that too.
+
+    Before 0.5.20 a scheduler gets 15 s, whatever it does; before 0.5.19 the server ends all its
+    processes and first of all itself, so that its exit code is that of SIGKILL.
+
+    Args:
+        module: SGLang's `tokenizer_manager`, whose names that end uses.
+        scheduler_seconds: Most seconds for the scheduler to leave; None for SGLang's own.
+    """
+    kill = module.kill_process_tree
+
+    def kill_children(pid: int, include_parent: bool = True, *more: Any, **options: Any) -> None:  # noqa: FBT001, FBT002
+        leaves = include_parent and pid == os.getpid()
+        kill(pid, include_parent and not leaves, *more, **options)
+        if leaves:
+            sys.exit(0)
+
+    module.kill_process_tree = kill_children
+    if scheduler_seconds is not None:
+        end, schedulers = time.monotonic() + scheduler_seconds, module.collect_scheduler_processes
+        module.collect_scheduler_processes = lambda: schedulers() if time.monotonic() < end else []
 
 
 async def drain(exchanges: Exchanges, abort: Callable[[], object], seconds: float) -> bool:

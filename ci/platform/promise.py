@@ -14,8 +14,12 @@ from pathlib import Path
 SECONDS = "SGLANG_CI_DRAIN_SECONDS"
 """How long running requests have after SIGTERM; SGLang's own way where empty."""
 GROUP, NAME = "sglang.srt.plugins", "drain"
+SEAMS = ("resolve_once", "__post_init__")
+"""Methods of `ServerArgs` that SGLang calls before it imports its HTTP server: 0.5.19 and later
+have the first, and in those before it the second is as late."""
+ARGUMENTS = "srt/server_args.py"
 PARTS = (
-    ("srt/server_args.py", "resolve_once"),
+    ("launch_server.py", "load_plugins"),
     ("srt/managers/tokenizer_manager.py", "sigterm_watchdog"),
 )
 APP_PATH = "SGLANG_HTTP_SERVER_APP_PATH"
@@ -62,7 +66,13 @@ def _unfit(environment: Mapping[str, str], flags: Sequence[str]) -> str:
     for file, word in (*PARTS, *(SEVERAL if several else ())):
         if word not in _source(file):
             return f"{_version()} has no {word}"
-    return ""
+    return "" if seam() else f"{_version()} has no {SEAMS[0]}"
+
+
+def seam() -> str:
+    """Return the method of SGLang's arguments to attach at; empty where it has none."""
+    source = _source(ARGUMENTS)
+    return next((name for name in SEAMS if f"def {name}(" in source), "")
 
 
 def _workers(flags: Sequence[str]) -> int:

@@ -11,6 +11,7 @@ import anyio
 import httpx
 import pytest
 
+from ci.errors import CheckBroken
 from ci.health.check import FaultFindings, check_health
 from ci.health.drain import Drains, check_drain
 from ci.health.experiments import HUNG
@@ -194,6 +195,27 @@ async def test_drain_of_a_server_that_accepts_on(server: FakeSglang) -> None:
     assert judged["streams: new requests are refused"] is Outcome.FAILED
     assert judged["streams: exits in time"] is Outcome.FAILED
     assert target.sent == [("parent", signal.SIGTERM)]
+
+
+async def test_a_hung_server_is_late_and_its_scheduler_gone(server: FakeSglang) -> None:
+    """A server that has killed its hung scheduler, and still goes, makes the check an ERROR."""
+    only = DrainSettings(grace=1, streams=1, tokens=2, interval=0.1, scenarios=("hung scheduler",))
+    target = FakeTarget(server, immune=True)
+
+    async def runs_on() -> ProcessState:
+        return ProcessState(running=True, exit_code=None, processes=())
+
+    async def send(role: str, number: signal.Signals) -> None:
+        if number is signal.SIGCONT:
+            raise CheckBroken("no process of the role scheduler")
+
+    target.state, target.send = runs_on, send  # type: ignore[method-assign]
+    told: list[Case] = []
+    with anyio.fail_after(60):
+        async with Servers(None, target) as servers:
+            result = await check_drain(Drains(only, told.append, lambda _: None), servers)
+    judged = outcomes(check_of("drain", replay(told, result)))
+    assert judged["hung scheduler: exits in time"] is Outcome.FAILED
 
 
 async def test_drain_needs_a_process() -> None:

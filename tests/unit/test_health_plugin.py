@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -214,3 +215,44 @@ def test_other_sglang_still_starts(
     monkeypatch.setattr(plugin, "_resolved_once", False)
     plugin._resolved(None, None)
     assert "does not fit this version" in caplog.text
+
+
+class OwnEnd:
+    """What SGLang's `tokenizer_manager` uses for its own end."""
+
+    def __init__(self) -> None:
+        self.killed: list[tuple[int, bool, dict[str, Any]]] = []
+
+    def kill_process_tree(self, pid: int, include_parent: bool = True, **options: Any) -> None:  # noqa: FBT001, FBT002
+        """Keep whom it would kill."""
+        self.killed.append((pid, include_parent, options))
+
+    def collect_scheduler_processes(self) -> list[str]:
+        """Return a scheduler that never leaves."""
+        return ["hangs"]
+
+
+async def test_a_server_that_would_kill_itself_ends_with_0() -> None:
+    """SGLang before 0.5.19 kills itself with its children: every drain ends with -9."""
+    module = OwnEnd()
+    plugin.own_end(module, None)
+    with pytest.raises(SystemExit) as left:
+        module.kill_process_tree(os.getpid(), include_parent=True)
+    assert left.value.code == 0
+    module.kill_process_tree(os.getpid(), include_parent=False, wait_timeout=60)
+    module.kill_process_tree(1)
+    assert module.killed == [
+        (os.getpid(), False, {}),
+        (os.getpid(), False, {"wait_timeout": 60}),
+        (1, True, {}),
+    ]
+    assert module.collect_scheduler_processes() == ["hangs"]
+
+
+async def test_a_scheduler_that_hangs_is_waited_for_no_longer() -> None:
+    """SGLang before 0.5.20 waits 15 s for it, and the platform's grace is over."""
+    module = OwnEnd()
+    plugin.own_end(module, 0.05)
+    assert module.collect_scheduler_processes() == ["hangs"]
+    await anyio.sleep(0.06)
+    assert module.collect_scheduler_processes() == []

@@ -5,12 +5,13 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any, cast
 
+import anyio
 import dagger
 import pytest
 from dagger._exceptions import QueryErrorValue
 
-from ci.errors import ImageUnavailable
-from ci.module.engine import cause, explained
+from ci.errors import ImageUnavailable, InfrastructureFault
+from ci.module.engine import NO_GPU, cause, explained, started
 
 pytestmark = pytest.mark.unit
 
@@ -60,6 +61,22 @@ def exec_failed(stderr: str, stdout: str = "") -> dagger.QueryError:
         ),
         (failed(f"load Container@{IDENTIFIER}: broken"), "load Container@…: broken"),
         (failed("no such\nfile"), "no such file"),
+        (
+            failed(
+                "input: container.experimentalWithAllGPUs.asService.start GPU support is not"
+                f" enabled, set _EXPERIMENTAL_DAGGER_GPU_SUPPORT{TRACE}"
+            ),
+            f"it wants a GPU, and {NO_GPU}",
+        ),
+        (
+            failed(
+                f"{GRAPH}{'runc create failed: ' * 40}error running prestart hook #0: exit"
+                " status 1, stdout: , stderr: nvidia-container-cli: requirement error: unsatisfied"
+                f" condition: cuda>=13.0, please update your driver{TRACE}\nmore"
+            ),
+            "nvidia-container-cli: requirement error: unsatisfied condition: cuda>=13.0, please"
+            " update your driver",
+        ),
     ],
 )
 def test_the_cause_is_one_short_line(error: dagger.QueryError, line: str) -> None:
@@ -68,6 +85,21 @@ def test_the_cause_is_one_short_line(error: dagger.QueryError, line: str) -> Non
     with pytest.raises(ImageUnavailable) as caught, explained("the image can't be built"):
         raise error
     assert str(caught.value) == f"the image can't be built: {line}"
+
+
+def test_a_server_that_the_engine_cant_start() -> None:
+    """On an engine without GPUs a server ends in a traceback, and names nothing to be done."""
+
+    class Service:
+        async def start(self) -> None:
+            raise failed("start GPU support is not enabled, set _EXPERIMENTAL_DAGGER_GPU_SUPPORT")
+
+    with pytest.raises(InfrastructureFault) as caught:
+        anyio.run(started, cast("Any", Service()))
+    assert not isinstance(caught.value, ImageUnavailable)
+    assert str(caught.value) == (
+        f"the server's container can't be started: it wants a GPU, and {NO_GPU}"
+    )
 
 
 def test_whatever_it_says_is_bounded() -> None:

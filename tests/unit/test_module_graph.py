@@ -147,3 +147,16 @@ def test_each_of_two_containers_is_asked_with_its_own_key(
         return str(secrets[0][1])
 
     assert (of(BASELINE_API_KEY), of(API_KEY)) == keys
+
+
+@pytest.mark.parametrize("gpu", [False, True])
+def test_what_gpus_exchange_has_room(asked: Any, *, gpu: bool) -> None:
+    """GPUs get 64 MiB of shared memory, too little for what they exchange; or a CPU gets more."""
+    make, inputs = cast("Any", Image), cast("Any", Inputs)
+    given = inputs(origin=Origin(), credentials=Credentials(), config=ConfigFile(""))
+    image = make(container=holding(""), gpu=gpu, inputs=given, locks=[])
+    server = anyio.run(image.served, [])
+    room = [("/dev/shm", 32 * 1024**3)] if gpu else []  # noqa: S108 - of a container
+    assert [*server.service.found("with_mounted_temp")] == room
+    assert [*server.mounted.found("with_mounted_temp")] == room
+    assert not [*server.image.found("with_mounted_temp")]

@@ -7,7 +7,17 @@ from pathlib import Path
 import pytest
 
 from ci.platform import promise
-from ci.platform.promise import APP_PATH, PARTS, SECONDS, SEVERAL, WORKER_APP, obstacle
+from ci.platform.promise import (
+    APP_PATH,
+    ARGUMENTS,
+    PARTS,
+    SEAMS,
+    SECONDS,
+    SEVERAL,
+    WORKER_APP,
+    obstacle,
+    seam,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -18,7 +28,8 @@ ASKED = {SECONDS: "20"}
 def sglang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An SGLang that has all that the plugin attaches to."""
     package = tmp_path / "sglang"
-    for file, word in (*PARTS, *SEVERAL):
+    methods = "".join(f"    def {name}(self):\n" for name in SEAMS)
+    for file, word in (*PARTS, *SEVERAL, (ARGUMENTS, methods)):
         (package / file).parent.mkdir(parents=True, exist_ok=True)
         (package / file).write_text(word)
     monkeypatch.setattr(promise, "_package", lambda: package)
@@ -36,11 +47,21 @@ def test_a_server_that_drains_has_no_obstacle(sglang: Path, flags: list[str]) ->
 
 @pytest.mark.parametrize("file", [file for file, _ in PARTS])
 def test_an_sglang_that_lacks_what_the_plugin_needs(sglang: Path, file: str) -> None:
-    """With SGLang 0.5.17, which lacks one of them, the promise doesn't hold and nobody says so."""
+    """With an SGLang that lacks one of them the promise doesn't hold, and nobody says so."""
     (sglang / file).write_text("nothing")
     assert obstacle(ASKED, []) == f"SGLang 0.5.17 has no {dict(PARTS)[file]}"
     (sglang / file).unlink()
     assert obstacle(ASKED, []) == f"SGLang 0.5.17 has no {dict(PARTS)[file]}"
+
+
+def test_where_the_plugin_attaches(sglang: Path) -> None:
+    """SGLang before 0.5.19 has no `resolve_once`: the plugin attaches at nothing, and so never."""
+    assert seam() == "resolve_once"
+    (sglang / ARGUMENTS).write_text("    def __post_init__(self):\n        self.resolve_once = 1\n")
+    assert seam() == "__post_init__"
+    assert obstacle(ASKED, []) == ""
+    (sglang / ARGUMENTS).write_text("class ServerArgs:\n")
+    assert obstacle(ASKED, []) == "SGLang 0.5.17 has no resolve_once"
 
 
 @pytest.mark.parametrize(

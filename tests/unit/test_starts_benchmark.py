@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import gate_live, starts
+from benchmarks import gate_live, lengths, starts
 from benchmarks.gate_rivals import LIVE_RIVALS, ten_per_cent
 from benchmarks.noise import StartNoise, SyntheticNoise
 from ci.gate import sides
@@ -96,6 +96,44 @@ def test_every_live_comparison_is_kept_and_held_against_rivals(
     told = capsys.readouterr().out.splitlines()
     for rule in ("this gate", *LIVE_RIVALS):
         assert any(f"| equal | {rule} | 2 | " in line for line in told), told
+
+
+def test_a_candidate_that_a_proxy_slows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A sleep in the scheduler slows nothing on a GPU, and there is no other slow candidate."""
+    settings, file, seen = invented(tmp_path, monkeypatch, 0.3), tmp_path / "live.jsonl", set()
+
+    @asynccontextmanager
+    async def slowed(url: str, share: float) -> AsyncIterator[str]:
+        seen.add((url, share))
+        yield url
+
+    monkeypatch.setattr(gate_live, "slowed", slowed)
+    asked = ("--slower", "0.3", "--settings", str(settings), "--out", str(file))
+    gate_live.main(["--rounds", "1", "--by", "proxy", *asked])
+    assert seen == {("baseline", 0.0), ("candidate", 0.3)}
+    (found,) = gate_live.read(file)
+    assert (found.by, found.verdict) == ("proxy", "FAILED")
+    verdict, low, high = found.findings["tpot"]
+    assert verdict == "FAILED"
+    assert 1.1 < low < found.ratios["tpot"] < high
+    assert "| +30% | this gate | 1 | 1 " in capsys.readouterr().out
+
+
+def test_loads_are_told_apart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Loads are mixed up in the table, or pairs that warm up are counted."""
+    settings, file = invented(tmp_path, monkeypatch, 0.3), tmp_path / "lengths.jsonl"
+    for name in ("up", "loaded"):
+        monkeypatch.setattr(lengths, name, getattr(sides, name))
+    asked = ("--lengths", "64:8", "256", "--settings", str(settings), "--out", str(file))
+    lengths.main(["--pairs", "3", *asked])
+    assert [row["load"] for row in lengths.read(file)] == ["64:8", "256"] * 4
+    told = capsys.readouterr().out
+    for load in ("64:8", "256"):
+        assert f"| {load} | ttft | 3 | " in told
 
 
 def test_other_rules_on_pairs_that_are_known() -> None:
