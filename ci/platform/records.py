@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import logging
+import logging.config
 import os
 import re
 import sys
@@ -49,9 +50,14 @@ PROBED = ("/health", "/health_generate", "/metrics", "/ping", "/readyz", "/livez
 
 
 def activate() -> None:
-    """Have uvicorn, and what ends a process unexpectedly, write records too."""
+    """Have all of a process write records: before SGLang configures it, and uvicorn too.
+
+    SGLang's parent sets a text format while it reads its flags, whatever is configured already.
+    """
     if os.environ.get(CONFIG_PATH) != str(CONFIG):
         return
+    logging.config.dictConfig(json.loads(CONFIG.read_text()))
+    logging.basicConfig = _configured
     sys.excepthook = _uncaught
     try:
         from uvicorn.config import LOGGING_CONFIG
@@ -63,6 +69,10 @@ def activate() -> None:
         "()": f"{__name__}.{WithoutProbes.__name__}"
     }
     LOGGING_CONFIG["handlers"]["access"].setdefault("filters", []).append("probes")
+
+
+def _configured(**_asked: Any) -> None:
+    """Take the place of `basicConfig` where it is known what is written."""
 
 
 def _uncaught(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

@@ -169,6 +169,8 @@ OUTSIDE = f"""
 import json, logging, logging.config, sys
 from ci.platform import records
 records.activate()
+logging.basicConfig(level=logging.INFO, force=True, format="[] %(message)s")
+logging.getLogger("sglang").info("early")
 logging.config.dictConfig(json.loads(records.CONFIG.read_text()))
 logging.getLogger("sglang").debug("below")
 logging.getLogger("sglang").info("above")
@@ -198,7 +200,7 @@ def test_every_logger_of_a_server_writes_records(level: str) -> None:
     messages = [line["message"] for line in lines]
     below = ["below"] if level == "debug" else []
     assert sorted(messages) == sorted(
-        [*below, "above", "request.received", "GET /generate 200", "uncaught exception"]
+        [*below, "early", "above", "request.received", "GET /generate 200", "uncaught exception"]
     )
     assert "in two lines" in lines[messages.index("uncaught exception")]["exception.message"]
 
