@@ -42,8 +42,11 @@ SETTLED, LOOK, START = 90.0, 1.0, 30.0
 """Most seconds until all has come after the last line, between two looks, and for a start."""
 EVERY, PRINTED = 25, 60
 """A traceback stands in every so many-th record, and is printed by itself after so many lines."""
-FAULTS = ("none", "collector killed", "receiver away", "renamed", "cut to nothing", "disk full")
-DISK = "size=1m"
+FAULTS = (
+    "none", "collector killed", "receiver away", "receiver killed", "renamed", "cut to nothing",
+    "disk full",
+)  # fmt: skip
+DISK = "size=512k"
 """The collector's own disk where that is to be full."""
 
 
@@ -183,10 +186,11 @@ class Shipping:
             time.sleep(0.1)
         raise RuntimeError((self.folder / "receiver.out").read_text()[-2000:])
 
-    def kill(self, name: str) -> None:
-        """End one of them without a chance to tidy up."""
-        self.running[name].kill()
-        self.running[name].wait()
+    def end(self, name: str, *, kill: bool) -> None:
+        """End one of them, with or without a chance to tidy up."""
+        process = self.running[name]
+        (process.kill if kill else process.terminate)()
+        process.wait(START)
 
     def entries(self) -> list[dict[str, Any]]:
         """Return everything that was received."""
@@ -242,10 +246,10 @@ def tried(fault: str, at: Shipping, seconds: float, rate: float, away: float) ->
 
 def _come(fault: str, at: Shipping, away: float, later: list[threading.Thread]) -> None:
     """Have the fault."""
-    name = {"collector killed": "collector", "receiver away": "receiver"}.get(fault)
-    if name:
-        at.kill(name)
-        pause = away if name == "receiver" else 3.0
+    name = fault.split(maxsplit=1)[0]
+    if name in at.running:
+        at.end(name, kill=fault.endswith("killed"))
+        pause = away if fault == "receiver away" else 3.0
 
         def back() -> None:
             time.sleep(pause)
@@ -266,16 +270,18 @@ def _disk(at: Shipping, *, full: bool) -> Iterator[None]:
     if not full:
         yield
         return
-    at.kill("collector")
+    at.end("collector", kill=False)
     state = at.folder / "state"
     subprocess.run(["mount", "-t", "tmpfs", "-o", DISK, "none", str(state)], check=True)
     try:
-        at.kill("receiver")
+        at.end("receiver", kill=False)
         at.start("collector")
         threading.Timer(15.0, at.start, ["receiver"]).start()
         yield
     finally:
-        at.kill("collector")
+        at.end("collector", kill=True)
+        told = (at.folder / "collector.out").read_text()
+        assert "no space left" in told, "the disk was never full"
         subprocess.run(["umount", str(state)], check=True)
 
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,6 +27,7 @@ from tests.live.quiet import Quiet
 
 pytestmark = [pytest.mark.live, pytest.mark.long]
 
+ROOT = Path(__file__).parents[2]
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 SECRET = "Thequickbrownfox"
 RECORDED = Settings(
@@ -48,6 +52,12 @@ def log(tmp_path: Path) -> Iterator[Path]:
             _asked(server.url)
             _died(server)
         yield path
+
+
+SHIPPED = pytest.mark.skipif(
+    None in (shutil.which("otelcol"), shutil.which("victoria-logs")),
+    reason="otelcol or victoria-logs isn't in PATH",
+)
 
 
 def _asked(url: str) -> None:
@@ -94,3 +104,17 @@ def test_all_that_a_server_logs_is_a_record(log: Path) -> None:
     assert any("crashed with exit code -9" in message for message in messages), messages[-20:]
     assert not [line for line in others if "Traceback" in line or line.startswith("[20")], others
     assert len(records) > 3 * len(others), others
+
+
+@SHIPPED
+def test_lines_are_counted_at_both_ends(tmp_path: Path) -> None:
+    """What is rendered for a collector loses lines, tears tracebacks, or isn't taken."""
+    kept = tmp_path / "rows.json"
+    asked = ("--only", "none", "collector killed", "receiver away", "--seconds", "9", "--away", "8")
+    argv = [sys.executable, "-m", "benchmarks.logs", *asked, "--json", str(kept)]
+    done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=600, check=False)
+    assert not done.returncode, done.stderr
+    for row in json.loads(kept.read_text()):
+        assert row["records"] > 500
+        assert (row["lost"], row["torn"], row["printed_torn"]) == (0, 0, 0), row
+    assert not json.loads(kept.read_text())[0]["printed_lost"]
