@@ -55,11 +55,7 @@ def collector(settings: Settings) -> Document:
             "otlphttp": {
                 "logs_endpoint": at.logs_to,
                 "retry_on_failure": {"max_elapsed_time": 0, "max_interval": "10s"},
-                "sending_queue": {
-                    "storage": "file_storage",
-                    "queue_size": 10_000,
-                    "block_on_overflow": True,
-                },
+                "sending_queue": {"enabled": False},
             }
         },
         "service": {
