@@ -61,9 +61,8 @@ class Site:
             Table("Releases", _RELEASES, tuple(self._releases())),
             Table("Further", ("page",), tuple((Link(*one),) for one in further.items())),
         )
-        facts = {"repository": str(self.session.registry.reference)}
-        facts["judged"] = f"{self.session.now:%Y-%m-%d %H:%M:%S} UTC"
-        filled = tuple(section for section in sections if section.rows)
+        facts = {"judged": f"{self.session.now:%Y-%m-%d %H:%M:%S} UTC"}
+        filled = tuple(_without_empty(section) for section in sections if section.rows)
         yield INDEX, ReleasePage(str(self.session.registry.reference), facts, filled, "Status")
 
     @cached_property
@@ -108,14 +107,13 @@ class Site:
         chronicle = self._chronicles[name]
         there = self.session.registry.resolve(name)
         if there is None:
-            return name, "nothing", "", "", "", "", chronicle.problem
+            return name, "nothing", "", "", "", chronicle.problem
         newest = next((one for one in chronicle.lines if one.digest == there.digest), None)
-        since = _time(newest) if newest else ""
+        since = f"{_time(newest)} by {newest.actor or 'unknown'}" if newest else ""
         judge = self._judges.get(there.digest)
         allowed: Cell = judge.check(name).verdict if judge else ""
         deployed = _deployed(judge, name) if judge else ""
-        by = newest.actor if newest else ""
-        return name, self._link(there.digest), since, by, allowed, deployed, chronicle.problem
+        return name, self._link(there.digest), since, allowed, deployed, chronicle.problem
 
     def _history(self, name: str) -> Table:
         """Return the promotions to an environment, the newest first."""
@@ -144,9 +142,16 @@ class Site:
             yield self._link(digest), tags, may or "nowhere"
 
 
-_PLACES = ("environment", "there now", "since", "by", "may be there", "last deployment", "problem")
+_PLACES = ("environment", "there now", "since", "may be there", "last deployment", "problem")
 _HISTORY = ("number", "release", "when", "by", "")
 _RELEASES = ("release", "tags", "may go to")
+
+
+def _without_empty(table: Table) -> Table:
+    """Return a table without the columns that nothing stands in."""
+    kept = [at for at in range(len(table.head)) if any(row[at] for row in table.rows)]
+    head, *rows = [tuple(row[at] for at in kept) for row in (table.head, *table.rows)]
+    return Table(table.title, tuple(map(str, head)), tuple(rows))
 
 
 def _path(digest: str) -> str:
