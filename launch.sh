@@ -122,8 +122,13 @@ if [[ $LOG_FORMAT == json && -z ${SGLANG_LOGGING_CONFIG_PATH:-} ]]; then
     SGLANG_LOGGING_CONFIG_PATH=$(
         "$PYTHON" -c 'from ci.platform.records import CONFIG; print(CONFIG)' 2>/dev/null
     ) || refuse 64 'bad LOG_FORMAT' "json, and $PYTHON has no sglang-ci" 'install it there, or use text'
+    for flag in "${flags[@]}"; do
+        [[ ${before:-} != --log-level ]] || LOG_LEVEL=$flag
+        [[ $flag != --log-level=* ]] || LOG_LEVEL=${flag#*=}
+        before=$flag
+    done
     export SGLANG_LOGGING_CONFIG_PATH LOG_LEVEL # read by ci/platform/records.py
-    export SGLANG_LOG_REQUEST_HEADERS=${SGLANG_LOG_REQUEST_HEADERS-traceparent}
+    export SGLANG_LOG_REQUEST_HEADERS=${SGLANG_LOG_REQUEST_HEADERS:+$SGLANG_LOG_REQUEST_HEADERS,}traceparent
 fi
 export SGLANG_CI_DRAIN_SECONDS=$DRAIN_SECONDS # read by ci/platform/drain.py, where it is installed
 command=$("$PYTHON" - "$gpu" "${flags[@]}" <<'CHECKS'

@@ -83,15 +83,15 @@ class ServerLog:
         """Take in one line that arrived `at` (`anyio.current_time()`): a text, or a record."""
         for text in _texts(line):
             self._add(beginning(text, LONGEST_LINE), at)
+        self.began |= line.startswith(BEGAN) and line.removeprefix(BEGAN) == _kernel()
+        if line == ENDED or line.startswith(_REFUSED):
+            self.ended.set()
 
     def _add(self, line: str, at: float) -> None:
         self._lines.append(line)
-        self.began |= line.startswith(BEGAN) and line.removeprefix(BEGAN) == _kernel()
         for pattern in _PATTERNS:
             if pattern not in self._seen and re.search(pattern, line):
                 self._seen[pattern] = at
-        if line == ENDED or line.startswith(_REFUSED):
-            self.ended.set()
 
     def tail(self, count: int = 40) -> str:
         """Return the last `count` lines."""
@@ -196,7 +196,9 @@ class _Tail:
             chunk = file.read()
         self._position += len(chunk)
         *lines, rest = (self._rest + chunk).split(b"\n")
-        self._rest = rest[: LONGEST_LINE + MARGIN]
+        self._rest = rest[
+            : LAST_BYTES if rest.startswith(_RECORD.encode()) else LONGEST_LINE + MARGIN
+        ]
         return [line.decode("utf-8", "replace").rstrip("\r") for line in lines]
 
 
@@ -214,8 +216,9 @@ def last(path: Path, most: int = LAST_BYTES) -> ServerLog:
         content = b""
     except OSError as error:
         raise UsageError(f"{path}: the log can't be read: {error.strerror}") from error
-    for line in content.decode("utf-8", "replace").splitlines():
-        log.add(line, 0.0)
+    text = content.decode("utf-8", "replace").removesuffix("\n")
+    for line in text.split("\n") if text else ():
+        log.add(line.rstrip("\r"), 0.0)
     return log
 
 

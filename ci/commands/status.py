@@ -33,13 +33,19 @@ def status(
     from ci.release.page import write_html
     from ci.release.site import FOLDER, INDEX, Site
 
-    further = {"Figures over time": TREND} if reports else {}
-    with opened(repository, config, settings) as session:
-        made(out / FOLDER)
-        for path, page in Site(session).pages(further):
-            write_html(page, out / path)
+    made(out / FOLDER)
     if reports:
         drawn(reports, out / TREND)
+    further = {"Figures over time": TREND} if reports else {}
+    with opened(repository, config, settings) as session:
+        if session.reference.tag or session.reference.digest:
+            raise UsageError(f"{repository}: name the repository alone, without tag or digest")
+        pages = dict(Site(session).pages(further))
+    for path, page in pages.items():
+        write_html(page, out / path)
+    for old in (out / FOLDER).glob("sha256-*.html"):
+        if f"{FOLDER}/{old.name}" not in pages:
+            old.unlink()
     typer.echo(f"page: {out / INDEX}")
 
 

@@ -42,7 +42,8 @@ def collector(settings: Settings) -> Document:
         "extensions": {"file_storage": {"directory": STATE, "create_directory": True}},
         "receivers": {
             "filelog": {
-                "include": [str(path) for path in at.logs],
+                "include": [str(path.absolute()) for path in at.logs],
+                "preserve_leading_whitespaces": True,
                 "start_at": "beginning",
                 "storage": "file_storage",
                 "include_file_name": False,

@@ -2,8 +2,8 @@
 
 Where `launch.sh` has LOG_FORMAT=json, SGLang takes `logging.json`, beside this file, as the
 `dictConfig` of each of its processes, and `activate` gives uvicorn the same formatter. What the
-fields are stands in `docs/logs.md`. No prompt and no answer is ever written: of a request what
-`--log-requests-format json` tells is kept but for its content, and its text form isn't shown.
+fields are stands in `docs/logs.md`. Of a request only what no user can have written is told, of
+what `--log-requests-format json` says, and its text form isn't shown.
 Sources: `utils/common.py`, `utils/log_utils.py` and `utils/request_logger.py` of SGLang 0.5.23.
 """
 
@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import logging.config
+import math
 import os
 import re
 import sys
@@ -21,7 +22,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, unquote
 
 CONFIG = Path(__file__).with_name("logging.json")
 CONFIG_PATH = "SGLANG_LOGGING_CONFIG_PATH"
@@ -30,18 +31,21 @@ RESOURCE = "OTEL_RESOURCE_ATTRIBUTES"
 """OpenTelemetry's variable for what a whole process is: `key=value,…`, per-cent encoded."""
 LEVEL = os.environ.get("LOG_LEVEL", "info").upper()
 """The least level; `logging.json` reads it here, as a file can't read a variable."""
-REQUESTS = "sglang.srt.utils.request_logger"
-CONTENT = frozenset(
+FIELDS = frozenset(
     (
-        *("text", "prompt", "prompts", "messages", "content", "input", "inputs", "instructions"),
-        *("input_ids", "input_embeds", "output_ids", "token_ids", "embedding", "suffix", "query"),
-        *("documents", "image_data", "audio_data", "video_data", "tools", "tool_calls"),
-        *("reasoning_content", "arguments", "decoded_text", "input_text", "output_text"),
-        *("input_token_logprobs", "output_token_logprobs", "input_top_logprobs"),
-        *("output_top_logprobs", "top_logprobs", "hidden_states", "custom_logit_processor"),
+        *("time", "level", "logger", "process", "message", "request", "request_id"),
+        *("trace_id", "span_id", "method", "path", "status", "client"),
+        *("exception.type", "exception.message", "exception.stacktrace"),
     )
 )
-"""Keys of a request or an answer that hold what a user wrote, or was told."""
+"""What a record itself says, which no label may say in its place."""
+REQUESTS = "sglang.srt.utils.request_logger"
+TOLD_OF = frozenset(("obj", "out", "meta_info", "sampling_params", "finish_reason", "usage"))
+"""Tables of a request's record that are looked into; any other may hold what a user wrote."""
+NAMES = frozenset(("id", "type", "model", "weight_version"))
+"""Texts of them that are no user's; of all else only numbers and truth values are told."""
+MATCHED = frozenset(("matched", "user", "seed"))
+"""Numbers of them that may be a token, or somebody."""
 TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?P<trace_id>[0-9a-f]{32})-(?P<span_id>[0-9a-f]{16})-.*")
 """A request's trace context, by W3C; SGLang tells headers that its own variable names."""
 UNSHOWN = "a request isn't shown as text: --log-requests-format json tells it without its content"
@@ -100,7 +104,8 @@ class JsonFormatter(logging.Formatter):
 
     def __init__(self, **_asked: Any) -> None:
         super().__init__()
-        self._resource = resource(os.environ.get(RESOURCE, ""))
+        named = resource(os.environ.get(RESOURCE, ""))
+        self._resource = {name: text for name, text in named.items() if name not in FIELDS}
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record's line, without its end."""
@@ -108,12 +113,15 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "process": f"{record.processName}[{record.process}]",
-            **dict(_message(record)),
-            **_error(record),
-            **self._resource,
+            "process": f"{_title() or record.processName}[{record.process}]",
         }
-        return json.dumps(told, ensure_ascii=False, default=str)
+        try:
+            told |= {**dict(_message(record)), **_error(record)}
+            line = json.dumps(told | self._resource, ensure_ascii=False, allow_nan=False)
+        except Exception as error:  # noqa: BLE001 - a record that can't be told mustn't be lost
+            told |= {"message": f"a record can't be told: {type(error).__name__}"}
+            line = json.dumps(told | self._resource, ensure_ascii=False)
+        return line
 
 
 def resource(text: str) -> dict[str, str]:
@@ -164,7 +172,7 @@ def _header(event: Mapping[str, Any]) -> Any:
 def _text(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except (TypeError, ValueError):  # arguments that don't fit their text
+    except (TypeError, ValueError, KeyError):  # arguments that don't fit their text
         return f"{record.msg} {record.args}"
 
 
@@ -176,7 +184,7 @@ def _access(record: logging.LogRecord) -> dict[str, Any]:
         client, method, target, _, status = record.args
     except ValueError:
         return {}
-    path = urlsplit(str(target)).path
+    path = str(target).partition("?")[0]
     return {"method": method, "path": path, "status": status, "client": client}
 
 
@@ -192,8 +200,22 @@ def _error(record: logging.LogRecord) -> dict[str, str]:
     }
 
 
-def _without_content(value: Any) -> Any:
-    """Return what was told of a request without what a user wrote or was told."""
-    if isinstance(value, Mapping):
-        return {key: _without_content(one) for key, one in value.items() if key not in CONTENT}
-    return [_without_content(one) for one in value] if isinstance(value, list) else value
+def _without_content(table: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what was told of a request, as far as no user can have written it."""
+    told: dict[str, Any] = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            if key in TOLD_OF and (inner := _without_content(value)):
+                told[key] = inner
+        elif isinstance(value, bool) or (key in NAMES and isinstance(value, str)):
+            told[key] = value
+        elif isinstance(value, int | float) and key not in MATCHED:
+            told[key] = value if math.isfinite(value) else str(value)
+    return told
+
+
+def _title() -> str:
+    """Return what SGLang calls this process, its rank included; empty where it has no name yet."""
+    titles = sys.modules.get("setproctitle")
+    title = str(titles.getproctitle()) if titles else ""
+    return title if title.startswith("sglang::") else ""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from ci.errors import BrokenArtifact, MissingArtifact
@@ -28,6 +29,9 @@ RELEASES = 50
 """Most releases that get a page: those of the environments' histories first, then others by tag."""
 LINES = 20
 """Most promotions of an environment that the first page shows; its history is judged whole."""
+TAGS = 500
+"""Most tags that are looked up, the last by their names first."""
+_HISTORY_TAG = ".history"
 _FALLBACK = "sha256-"
 """How a tag begins by which a registry without referrers keeps a digest's list of them."""
 
@@ -49,12 +53,18 @@ class Site:
             further: Title to path of other pages that the first one leads to.
 
         Raises:
-            RegistryFault: The registry can't be asked.
+            RegistryFault: The registry can't be asked, or has no such repository.
         """
-        told: dict[str, ReleasePage] = {}
+        registry = self.session.registry
+        if not self._tags and not any(one.lines for one in self._chronicles.values()):
+            told = "no such repository, or nothing in it"
+            raise MissingArtifact(str(registry.reference), "status", told)
+        back = Table(
+            "Further", ("page",), ((Link("all environments and releases", f"../{INDEX}"),),)
+        )
         for digest, judge in self._judges.items():
-            told[digest] = page_of(judge)
-            yield _path(digest), told[digest]
+            page = page_of(judge)
+            yield _path(digest), replace(page, sections=(*page.sections, back))
         sections = (
             Table("Environments", _PLACES, tuple(map(self._place, self._chronicles))),
             *map(self._history, self._chronicles),
@@ -62,6 +72,8 @@ class Site:
             Table("Further", ("page",), tuple((Link(*one),) for one in further.items())),
         )
         facts = {"judged": f"{self.session.now:%Y-%m-%d %H:%M:%S} UTC"}
+        if more := len(self._known) - len(self._judges):
+            facts["releases without a page"] = str(more)
         filled = tuple(_without_empty(section) for section in sections if section.rows)
         yield INDEX, ReleasePage(str(self.session.registry.reference), facts, filled, "Status")
 
@@ -73,22 +85,38 @@ class Site:
     @cached_property
     def _tags(self) -> dict[str, str]:
         """Tag to digest of what is tagged, but for environments and what registries keep."""
-        taken = {tag for name in self._chronicles for tag in (name, f"{name}.history")}
         registry = self.session.registry
-        free = [tag for tag in registry.tags() if tag not in taken]
-        named = [tag for tag in free if not tag.startswith(_FALLBACK)][-RELEASES:]
-        found = {tag: registry.resolve(tag) for tag in named}
+        named = [
+            tag
+            for tag in sorted(registry.tags(), reverse=True)
+            if tag not in self._chronicles and not tag.startswith(_FALLBACK)
+            if not tag.endswith(_HISTORY_TAG)
+        ]
+        found = {tag: registry.resolve(tag) for tag in named[:TAGS]}
         return {tag: there.digest for tag, there in found.items() if there}
+
+    @cached_property
+    def _there(self) -> dict[str, str]:
+        """Environment to the digest that its tag names; none where there is no such tag."""
+        found = {name: self.session.registry.resolve(name) for name in self._chronicles}
+        return {name: there.digest for name, there in found.items() if there}
+
+    @cached_property
+    def _known(self) -> dict[str, None]:
+        """The digest of every release: what is there first, then what was, the newest first."""
+        shown = [one.lines[:LINES] for one in self._chronicles.values()]
+        turns = [line.digest for turn in zip_longest(*shown) for line in turn if line]
+        known = (*self._there.values(), *turns, *self._tags.values())
+        return dict.fromkeys(digest for digest in known if DIGEST.fullmatch(digest))
 
     @cached_property
     def _judges(self) -> dict[str, Judge]:
         """Digest to its judge, of each release that the registry still has."""
-        lines = [line.digest for one in self._chronicles.values() for line in one.lines[:LINES]]
         read = {name: chronicle.lines for name, chronicle in self._chronicles.items()}
         found: dict[str, Judge] = {}
-        for digest in dict.fromkeys((*lines, *self._tags.values())):
-            if not DIGEST.fullmatch(digest) or len(found) == RELEASES:
-                continue
+        for digest in self._known:
+            if len(found) == RELEASES:
+                break
             try:
                 found[digest] = replace(self.session.judge(digest), read=read)
             except (MissingArtifact, BrokenArtifact):
@@ -105,15 +133,15 @@ class Site:
     def _place(self, name: str) -> tuple[Cell, ...]:
         """Return the row of an environment."""
         chronicle = self._chronicles[name]
-        there = self.session.registry.resolve(name)
+        there = self._there.get(name)
         if there is None:
             return name, "nothing", "", "", "", chronicle.problem
-        newest = next((one for one in chronicle.lines if one.digest == there.digest), None)
+        newest = next((one for one in chronicle.lines if one.digest == there), None)
         since = f"{_time(newest)} by {newest.actor or 'unknown'}" if newest else ""
-        judge = self._judges.get(there.digest)
+        judge = self._judges.get(there)
         allowed: Cell = judge.check(name).verdict if judge else ""
         deployed = _deployed(judge, name) if judge else ""
-        return name, self._link(there.digest), since, allowed, deployed, chronicle.problem
+        return name, self._link(there), since, allowed, deployed, chronicle.problem
 
     def _history(self, name: str) -> Table:
         """Return the promotions to an environment, the newest first."""

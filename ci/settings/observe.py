@@ -144,7 +144,7 @@ class ObserveSettings(Section):
     logs: tuple[Annotated[Path, HostPath("file", "host")], ...] = Field(
         (), description="Logs to be shipped, LOG_FILE of servers; a name may have * in it."
     )
-    logs_to: Annotated[str, Field(pattern=r"^https?://[^@\s]+$")] = Field(
+    logs_to: Annotated[str, Field(pattern=r"^https?://[^@?\s]+$")] = Field(
         "http://127.0.0.1:9428/insert/opentelemetry/v1/logs",
         description="Who gets the logs, by OTLP over HTTP; VictoriaLogs has this path.",
     )

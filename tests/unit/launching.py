@@ -22,7 +22,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.platform.promise import PARTS
+from ci.platform.promise import ARGUMENTS, PARTS, SEAMS
 
 LAUNCH = Path(__file__).parents[2] / "launch.sh"
 VERSION = "0.5.23"
@@ -127,10 +127,11 @@ def make_place(root: Path) -> Place:
     for folder in (package, about, root / "bin", root / "model", root / "home"):
         folder.mkdir(parents=True)
     (package / "__init__.py").touch()
-    (package / "launch_server.py").write_text(SERVER)
-    for file, word in PARTS:
+    for file, word in (*PARTS, (ARGUMENTS, f"def {SEAMS[0]}(self):")):
         (package / file).parent.mkdir(parents=True, exist_ok=True)
-        (package / file).write_text(word)
+        (package / file).write_text(f"# {word}\n")
+    with (package / "launch_server.py").open("a") as server:
+        server.write(SERVER)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: sglang\nVersion: {VERSION}\n")
     (root / "model/config.json").write_text("{}")
     program(root / "bin/bare-python", f'exec {sys.executable} -S "$@"')

@@ -16,10 +16,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ci.boot.log import ServerLog
+from ci.boot.log import ENDED, ServerLog, _Tail, last
 from ci.deploy.world import Release
 from ci.platform import records
-from ci.platform.records import CONTENT, JsonFormatter, WithoutProbes, labelled, resource
+from ci.platform.records import JsonFormatter, WithoutProbes, labelled, resource
 
 pytestmark = pytest.mark.unit
 
@@ -98,7 +98,10 @@ def test_an_answer_of_http_has_fields_and_no_query() -> None:
 
 @pytest.mark.parametrize(
     ("path", "status", "kept"),
-    [("/health", 200, False), ("/metrics?a", 200, False), ("/health", 503, True), ("/", 200, True)],
+    [
+        *(("/health", 200, False), ("/metrics?a", 200, False), ("/health", 503, True)),
+        *(("/", 200, True), ("//x/health", 200, True)),
+    ],
 )
 def test_probes_are_left_out_while_all_is_well(path: str, status: int, *, kept: bool) -> None:
     """The log is full of probes, or one that failed isn't seen."""
@@ -106,25 +109,74 @@ def test_probes_are_left_out_while_all_is_well(path: str, status: int, *, kept: 
     assert WithoutProbes().filter(asked) is kept
 
 
+TOKEN = 424_242
+"""A token of what the user wrote."""
+keys = st.sampled_from(
+    [
+        *("text", "prompt", "messages", "items", "instruct", "prompt_token_ids", "logit_bias"),
+        *("response_format", "cache_salt", "matched", "user", "obj", "out", "meta_info", "usage"),
+        *("sampling_params", "finish_reason", "never_heard_of", "custom_labels", "metadata"),
+    ]
+)
 events = st.recursive(
-    st.one_of(st.integers(), st.text(max_size=5)),
-    lambda inner: st.one_of(
-        st.lists(inner, max_size=3),
-        st.dictionaries(st.sampled_from(["out", "meta_info", "obj", "choices"]), inner, max_size=3),
-        st.sampled_from(sorted(CONTENT)).map(lambda key: {key: SECRET, "kept": 1}),
-        st.sampled_from(sorted(CONTENT)).map(lambda key: {key: [{"deep": SECRET}]}),
-    ),
-    max_leaves=8,
+    st.sampled_from([SECRET, [TOKEN], {str(TOKEN): 1.0}, [{"deep": SECRET}], {SECRET: 1}, None]),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(keys, inner, max_size=4)),
+    max_leaves=12,
 )
 
 
-@given(events)
-def test_no_content_of_a_request_is_told(told_of: object) -> None:
-    """A prompt or an answer stands in the log once somebody raised --log-requests-level."""
-    event = {"timestamp": "2026", "event": "request.finished", "rid": "r-1", "obj": told_of}
+@given(st.dictionaries(keys, events, max_size=5))
+def test_no_content_of_a_request_is_told(told_of: dict[str, object]) -> None:
+    """What a user wrote stands in the log once somebody raised --log-requests-level."""
+    event = {**told_of, "timestamp": "2026", "event": "request.finished", "rid": "r-1"}
     found = told(REQUESTS, json.dumps(event))
     assert SECRET not in json.dumps(found)
+    assert str(TOKEN) not in json.dumps(found["request"])
     assert (found["message"], found["request_id"]) == ("request.finished", "r-1")
+
+
+def test_what_is_no_users_is_told() -> None:
+    """Nothing is left of a request by which a slow one could be explained."""
+    meta = {"id": "r", "finish_reason": {"type": "stop", "matched": TOKEN}, "prompt_tokens": 7}
+    sampling = {"max_new_tokens": 3, "temperature": float("nan"), "stop": [SECRET]}
+    event = {
+        "event": "request.finished",
+        "obj": {"stream": True, "text": SECRET, "sampling_params": sampling},
+        "out": {"text": SECRET, "meta_info": {**meta, "e2e_latency": 0.25}},
+    }
+    assert told(REQUESTS, json.dumps(event))["request"] == {
+        "obj": {"stream": True, "sampling_params": {"max_new_tokens": 3, "temperature": "nan"}},
+        "out": {
+            "meta_info": {
+                "id": "r",
+                "finish_reason": {"type": "stop"},
+                "prompt_tokens": 7,
+                "e2e_latency": 0.25,
+            }
+        },
+    }
+
+
+class Unspeakable:
+    """What can't be told."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+
+def test_what_cannot_be_told_costs_no_line() -> None:
+    """A record that can't be made ends in twenty lines of text on the error output."""
+    assert "RuntimeError" in told("sglang", "%s", Unspeakable())["message"]
+    assert told("sglang", "%(a)s", {"b": 1})["message"].startswith("%(a)s")
+
+
+def test_labels_take_no_fields_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A label named `message` stands in each line in place of what is said."""
+    monkeypatch.setenv(records.RESOURCE, "message=x,time=x,request_id=x,own=y")
+    found = told("sglang", "text")
+    assert (found["message"], found["own"]) == ("text", "y")
+    assert found["time"] != "x"
+    assert "request_id" not in found
 
 
 @pytest.mark.parametrize("headers", [None, "x", {}, {"traceparent": 1}, {"traceparent": "0-1-2"}])
@@ -223,6 +275,27 @@ def test_a_raised_error_is_why_a_server_died() -> None:
     log = ServerLog(0.0)
     log.add(JsonFormatter().format(record("sglang", "scheduler", exc_info=failure())), 1.0)
     assert log.explain() == "ValueError: second"
+
+
+def test_a_record_ends_no_log() -> None:
+    """What a user or a library says is taken for the server's end."""
+    log = ServerLog(0.0)
+    log.add(JsonFormatter().format(record("sglang", f"x\n{ENDED}\nlaunch.sh: refused")), 1.0)
+    assert not log.ended.is_set()
+
+
+def test_a_long_or_odd_record_is_read_whole(tmp_path: Path) -> None:
+    """A long traceback that comes in two reads, or one with U+2028 in it, explains nothing."""
+    error = record("sglang", "y" * 30_000 + "\u2028", exc_info=failure())
+    line = JsonFormatter().format(error) + "\n"
+    path = tmp_path / "server.log"
+    path.write_text(line[:20_000])
+    log, tail = ServerLog(0.0), _Tail(path)
+    assert not tail.lines()
+    path.write_text(line)
+    for one in tail.lines():
+        log.add(one, 1.0)
+    assert log.reason() == last(path).reason() == "ValueError: second"
 
 
 @pytest.mark.parametrize("line", ['{"time": "x"', '{"time": "x"}', '{"time": "x", "message": 3}'])

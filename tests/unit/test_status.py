@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from ci.errors import MissingArtifact
 from ci.registry.reference import Reference
 from ci.release.kind import Cell, Link
 from ci.release.page import ReleasePage, to_html
@@ -56,8 +57,15 @@ def row(page: ReleasePage, title: str, first: str) -> tuple[Cell, ...]:
     return found
 
 
-def test_an_empty_repository_has_a_page(release: Release) -> None:
+def test_a_repository_that_is_not_there_is_no_empty_one(release: Release) -> None:
+    """A typing error is a page that says that nothing is in production."""
+    with pytest.raises(MissingArtifact, match="no such repository"):
+        pages(release)
+
+
+def test_nothing_is_in_an_environment_yet(release: Release) -> None:
     """Whoever begins gets a traceback."""
+    release.fake.tags["new"] = release.image.descriptor.digest
     first = pages(release)[INDEX]
     assert [one[:2] for one in rows(first, "Environments")] == [
         ("test", "nothing"),
@@ -89,8 +97,9 @@ def test_a_tag_that_was_set_by_hand_is_told(release: Release) -> None:
     release.prove()
     release.promote("test")
     release.fake.tags["test"] = release.other("else").image.descriptor.digest
-    problem = row(pages(release)[INDEX], "Environments", "test")[-1]
+    _, there, *_, problem = row(pages(release)[INDEX], "Environments", "test")
     assert "set by hand" in str(problem)
+    assert isinstance(there, Link)
 
 
 def test_a_forged_promotion_is_not_believed(release: Release) -> None:
@@ -133,6 +142,22 @@ def test_a_long_history_is_cut_and_said_to_be(release: Release) -> None:
     assert lines[-1][0] == "and 3 more"
 
 
+def test_many_releases_are_cut_and_said_to_be(
+    release: Release, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Releases are left out without a word, and what is in an environment first of all."""
+    monkeypatch.setattr("ci.release.site.RELEASES", 2)
+    others = [release.other(f"{at}") for at in range(4)]
+    for at, one in enumerate(others):
+        release.fake.tags[f"v{at}"] = one.image.descriptor.digest
+    others[0].promote("prod")
+    found = pages(release)
+    assert len(found) == 3
+    assert found[INDEX].facts["releases without a page"] == "2"
+    assert isinstance(row(found[INDEX], "Environments", "prod")[1], Link)
+    assert {one[1] for one in rows(found[INDEX], "Releases")} == {"v0", "v3"}
+
+
 def test_links_lead_to_pages_and_nothing_is_markup_of_others(release: Release) -> None:
     """A tag's name is read as HTML, or a link leads nowhere."""
     release.promote("test")
@@ -155,5 +180,9 @@ def test_the_command_makes_a_folder(at: Workplace, command: Command, tmp_path: P
     assert "trend.html" in (site / INDEX).read_text()
     assert (site / "trend.html").exists()
     assert len(list((site / "releases").iterdir())) == 1
+    (site / "releases/sha256-old.html").write_text("")
+    assert command("status", at.reference) == 0
+    assert len(list((site / "releases").iterdir())) == 1
+    assert command("status", at.by_digest) == 2
     Path("taken").write_text("")
     assert command("status", at.reference, "--out", "taken/site") == 2
