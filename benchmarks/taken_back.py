@@ -97,11 +97,12 @@ FAULTS: dict[str, Fault] = {
 }
 
 
-async def taken_back(run: Run, fault: Fault) -> tuple[float, float, Counter[Ending]]:
+async def taken_back(run: Run, fault: Fault) -> tuple[float, float, Counter[Ending]] | None:
     """Let a candidate turn bad at half of the traffic.
 
     Returns:
-        Seconds from then to its last new request, and to rest; and how streams ended since.
+        Seconds from then to its last new request, and to rest; and how streams ended since. None
+        where it was taken back before, for another reason, which is told.
     """
     site = run.folder / "site"
     site.mkdir(exist_ok=True)
@@ -123,7 +124,10 @@ async def taken_back(run: Run, fault: Fault) -> tuple[float, float, Counter[Endi
         tasks.start_soon(turns_bad)
         check = await deployed(deployment, abort=False)
         tasks.cancel_scope.cancel()
-    if check.verdict is not Verdict.FAILED or not begin:
+    if not begin:
+        print(f"not counted: {check.cause}", file=sys.stderr)
+        return None
+    if check.verdict is not Verdict.FAILED:
         sys.exit(f"a candidate that was to turn bad ended {check.verdict}: {check.cause}")
     print(check.cause, file=sys.stderr)
     rested = time.monotonic() - begin
@@ -140,7 +144,8 @@ async def measured(told: argparse.Namespace) -> dict[str, Any]:
             await run.switch()
             async with streaming(run, grounds.router.url, told.rate):
                 for name in told.fault or FAULTS:
-                    each = [await taken_back(run, FAULTS[name]) for _ in run.left(told.each)]
+                    tried = [await taken_back(run, FAULTS[name]) for _ in run.left(told.each)]
+                    each = [one for one in tried if one]
                     endings = sum((ends for *_, ends in each), Counter[Ending]())
                     found[name] = {
                         "seconds to its last request": spread([last for last, *_ in each]),
