@@ -247,7 +247,8 @@ def test_no_stream_is_lost_on_the_way(command: Command, place: Path, routed: str
     assert slots == {"blue", "green"} or (routed == "smg" and len(slots) == 2)
 
 
-@pytest.mark.parametrize("number", rare([signal.SIGTERM, signal.SIGKILL], 1))
+@pytest.mark.long
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
 def test_a_deployer_that_is_killed_is_gone_on_with(
     command: Command, place: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals
 ) -> None:

@@ -311,7 +311,8 @@ def test_a_server_that_we_start_gets_the_key_of_its_own_flags(
     assert KEY not in run.output()
 
 
-@pytest.mark.parametrize("fault", rare(["", "unavailable"]))
+@pytest.mark.long
+@pytest.mark.parametrize("fault", ["", "unavailable"])
 def test_a_server_gets_the_key_of_its_models_own_flags(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:

@@ -130,6 +130,7 @@ def test_own(ask):
 """
 
 
+@pytest.mark.long
 def test_a_cases_own_process_knows_every_secret(
     command: Command, capfd: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
