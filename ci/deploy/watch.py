@@ -32,8 +32,11 @@ class Counters:
         return cls(sent, Count(max(sent - route.open, lost), lost))
 
     def restarted(self, now: Self) -> bool:
-        """Return whether they began anew until `now`, as by a restart of the router."""
-        return now.requests < self.requests or now.taken.lost < self.taken.lost
+        """Return whether they began anew until `now`, as by a restart of the router.
+
+        Losses alone may seem to shrink: a router tells some only as a difference of counters.
+        """
+        return now.requests < self.requests
 
     def until(self, now: Self) -> Self:
         """Return what the next look starts from, so that no request is counted twice."""

@@ -94,7 +94,15 @@ def test_losses_that_are_counted_before_their_requests_are_not_lost() -> None:
     assert early.looked(routes((110, 12, 9))).seen["green"] == Count(10, 3)
 
 
-@pytest.mark.parametrize("after", [(5, 1, 0), (90, 1, 0), (200, 1, 0)])
+def test_a_loss_that_is_taken_back_is_no_restart() -> None:
+    """All that was lost before the step is held against a good candidate, or praises a bad one."""
+    seen = watch()
+    for at, lost in enumerate((9, 10, 8, 9, 10, 9), start=1):
+        seen = seen.looked(routes((100 + 10 * at, lost, 9)))
+    assert seen.seen["green"] == Count(60, 1)
+
+
+@pytest.mark.parametrize("after", [(5, 1, 0), (90, 1, 0)])
 def test_a_router_that_starts_anew_counts_from_nothing(after: tuple[int, ...]) -> None:
     """A restart of the router reads as requests that never were, or its losses are lost."""
     seen = watch().looked(routes(after)).looked(routes((after[0] + 1, 2, 0)))
