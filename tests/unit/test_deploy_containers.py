@@ -20,6 +20,7 @@ from ci.deploy.targets.login import logged_in
 from ci.deploy.targets.program import Program
 from ci.deploy.world import SLOTS, Life, Release, SlotSeen
 from ci.errors import SettingsError, TargetFault
+from ci.platform.records import RESOURCE, resource
 from ci.registry.access import Access
 from ci.registry.reference import Reference
 from ci.settings import ServerSettings, Settings
@@ -86,8 +87,17 @@ def test_values_of_variables_stand_in_no_command_line() -> None:
     start = replace(START, settings=Settings(server=server))
     assert "hush" not in " ".join(start.words())
     assert ("--env", "SGLANG_API_KEY") in pairs(start)
-    assert start.variables() == {"SGLANG_API_KEY": "hush"}
+    assert set(start.variables()) == {"SGLANG_API_KEY", RESOURCE}
+    assert start.variables()["SGLANG_API_KEY"] == "hush"
     assert ("--env", "PATH=/opt/bin") in pairs(start)
+
+
+def test_a_servers_log_tells_its_release() -> None:
+    """Nobody knows which release a line of a container's log is of."""
+    told = resource(START.variables()[RESOURCE])
+    assert told == {k: v for k, v in RELEASE.labels(START.environment, START.slot).items() if v}
+    assert ("--env", RESOURCE) in pairs(START)
+    assert ("--env", "LOG_FORMAT=text") in pairs(START)
 
 
 def test_a_crash_is_not_hidden_by_a_restart() -> None:
