@@ -88,17 +88,13 @@ def table(rows: list[Row]) -> Iterator[str]:
         some = [row for row in counted if (row["where"], row["load"]) == (where, load_of)]
         for metric in METRICS:
             seen = [{arm: row[arm][metric] for arm in Arm} for row in some]
-            logs = [_log(one[Arm.CANDIDATE] / one[Arm.BASELINE]) for one in seen]
+            logs = [math.log(one[Arm.CANDIDATE] / one[Arm.BASELINE]) for one in seen]
             level = statistics.median(value for one in seen for value in one.values())
             alike = RoundDifferences([logs], 0.0, 1.0).alike
             figures = (100 * statistics.stdev(logs), alike, 100 * statistics.fmean(logs))
             told = " | ".join(f"{figure:.2f}" for figure in figures)
             head = f"| {where.replace('|', '/')} | {load_of} | {metric}"
             yield f"{head} | {len(logs)} | {1000 * level:.2f} | {told} |"
-
-
-def _log(ratio: float) -> float:
-    return math.log(ratio)
 
 
 def read(path: Path) -> list[Row]:

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from ci.registry.reference import SHORT
+
 SLOTS = ("blue", "green")
 """The names of the slots: at most two copies run side by side."""
 WHOLE = 100
@@ -21,10 +23,6 @@ class Life(StrEnum):
     """Its process or container runs; whether it is ready is a question for the graph."""
     ENDED = "ended"
     """It was started, and runs no more."""
-
-
-_SHORT = len("sha256:") + 12
-"""As much of a digest as a person needs to tell two apart."""
 
 
 @dataclass(frozen=True)
@@ -46,14 +44,14 @@ class Release:
     @property
     def called(self) -> str:
         """What a person is told: its reference, or the beginning of a digest without one."""
-        return self.reference or self.digest[:_SHORT]
+        return self.reference or self.digest[:SHORT]
 
     def labels(self, environment: str, slot: str) -> dict[str, str]:
         """Return what its metrics and logs are labelled with in a slot; empty ones are unknown."""
         return {
             "environment": environment,
             "slot": slot,
-            "release": self.digest[:_SHORT],
+            "release": self.digest[:SHORT],
             "image_digest": self.digest,
             "version": self.version,
         }

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ci.errors import UsageError
+from ci.registry.reference import SHORT
 from ci.release.kind import Cell, Link, Table
 from ci.release.kinds import EVIDENCE
 from ci.report import html, markdown
@@ -21,9 +22,6 @@ from ci.verdict import Verdict
 if TYPE_CHECKING:
     from ci.release.found import FoundPiece
     from ci.release.judge import Judge
-
-SHORT = len("sha256:") + 12
-"""Characters of a digest that tell it from others on the page."""
 
 
 @dataclass(frozen=True)

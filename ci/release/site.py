@@ -13,10 +13,10 @@ from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 from ci.errors import BrokenArtifact, MissingArtifact
-from ci.registry.reference import DIGEST
+from ci.registry.reference import DIGEST, SHORT
 from ci.release.chronicle import Chronicle
 from ci.release.kind import Cell, Link, Table
-from ci.release.page import SHORT, ReleasePage, page_of
+from ci.release.page import ReleasePage, page_of
 from ci.verdict import Verdict
 
 if TYPE_CHECKING:
