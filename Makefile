@@ -33,7 +33,7 @@ ci: server
 # the other tiers share a server and an engine.
 test: lint
 ifeq ($(ARGS),)
-	$(BIN)/python -m pytest tests/unit -m "unit and not long" -n 4 --dist worksteal
+	$(BIN)/python -m pytest tests/unit -m "unit and not long" -n 5 --dist worksteal
 	$(BIN)/python -m pytest -m "not unit and not long" --durations 20 --durations-min 5
 else
 	$(BIN)/python -m pytest $(ARGS)
@@ -41,7 +41,7 @@ endif
 
 prove: dev
 ifeq ($(ARGS),)
-	$(BIN)/python -m pytest tests/unit -m "long and unit" -n 4 --dist worksteal
+	$(BIN)/python -m pytest tests/unit -m "long and unit" -n 5 --dist worksteal
 	$(BIN)/python -m pytest -m "long and not unit" --durations 20 --durations-min 5
 else
 	$(BIN)/python -m pytest -m long $(ARGS)

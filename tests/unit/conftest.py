@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import pytest
@@ -17,6 +17,7 @@ from ci.boot import listening, polling
 from ci.boot import process as processes
 from ci.boot.launch import Launch
 from ci.registry.client import Registry
+from ci.release import audit
 from ci.secrets import veil
 from tests.fakes.osv import fake_osv
 from tests.fakes.registry import FakeRegistry, fake_registry
@@ -128,16 +129,40 @@ def store() -> Iterator[FakeRegistry]:
         yield registry
 
 
+@pytest.fixture(scope="session")
+def nothing_vulnerable() -> Iterator[str]:
+    """Yield the URL of a database that knows no vulnerability."""
+    with fake_osv({}) as database:
+        yield database.url
+
+
+@pytest.fixture(scope="session")
+def audited() -> Callable[..., object]:
+    """Return pip-audit's answers, asked for once each: it takes as long as all the rest."""
+    ask = audit._asked
+    told: dict[object, object] = {}
+
+    def asked(pins: Iterable[audit.Pin], database: str, budget: float) -> object:
+        question = (tuple(pins), database)
+        if question not in told:
+            told[question] = ask(*question, budget)
+        return told[question]
+
+    return asked
+
+
 @pytest.fixture
 def at(
     command: Command,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     store: FakeRegistry,
-) -> Iterator[Workplace]:
-    """Yield a folder with an image that is to be released, and nothing vulnerable in it."""
+    nothing_vulnerable: str,
+    audited: Callable[..., object],
+) -> Workplace:
+    """Return a folder with an image that is to be released, and nothing vulnerable in it."""
+    monkeypatch.setattr(audit, "_asked", audited)
     runner = in_process(command, capsys, monkeypatch)
     workplace = Workplace(runner, Path.cwd(), str(store.reference()), store.access)
-    with fake_osv({}) as database:
-        workplace.furnish(database.url)
-        yield workplace
+    workplace.furnish(nothing_vulnerable)
+    return workplace

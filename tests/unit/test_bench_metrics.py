@@ -92,6 +92,7 @@ def same(found: SampleDistribution | None, truth: list[Fraction]) -> None:
 
 
 @given(records(), st.randoms())
+@pytest.mark.long
 def test_the_order_of_records_does_not_matter(
     made: list[RequestRecord], chance: random.Random
 ) -> None:

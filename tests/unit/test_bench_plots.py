@@ -13,6 +13,7 @@ from tests.unit.bench_samples import failed, in_row, record, records
 pytestmark = pytest.mark.unit
 
 
+@pytest.mark.long
 @given(records())
 def test_curves_rise_to_one_over_real_samples(made: list[RequestRecord]) -> None:
     """A distribution is drawn that nobody measured."""

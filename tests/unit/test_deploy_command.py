@@ -218,6 +218,7 @@ def routed(request: pytest.FixtureRequest, place: Path) -> Iterator[str]:
         yield request.param
 
 
+@pytest.mark.long
 def test_no_stream_is_lost_on_the_way(command: Command, place: Path, routed: str) -> None:
     """A switch cuts or refuses streams."""
     assert deployed(command, released("one"))[0] == 0

@@ -73,6 +73,7 @@ def running(at: Workplace) -> list[str]:
     ]
 
 
+@pytest.mark.long
 def test_what_is_promoted_runs_and_goes_back(place: Workplace) -> None:
     """Something else than the tag's digest runs, or nobody can go back to what ran before."""
     at = place

@@ -171,6 +171,7 @@ async def test_who_answers_through_it_is_told(rig: SmgRig) -> None:
 
 
 @SMG_NEEDED
+@pytest.mark.long
 async def test_without_metrics_nothing_passes_a_watch(rig: SmgRig) -> None:
     """A candidate passes by requests that nobody counted."""
     router = SmgRouter(rig.smg.url)

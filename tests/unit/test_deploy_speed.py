@@ -302,6 +302,7 @@ QUICK, USUAL = Timing(ttft=0.01, itl=0.002), Timing(ttft=0.03, itl=0.006)
     rare([(2.0, 0.2, QUICK), (0.3, 0.1, USUAL), (0.0, 0.2, USUAL)]),
     ids=["3x", "+30", "equal"],
 )
+@pytest.mark.long
 async def test_real_requests(slower: float, allowed: float, fast: Timing) -> None:
     """The load client and the watch don't fit together, or its own times hide a slow server."""
     late = Timing(ttft=fast.ttft * (1 + slower), itl=fast.itl * (1 + slower))

@@ -528,6 +528,7 @@ def test_without_schemathesis_the_command_says_what_to_install(
     assert install("fuzz") in capsys.readouterr().err
 
 
+@pytest.mark.long
 def test_the_command_leaves_a_report(command: Command, tmp_path: Path) -> None:
     """The check can't be asked for."""
     few = ("--set", "fuzz.examples=3", "--operation", "POST /sizes")

@@ -56,6 +56,7 @@ async def test_a_saturated_client_makes_the_block_unusable() -> None:
             assert (await block(server.url, 1)).problem
 
 
+@pytest.mark.long
 async def test_a_gate_on_the_load_client_finds_a_slow_server() -> None:
     """The gate and the load client don't fit together."""
     fast, slow = Timing(ttft=0.01, itl=0.002), Timing(ttft=0.15, itl=0.03)

@@ -70,6 +70,7 @@ def test_the_tests_above_can_fail() -> None:
     assert passed > most(RULE.miss)
 
 
+@pytest.mark.long
 def test_power_and_length_on_typical_noise() -> None:
     """The gate finds too little, or takes all its pairs for what half of them show."""
     equal = rates(SyntheticNoise(), RULE, LOOKS, runs=RUNS)

@@ -58,6 +58,7 @@ def most(rate: float) -> float:
 
 @pytest.mark.parametrize("kind", rare(NOISES, 2))
 @pytest.mark.parametrize("tails", rare([0.0, 4.0]))
+@pytest.mark.long
 def test_two_starts_of_one_image_seldom_fail(kind: str, tails: float) -> None:
     """A difference that lives as long as a process does is called the image's."""
     noise = StartNoise(NOISES[kind], KNOWN.spread, tails=tails, place=0.02)
@@ -65,6 +66,7 @@ def test_two_starts_of_one_image_seldom_fail(kind: str, tails: float) -> None:
 
 
 @pytest.mark.parametrize("kind", rare(NOISES, 2))
+@pytest.mark.long
 def test_a_slow_image_seldom_passes(kind: str) -> None:
     """A fast start of a slow image lets it past."""
     noise = StartNoise(NOISES[kind], KNOWN.spread)

@@ -195,7 +195,7 @@ VERDICTS = {
 """Of readiness, versions, smoke and bench, as far as they are asked: its metrics count no token."""
 
 
-@pytest.mark.parametrize("kind", rare(SERVERS, 2))
+@pytest.mark.parametrize("kind", rare(SERVERS))
 def test_both_drivers_ask_the_same(
     kind: str, command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -197,6 +197,7 @@ async def test_drain_of_a_server_that_accepts_on(server: FakeSglang) -> None:
     assert target.sent == [("parent", signal.SIGTERM)]
 
 
+@pytest.mark.long
 async def test_a_hung_server_is_late_and_its_scheduler_gone(server: FakeSglang) -> None:
     """A server that has killed its hung scheduler, and still goes, makes the check an ERROR."""
     only = DrainSettings(grace=1, streams=1, tokens=2, interval=0.1, scenarios=("hung scheduler",))

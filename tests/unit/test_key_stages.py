@@ -182,6 +182,7 @@ TWO: dict[str, Callable[[str, str], tuple[str, ...]]] = {
 
 @pytest.mark.parametrize("stage", rare(TWO))
 @pytest.mark.parametrize("of_baseline", rare(["sk-baseline-1", "sk-wrong", None], 2))
+@pytest.mark.long
 def test_each_of_two_servers_is_asked_with_its_own_key(
     command: Command, monkeypatch: pytest.MonkeyPatch, stage: str, of_baseline: str | None
 ) -> None:
@@ -204,6 +205,7 @@ def test_each_of_two_servers_is_asked_with_its_own_key(
         assert urls[0] in cause
 
 
+@pytest.mark.long
 def test_a_proxy_that_forbids_is_a_missing_key(
     command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -226,6 +228,7 @@ def test_a_gateway_may_hide_what_a_server_says_of_its_health(
 
 
 @pytest.mark.parametrize("stage", rare(["smoke", "wait", "health", "bench", "contract"]))
+@pytest.mark.long
 def test_a_key_for_some_paths_only(
     command: Command, monkeypatch: pytest.MonkeyPatch, stage: str
 ) -> None:

@@ -286,6 +286,7 @@ def test_everything_ends_by_a_signal(tmp_path: Path, number: signal.Signals) -> 
 
 
 @PROMETHEUS
+@pytest.mark.long
 def test_its_time_ends_it(tmp_path: Path) -> None:
     """A run in a job goes on for ever."""
     with FakeSglang() as server:

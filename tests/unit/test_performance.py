@@ -62,6 +62,7 @@ def test_bench_of_nothing_is_failed(command: Command) -> None:
     assert check().verdict is Verdict.FAILED
 
 
+@pytest.mark.long
 def test_compare_passes_an_equal_server_and_says_what_was_compared(command: Command) -> None:
     """An equal candidate is stopped, or nobody can say later what it was held against."""
     with Timed(FAST) as old, Timed(FAST) as new:

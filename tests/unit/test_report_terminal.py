@@ -53,6 +53,7 @@ def test_the_live_display_shows_phases_against_their_budgets() -> None:
 
 @unhurried
 @given(any_report())
+@pytest.mark.long
 def test_a_terminal_survives_any_words(report: Report) -> None:
     """A server's words are taken for rich's markup, or reach the terminal as escapes."""
     screen = Screen()

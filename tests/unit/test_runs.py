@@ -129,6 +129,7 @@ def test_a_second_signal_does_not_stop_the_cleaning_up(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not shutil.which("setpriv"), reason="needs setpriv of util-linux")
+@pytest.mark.long
 def test_a_run_that_is_killed_takes_its_server_along(tmp_path: Path) -> None:
     """`kill -9`, or the end of a CI job, leaves a server that holds memory and port."""
     with proving(tmp_path / "run", plan=Plan(ready_after=LONG)) as run:

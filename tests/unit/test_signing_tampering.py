@@ -175,6 +175,7 @@ def test_a_signature_that_is_none_is_refused(signature: Any) -> None:
 
 @given(st.sampled_from(sorted(BUNDLES)), st.integers(min_value=0), st.integers(1, 255))
 @settings(max_examples=1500, deadline=None)
+@pytest.mark.long
 def test_a_single_changed_byte_is_never_accepted(name: str, place: int, mask: int) -> None:
     """There is a byte of a bundle that nobody checks."""
     changed = bytearray(BUNDLES[name])

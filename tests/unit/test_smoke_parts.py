@@ -70,6 +70,7 @@ def whole(url: str, *folders: Path, select: str = "greedy or mine") -> Check:
     return run(url, SmokeOptions(directories=folders, select=select))
 
 
+@pytest.mark.long
 def test_a_conftest_reaches_its_own_folder_only(bad: str, tmp_path: Path) -> None:
     """A bad server passes, because a user's conftest skips or replaces what the suite asks."""
     mine = folder(tmp_path / "cases", conftest=MEDDLING, test_mine="def test_mine(): pass\n")

@@ -113,6 +113,7 @@ def gone(pid: int) -> bool:
     return True
 
 
+@pytest.mark.long
 def test_surroundings_are_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The place where the check runs changes nothing: no pytest.ini, conftest, or package `ci`."""
     place = tmp_path / "place"

@@ -156,6 +156,7 @@ def test_fault_of_embeddings_fails_its_cases(tmp_path: Path, fault: str) -> None
 
 
 @pytest.mark.parametrize("fault", rare(ALL_FAIL))
+@pytest.mark.long
 def test_fault_of_every_answer_fails_all(tmp_path: Path, fault: str) -> None:
     """Where every answer is bad, every case that needs one fails, and says so in one line."""
     with FakeSglang(faults=[fault]) as fake:

@@ -104,6 +104,7 @@ def test_all_tests_of_a_step_share_one_rate() -> None:
 
 
 @pytest.mark.parametrize("block", [(1, 4), (5, 1)])
+@pytest.mark.long
 def test_uneven_shares_and_long_looks_keep_the_rates(block: tuple[int, int]) -> None:
     """The rates of error hold for one share of the canary, or one pace of looks."""
     for rates in (always(0.005, 0.0), always(0.05, 0.05)):
@@ -131,6 +132,7 @@ def test_without_a_stable_slot_the_rates_hold_too() -> None:
     assert found[Finding.BAD] >= 0.93
 
 
+@pytest.mark.long
 def test_a_bad_candidate_is_found() -> None:
     """The test never says BAD, which keeps every rate of false aborts."""
     assert chances(always(0.2, 0.0), 80, Evidence())[Finding.BAD] >= 0.95
