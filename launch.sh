@@ -16,6 +16,9 @@
 #   LOG_FORMAT               text, or json: one record a line (docs/logs.md) where PYTHON has
 #                            sglang-ci (text)
 #   DEVICE                   cuda, cpu, or auto: cuda where there is a GPU (auto)
+#   START_METHOD             fork: SGLang's processes begin as copies of the first, in half of the
+#                            time, on a CPU alone; spawn: each as a new one; auto: fork for the
+#                            device cpu (auto)
 #   PYTHON                   interpreter that has sglang (python3, else python)
 #   EXPECTED_SGLANG_VERSION  refuse to start any other
 #   DRAIN_SECONDS            after SIGTERM refuse new work, and give what was accepted so many
@@ -86,7 +89,7 @@ has_gpu() {
 }
 
 HOST=${HOST:-127.0.0.1} PORT=${PORT:-30000} LOG_LEVEL=${LOG_LEVEL:-info} LOG_FORMAT=${LOG_FORMAT:-text}
-DEVICE=${DEVICE:-auto}
+DEVICE=${DEVICE:-auto} START_METHOD=${START_METHOD:-auto}
 DRAIN_SECONDS=${DRAIN_SECONDS-20}
 PYTHON=${PYTHON:-$(type -P python3 || type -P python || echo python3)}
 export PYTHONSAFEPATH=${PYTHONSAFEPATH-1} # folders named "ci" or "sglang" in $PWD are not ours
@@ -96,6 +99,8 @@ read_model_flags "${MODEL_PATH:-}"
 [[ $LOG_LEVEL == @(debug|info|warning|error|critical) ]] ||
     refuse 64 'bad LOG_LEVEL' "$LOG_LEVEL" 'use debug, info, warning, error or critical'
 [[ $LOG_FORMAT == @(text|json) ]] || refuse 64 'bad LOG_FORMAT' "$LOG_FORMAT" 'use text or json'
+[[ $START_METHOD == @(auto|fork|spawn) ]] ||
+    refuse 64 'bad START_METHOD' "$START_METHOD" 'use auto, fork or spawn'
 [[ $DRAIN_SECONDS =~ ^([0-9]{1,5}(\.[0-9]+)?)?$ ]] ||
     refuse 64 'bad DRAIN_SECONDS' "$DRAIN_SECONDS" 'use a number of seconds, or leave it empty'
 type -P "$PYTHON" >/dev/null || refuse 71 'no interpreter' "$PYTHON" 'set PYTHON to one with sglang'
@@ -109,9 +114,12 @@ if [[ $DEVICE != cpu ]] && has_gpu >/dev/null; then gpu=yes; fi
 
 flags=(--model-path "$MODEL_PATH" --host "$HOST" --port "$PORT" --log-level "$LOG_LEVEL"
     --device "${DEVICE:=cpu}")
+[[ $START_METHOD != fork || $DEVICE == cpu ]] ||
+    refuse 64 'bad START_METHOD' "fork with DEVICE=$DEVICE" 'fork on a CPU alone'
 if [[ $DEVICE == cpu ]]; then
     export CUDA_VISIBLE_DEVICES= # where torch sees a GPU, the CPU plugin steps aside
     export TORCH_COMPILE_DISABLE=${TORCH_COMPILE_DISABLE-1} # compiling wants a compiler
+    [[ $START_METHOD == spawn ]] || export SGLANG_CI_START_METHOD=fork # read by ci/platform/fork.py
     flags+=(--attention-backend torch_native --sleep-on-idle
         --max-total-tokens 8192 --max-running-requests 8) # else 60 % of memory is taken
 fi

@@ -41,6 +41,7 @@ class Launch:
         device: `auto`, `cuda` or `cpu`.
         log_level: SGLang's log level.
         log_format: `text`, or `json`: one record a line.
+        start_method: How SGLang's processes begin: `auto`, `fork` or `spawn`.
         flags: Further flags of SGLang's own.
         expected_version: The SGLang version that must be installed; any where empty.
         environment: Further variables, which win over this process's own.
@@ -54,6 +55,7 @@ class Launch:
     device: str = "auto"
     log_level: str = "info"
     log_format: str = "text"
+    start_method: str = "auto"
     flags: tuple[str, ...] = ()
     expected_version: str = ""
     environment: Mapping[str, str] = field(default_factory=dict)
@@ -78,6 +80,7 @@ class Launch:
             "DEVICE": self.device,
             "LOG_LEVEL": self.log_level,
             "LOG_FORMAT": self.log_format,
+            "START_METHOD": self.start_method,
             "EXPECTED_SGLANG_VERSION": self.expected_version,
             "PYTHON": self.python,
             "PYTHONUNBUFFERED": "1",

@@ -54,6 +54,8 @@ _MARKS = (
     _Mark("warm-up", "serving", "Uvicorn running on", "fired up and ready to roll"),
 )
 _PATTERNS = tuple({pattern for mark in _MARKS for pattern in (mark.begin, mark.end) if pattern})
+FORKED = "SGLang's processes were forked"
+"""What `ci/platform/fork.py` says."""
 _TIME = re.compile(r"^\[[^\]]*\]\s*")
 _KILLED = r"Subprocess \S+ .*crashed with exit code -\d+"
 _ERROR = re.compile(
@@ -76,6 +78,7 @@ class ServerLog:
         self.began = False
         self.ended = anyio.Event()
         self.fault: SglangCiError | None = None
+        self.forked = False
         self._lines: deque[str] = deque(maxlen=KEPT_LINES)
         self._seen: dict[str, float] = {}
 
@@ -89,6 +92,7 @@ class ServerLog:
 
     def _add(self, line: str, at: float) -> None:
         self._lines.append(line)
+        self.forked |= line.endswith(FORKED)
         for pattern in _PATTERNS:
             if pattern not in self._seen and re.search(pattern, line):
                 self._seen[pattern] = at

@@ -87,9 +87,10 @@ class Readiness:
         if self.process is not None:
             self.process.belongings.look()  # of what is killed later nothing can be seen any more
         inner = self.log.phases() if self.log is not None else ()
+        forked = self.log is not None and self.log.forked
         return StageResult(
             phases=(*phases, *inner),
-            facts={"url": self.url},
+            facts={"url": self.url} | ({"processes": "forked"} if forked else {}),
             figures=() if error else tuple(map(_figure, (*phases, *inner))),
             log=self.log.tail() if self.log and error else "",
         )

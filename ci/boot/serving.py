@@ -130,6 +130,7 @@ def launch_of(settings: Settings, model: Model, port: int) -> Launch:
         device=at.device,
         log_level=at.log_level,
         log_format=at.log_format,
+        start_method=at.start_method,
         flags=settings.launch_flags(),
         expected_version=settings.image.sglang_version,
         environment=at.environment,

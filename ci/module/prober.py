@@ -40,6 +40,7 @@ def logged(container: dagger.Container, settings: Settings, run: str) -> dagger.
     container = with_logs(container, run).with_env_variable("LOG_FILE", LOG_FILE)
     at = settings.server
     container = container.with_env_variable("LOG_FORMAT", at.log_format)
+    container = container.with_env_variable("START_METHOD", at.start_method)
     return exposed(container.with_env_variable("LOG_LEVEL", at.log_level), settings)
 
 

@@ -64,9 +64,20 @@ def _unfit(environment: Mapping[str, str], flags: Sequence[str]) -> str:
     if several and environment.get(APP_PATH, WORKER_APP) != WORKER_APP:
         return f"{APP_PATH} names another application"
     for file, word in (*PARTS, *(SEVERAL if several else ())):
-        if word not in _source(file):
-            return f"{_version()} has no {word}"
+        if missing := lacks(file, word):
+            return missing
     return "" if seam() else f"{_version()} has no {SEAMS[0]}"
+
+
+def lacks(file: str, *words: str) -> str:
+    """Return what a file of the installed SGLang has not, as a sentence; empty where all is there.
+
+    Args:
+        file: Below SGLang's package.
+        words: What a plugin needs of it.
+    """
+    missing = next((word for word in words if word not in _source(file)), "")
+    return f"{_version()} has no {missing}" if missing else ""
 
 
 def seam() -> str:

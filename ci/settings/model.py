@@ -98,6 +98,11 @@ class ServerSettings(Section):
     log_format: Literal["text", "json"] = Field(
         "text", description="json: one record a line, without prompts; docs/logs.md has the fields."
     )
+    start_method: Literal["auto", "fork", "spawn"] = Field(
+        "auto",
+        description="fork: SGLang's processes begin as copies of the first, on a CPU alone; "
+        "spawn: each as a new one. auto: fork on a CPU.",
+    )
     flags: tuple[str, ...] = Field((), description="Further flags of SGLang's own.")
     environment: dict[str, str] = Field({}, description="Further environment variables.")
     stop_grace: Budget = Field(

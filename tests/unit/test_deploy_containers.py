@@ -98,6 +98,7 @@ def test_a_servers_log_tells_its_release() -> None:
     assert told == {k: v for k, v in RELEASE.labels(START.environment, START.slot).items() if v}
     assert ("--env", RESOURCE) in pairs(START)
     assert ("--env", "LOG_FORMAT=text") in pairs(START)
+    assert ("--env", "START_METHOD=auto") in pairs(START)
 
 
 def test_a_crash_is_not_hidden_by_a_restart() -> None:

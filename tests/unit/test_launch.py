@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from ci.boot.launch import is_sglang
-from ci.platform import TINY_MODEL, records
+from ci.platform import TINY_MODEL, fork, records
 from ci.secrets.veil import VEIL
 from tests.rare import rare
 from tests.unit.launching import HANG, LAUNCH, Place, kill_group, make_place, program, with_command
@@ -78,6 +78,16 @@ def test_seconds_of_a_drain(place: Place, asked: str | None, told_to: str) -> No
     """A server gets no limit for its drain, or can't be left to SGLang's own way."""
     place = place if asked is None else place.having(DRAIN_SECONDS=asked)
     assert told(place)["environment"]["SGLANG_CI_DRAIN_SECONDS"] == told_to
+
+
+@pytest.mark.parametrize(("method", "forks"), [("auto", True), ("fork", True), ("spawn", False)])
+def test_processes_are_forked_on_a_cpu_alone(place: Place, method: str, forks: bool) -> None:  # noqa: FBT001
+    """A GPU's context is copied, or nobody can have a CPU's server start as one on a GPU does."""
+    place = place.having(START_METHOD=method)
+    assert (fork.METHOD in told(place)["environment"]) == forks
+    if method != "fork":
+        place = place.having(DEVICE="cuda").lacking("CUDA_VISIBLE_DEVICES")
+        assert fork.METHOD not in told(place)["environment"]
 
 
 def test_a_log_of_records(place: Place) -> None:

@@ -110,6 +110,8 @@ FAULTS = [
     Fault(64, "unknown log level", "loud", given(LOG_LEVEL="loud")),
     Fault(64, "unknown log format", "xml", given(LOG_FORMAT="xml")),
     Fault(64, "records without us", "has no sglang-ci", bare(LOG_FORMAT="json")),
+    Fault(64, "unknown start method", "thread", given(START_METHOD="thread")),
+    Fault(64, "forks on a GPU", "fork on a CPU alone", given(START_METHOD="fork", DEVICE="cuda")),
     Fault(64, "drain of words", "ten", given(DRAIN_SECONDS="ten")),
     Fault(64, "port of words", "http", given(PORT="http")),
     Fault(64, "port zero", "0", given(PORT="0")),

@@ -120,7 +120,8 @@ class ContainerStart:
         shown = [
             f"{name}={text}" if name.startswith(_CLIENTS_OWN) else name for name, text in given
         ]
-        return [f"LOG_LEVEL={self._at.log_level}", f"LOG_FORMAT={self._at.log_format}", *shown]
+        own = (f"LOG_LEVEL={self._at.log_level}", f"LOG_FORMAT={self._at.log_format}")
+        return [*own, f"START_METHOD={self._at.start_method}", *shown]
 
     def _network(self) -> tuple[str, ...]:
         if self.options.network == "host":

@@ -1,0 +1,76 @@
+"""SGLang's plugin for a CPU: its processes begin as copies of the first, which has imported all.
+
+SGLang spawns its scheduler and its detokenizer: each is a new interpreter that imports torch,
+transformers and SGLang anew, which on a CPU is two thirds of all that a start computes. Where
+`launch.sh` has set `SGLANG_CI_START_METHOD=fork`, they are forked instead, at a moment when the
+first process has one thread and no accelerator's context; wherever that doesn't hold, and for
+whatever is started later, SGLang's own way stays. No garbage is looked for while all is imported,
+and what was imported is left out of collections for good, so that copies share its memory.
+Sources: `engine.py` and `hook_registry.py` of SGLang 0.5.23.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from ci.platform.promise import lacks
+
+METHOD = "SGLANG_CI_START_METHOD"
+ENGINE = "sglang.srt.entrypoints.engine.Engine"
+STARTS = ("_launch_scheduler_processes", "_launch_detokenizer_subprocesses")
+"""Methods of `ENGINE` that start SGLang's processes."""
+NUMA = "numa_node"
+"""A flag for which SGLang starts processes by another program, as only spawning can."""
+logger = logging.getLogger(__name__)
+
+
+def activate() -> None:
+    """Have processes forked as above, or step aside where nobody asked for it."""
+    if os.environ.get(METHOD) != "fork" or multiprocessing.parent_process():
+        return
+    if missing := lacks("srt/entrypoints/engine.py", *STARTS):
+        logger.warning("processes are spawned: %s", missing)
+        return
+    import torch
+
+    if torch.accelerator.is_available():
+        return
+    from sglang.srt.plugins.hook_registry import HookRegistry, HookType
+
+    gc.disable()
+    os.register_at_fork(after_in_child=_begin)
+    for name in STARTS:
+        HookRegistry.register(f"{ENGINE}.{name}", _forking, HookType.AROUND)
+
+
+def _forking(original: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+    """Call what starts processes, which fork meanwhile if that is safe."""
+    gc.enable()
+    if not _is_safe((*arguments, *named.values())):
+        return original(*arguments, **named)
+    gc.freeze()
+    multiprocessing.set_start_method("fork", force=True)
+    try:
+        return original(*arguments, **named)
+    finally:
+        multiprocessing.set_start_method("spawn", force=True)
+        logger.info("SGLang's processes were forked")
+
+
+def _is_safe(arguments: tuple[Any, ...]) -> bool:
+    """Return whether a copy of this process can go on: another thread's locks stay locked in it."""
+    bound = any(getattr(one, NUMA, None) for one in arguments)
+    return not bound and len(list(Path("/proc/self/task").iterdir())) == 1
+
+
+def _begin() -> None:
+    """Be a process as if spawned: what it starts is spawned, and no signal is its parent's."""
+    multiprocessing.set_start_method("spawn", force=True)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
