@@ -1,19 +1,20 @@
-"""Measure how long this project's environment takes to start a server, against a plain one.
+"""Measure how long this project's environment takes to start a server, against other starts.
 
-    python -m benchmarks.boot --plain PLAIN/bin/python [--ours PYTHON] [--rounds 3]
+    python -m benchmarks.boot [--plain PLAIN/bin/python] [--ours PYTHON] [--rounds 3]
 
-*Plain* is what a user gets by hand, the platform plugin present:
+*Plain* is what a user gets by hand, the platform plugin present; without it two starts are left:
 
     uv venv --python 3.11 PLAIN
     uv pip install --python PLAIN/bin/python --prerelease allow sglang==0.5.23
     uv pip install --python PLAIN/bin/python --no-deps --editable .
 
-Three starts are timed in each round, in turns, from the command to the first token that
+Starts are timed in each round, in turns, from the command to the first token that
 `POST /generate` answers:
 
     first   plain, in a copy without any `.pyc` file: as uv leaves it, on its first start
     plain   plain with its `.pyc` files: a later start, or an install by pip, which compiles
-    ours    this environment, started by `launch.sh` with its checks
+    spawned this environment, started by `launch.sh` with START_METHOD=spawn
+    ours    the same, as it starts by itself: SGLang's processes are forked
 
 The medians' ratios are the figure. CPU seconds of the whole process tree stand beside the
 wall clock, since they bear a busy machine better. Run it on a quiet one.
@@ -32,6 +33,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -76,7 +78,9 @@ def tree(process: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 @contextmanager
-def server(argv: list[str], port: int, python: str) -> Iterator[subprocess.Popen[bytes]]:
+def server(
+    argv: list[str], port: int, python: str, method: str
+) -> Iterator[subprocess.Popen[bytes]]:
     """Run `argv` as a server on `port`; leave none of its processes behind."""
     environment = os.environ | {
         "CUDA_VISIBLE_DEVICES": "",
@@ -85,6 +89,7 @@ def server(argv: list[str], port: int, python: str) -> Iterator[subprocess.Popen
         "PYTHON": python,
         "DEVICE": "cpu",
         "MODEL_PATH": str(TINY_MODEL),
+        "START_METHOD": method,
     }
     environment.pop("PYTHONDONTWRITEBYTECODE", None)
     with tempfile.TemporaryFile() as log:
@@ -104,7 +109,7 @@ def cpu_seconds(process: subprocess.Popen[bytes]) -> float:
     return sum(sum(member.cpu_times()[:4]) for member in tree(process))
 
 
-def measure(argv: list[str], port: int, python: str) -> Start:
+def measure(argv: list[str], port: int, python: str, method: str = "auto") -> Start:
     """Start a server, wait for its first token, and stop it.
 
     Raises:
@@ -112,7 +117,7 @@ def measure(argv: list[str], port: int, python: str) -> Start:
     """
     began = time.monotonic()
     url = f"http://127.0.0.1:{port}/generate"
-    with server(argv, port, python) as process, httpx.Client(trust_env=False) as client:
+    with server(argv, port, python, method) as process, httpx.Client(trust_env=False) as client:
         while time.monotonic() - began < BUDGET and process.poll() is None:
             try:
                 if client.post(url, json=PROMPT, timeout=30).is_success:
@@ -128,9 +133,9 @@ def start_by_hand(python: str) -> Start:
     return measure([python, "-m", "sglang.launch_server", *BY_HAND, f"--port={port}"], port, python)
 
 
-def start_ours(python: str) -> Start:
+def start_ours(python: str, method: str = "auto") -> Start:
     """Time a start by `launch.sh`, which brings its own flags for a CPU."""
-    return measure([str(LAUNCH), *LIMITS], free_port(), python)
+    return measure([str(LAUNCH), *LIMITS], free_port(), python, method)
 
 
 def start_first(python: str) -> Start:
@@ -166,15 +171,17 @@ def result(starts: dict[str, list[Start]]) -> dict[str, object]:
 def main() -> None:
     """Measure in turns, and print each start, then the result as JSON."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--plain", required=True, help="interpreter of a plain environment")
+    parser.add_argument("--plain", help="interpreter of a plain environment")
     parser.add_argument("--ours", default=sys.executable, help="interpreter of ours (this one)")
     parser.add_argument("--rounds", type=int, default=3, help="starts of each kind (3)")
     options = parser.parse_args()
     kinds = {
-        "first": lambda: start_first(options.plain),
-        "plain": lambda: start_by_hand(options.plain),
-        "ours": lambda: start_ours(options.ours),
+        "spawned": partial(start_ours, options.ours, "spawn"),
+        "ours": partial(start_ours, options.ours),
     }
+    if options.plain:
+        by_hand = {"first": start_first, "plain": start_by_hand}
+        kinds = {name: partial(start, options.plain) for name, start in by_hand.items()} | kinds
     starts: dict[str, list[Start]] = {name: [] for name in kinds}
     for round_ in range(options.rounds):
         for name in list(kinds)[:: -1 if round_ % 2 else 1]:

@@ -27,6 +27,17 @@ def test_quiet_log_level_loses_only_the_inner_phases(command: Command) -> None:
     assert "weights" not in names
 
 
+@pytest.mark.long
+@pytest.mark.parametrize(("method", "told"), [("auto", "forked"), ("spawn", None)])
+def test_processes_begin_either_way(command: Command, method: str, told: str | None) -> None:
+    """A server whose processes are copies is another one, or the report says nothing of it."""
+    setting = ("--set", f"server.start_method={method}")
+    run = command("ci", *setting)
+    assert run.wait() == 0, run.output()
+    assert check_of(run.report(), "readiness").facts.get("processes") == told
+    assert command("drain", "--scenario", "streams", *setting).wait() == 0
+
+
 def test_missing_model_fails_at_once(command: Command, tmp_path: Path) -> None:
     """A wrong model path is told before anything is loaded, with the path."""
     run = command("ci", "--model", str(tmp_path / "nowhere"))

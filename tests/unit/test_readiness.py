@@ -15,7 +15,7 @@ import pytest
 
 from ci.boot import listening as tunnels
 from ci.boot import polling
-from ci.boot.log import BEGAN, BOOT, ENDED, ServerLog, follow
+from ci.boot.log import BEGAN, BOOT, ENDED, FORKED, ServerLog, follow
 from ci.settings import ReadinessSettings
 from ci.verdict import Verdict
 from tests.fakes.faulty import Behaviour, Connection, closed_port, listening, response
@@ -342,6 +342,15 @@ async def test_the_end_of_the_log_is_a_death(fake: FakeSglang | None, phase: str
                 found = await check(fake.url, log=log)
     assert found.cause == f"{phase}: server exited in phase '{phase}': OSError: the reason"
     assert ENDED in found.log
+
+
+async def test_the_log_says_how_processes_began() -> None:
+    """Nobody sees that a test server's processes were copies, which no GPU's are."""
+    with FakeSglang() as fake:
+        for said, told in ("", None), (FORKED, "forked"):
+            log = ServerLog(anyio.current_time())
+            log.add(said, anyio.current_time())
+            assert (await check(fake.url, log=log)).facts.get("processes") == told
 
 
 async def test_a_dead_server_is_told_before_its_missing_name(
