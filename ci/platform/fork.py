@@ -4,8 +4,8 @@ SGLang spawns its scheduler and its detokenizer: each is a new interpreter that 
 transformers and SGLang anew, which on a CPU is two thirds of all that a start computes. Where
 `launch.sh` has set `SGLANG_CI_START_METHOD=fork`, they are forked instead, at a moment when the
 first process has one thread and no accelerator's context; wherever that doesn't hold, and for
-whatever is started later, SGLang's own way stays. No garbage is looked for while all is imported,
-and what was imported is left out of collections for good, so that copies share its memory.
+whatever is started later, SGLang's own way stays. Garbage is seldom looked for while all is
+imported, and what was imported is left out of collections for good: copies share its memory.
 Sources: `engine.py` and `hook_registry.py` of SGLang 0.5.23.
 """
 
@@ -28,6 +28,8 @@ STARTS = ("_launch_scheduler_processes", "_launch_detokenizer_subprocesses")
 """Methods of `ENGINE` that start SGLang's processes."""
 NUMA = "numa_node"
 """A flag for which SGLang starts processes by another program, as only spawning can."""
+USUAL, IMPORTING = gc.get_threshold(), (200_000, 10, 10)
+"""How often garbage is looked for: usually, and while imports make little of it."""
 logger = logging.getLogger(__name__)
 
 
@@ -44,7 +46,7 @@ def activate() -> None:
         return
     from sglang.srt.plugins.hook_registry import HookRegistry, HookType
 
-    gc.disable()
+    gc.set_threshold(*IMPORTING)
     os.register_at_fork(after_in_child=_begin)
     for name in STARTS:
         HookRegistry.register(f"{ENGINE}.{name}", _forking, HookType.AROUND)
@@ -52,7 +54,8 @@ def activate() -> None:
 
 def _forking(original: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
     """Call what starts processes, which fork meanwhile if that is safe."""
-    gc.enable()
+    if gc.get_threshold() == IMPORTING:  # not --gc-threshold's
+        gc.set_threshold(*USUAL)
     if not _is_safe((*arguments, *named.values())):
         return original(*arguments, **named)
     gc.freeze()

@@ -23,7 +23,7 @@ from ci.platform import fork
 
 imported = "in the first process"
 signal.signal(signal.SIGQUIT, lambda *_: os.write(1, b"its parent's signal"))
-gc.disable()
+gc.set_threshold(*fork.IMPORTING)
 
 def child(pipe):
     own = signal.getsignal(signal.SIGQUIT) is signal.SIG_DFL
@@ -46,7 +46,8 @@ if __name__ == "__main__":
     if sys.argv[1] == "thread":
         threading.Thread(target=time.sleep, args=(5,), daemon=True).start()
     flags = SimpleNamespace(numa_node=[0] if sys.argv[1] == "numa" else None)
-    print(fork._forking(start, "Engine", flags), multiprocessing.get_start_method(), gc.isenabled())
+    told = fork._forking(start, "Engine", flags)
+    print(told, multiprocessing.get_start_method(), gc.get_threshold() == fork.USUAL)
 """
 
 
@@ -77,7 +78,7 @@ def test_nobody_asked(monkeypatch: pytest.MonkeyPatch, method: str) -> None:
     """A server on a GPU, or of somebody who switched it off, forks its processes."""
     monkeypatch.setenv(fork.METHOD, method)
     fork.activate()
-    assert gc.isenabled()
+    assert gc.get_threshold() != fork.IMPORTING
 
 
 def test_an_sglang_that_starts_processes_elsewhere_spawns_them(
@@ -91,7 +92,7 @@ def test_an_sglang_that_starts_processes_elsewhere_spawns_them(
     monkeypatch.setenv(fork.METHOD, "fork")
     fork.activate()
     assert f"has no {fork.STARTS[1]}" in caplog.text
-    assert gc.isenabled()
+    assert gc.get_threshold() != fork.IMPORTING
 
 
 def test_a_log_tells_how_processes_began() -> None:
