@@ -221,13 +221,6 @@ def test_where_a_redirect_leads_is_told(command: Command, argv: list[str]) -> No
     assert f"{url}model_info" not in said
 
 
-GIVEN_UP = pytest.mark.filterwarnings(
-    "ignore:Exception ignored in:pytest.PytestUnraisableExceptionWarning"
-)
-"""Who gives a connection up while it is made may leave it to the collector, as asyncio does."""
-
-
-@GIVEN_UP
 @pytest.mark.parametrize("stage", rare(["wait", "smoke", "health", "contract", "fuzz"]))
 def test_an_authority_of_the_environment_is_believed_by_every_stage(
     command: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, stage: str
