@@ -119,7 +119,9 @@ flags=(--model-path "$MODEL_PATH" --host "$HOST" --port "$PORT" --log-level "$LO
 if [[ $DEVICE == cpu ]]; then
     export CUDA_VISIBLE_DEVICES= # where torch sees a GPU, the CPU plugin steps aside
     export TORCH_COMPILE_DISABLE=${TORCH_COMPILE_DISABLE-1} # compiling wants a compiler
-    [[ $START_METHOD == spawn ]] || export SGLANG_CI_START_METHOD=fork # read by ci/platform/fork.py
+    if [[ $START_METHOD != spawn ]]; then # ci/platform/fork.py, for which NumPy may have no threads
+        export SGLANG_CI_START_METHOD=fork OPENBLAS_NUM_THREADS=${OPENBLAS_NUM_THREADS-1}
+    fi
     flags+=(--attention-backend torch_native --sleep-on-idle
         --max-total-tokens 8192 --max-running-requests 8) # else 60 % of memory is taken
 fi

@@ -28,6 +28,8 @@ STARTS = ("_launch_scheduler_processes", "_launch_detokenizer_subprocesses")
 """Methods of `ENGINE` that start SGLang's processes."""
 NUMA = "numa_node"
 """A flag for which SGLang starts processes by another program, as only spawning can."""
+TASKS = Path("/proc/self/task")
+"""A folder for each thread; what another one has locked stays locked in a copy."""
 USUAL, IMPORTING = gc.get_threshold(), (200_000, 10, 10)
 """How often garbage is looked for: usually, and while imports make little of it."""
 logger = logging.getLogger(__name__)
@@ -38,7 +40,7 @@ def activate() -> None:
     if os.environ.get(METHOD) != "fork" or multiprocessing.parent_process():
         return
     if missing := lacks("srt/entrypoints/engine.py", *STARTS):
-        logger.warning("processes are spawned: %s", missing)
+        logger.warning("SGLang's processes are spawned: %s", missing)
         return
     import torch
 
@@ -56,7 +58,8 @@ def _forking(original: Callable[..., Any], *arguments: Any, **named: Any) -> Any
     """Call what starts processes, which fork meanwhile if that is safe."""
     if gc.get_threshold() == IMPORTING:  # not --gc-threshold's
         gc.set_threshold(*USUAL)
-    if not _is_safe((*arguments, *named.values())):
+    if danger := _danger((*arguments, *named.values())):
+        logger.warning("SGLang's processes are spawned: %s", danger)
         return original(*arguments, **named)
     gc.freeze()
     multiprocessing.set_start_method("fork", force=True)
@@ -67,10 +70,12 @@ def _forking(original: Callable[..., Any], *arguments: Any, **named: Any) -> Any
         logger.info("SGLang's processes were forked")
 
 
-def _is_safe(arguments: tuple[Any, ...]) -> bool:
-    """Return whether a copy of this process can go on: another thread's locks stay locked in it."""
-    bound = any(getattr(one, NUMA, None) for one in arguments)
-    return not bound and len(list(Path("/proc/self/task").iterdir())) == 1
+def _danger(arguments: tuple[Any, ...]) -> str:
+    """Return why a copy of this process can't go on; empty where it can."""
+    if any(getattr(one, NUMA, None) for one in arguments):
+        return "--numa-node starts them by numactl"
+    names = [path.joinpath("comm").read_text().strip() for path in TASKS.iterdir()]
+    return f"this one has {len(names)} threads ({', '.join(names)})" if len(names) > 1 else ""
 
 
 def _begin() -> None:

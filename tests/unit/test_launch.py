@@ -85,6 +85,7 @@ def test_processes_are_forked_on_a_cpu_alone(place: Place, method: str, forks: b
     """A GPU's context is copied, or nobody can have a CPU's server start as one on a GPU does."""
     place = place.having(START_METHOD=method)
     assert (fork.METHOD in told(place)["environment"]) == forks
+    assert (told(place)["environment"].get("OPENBLAS_NUM_THREADS") == "1") == forks
     if method != "fork":
         place = place.having(DEVICE="cuda").lacking("CUDA_VISIBLE_DEVICES")
         assert fork.METHOD not in told(place)["environment"]
