@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -32,9 +33,9 @@ class NamedPath:
     path: Path
 
     def told(self, base: Path) -> str:
-        """Return the path as a settings file in the folder `base` has it."""
-        inside = self.path.is_relative_to(base)
-        return str(self.path.relative_to(base) if inside else self.path)
+        """Return the path as a settings file in the folder `base` has it, without its `..`."""
+        path = Path(os.path.normpath(self.path))
+        return str(path.relative_to(base) if path.is_relative_to(base) else path)
 
     def cure(self, base: Path) -> str:
         """Return what brings it into a container, from a settings file in the folder `base`."""

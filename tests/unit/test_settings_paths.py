@@ -156,6 +156,14 @@ def test_every_path_that_a_container_cannot_see_is_told_with_its_cure(tmp_path: 
     assert [one.key for one in unseen(found, tmp_path, (), {"image"})] == ["engine.python"]
 
 
+def test_what_only_seems_to_lie_in_a_folder_is_told(tmp_path: Path) -> None:
+    """A file that `boards/..` leads out of the folder isn't there in a container."""
+    file = file_of(tmp_path, '[observe]\nboards = ["boards/../a.promql", "boards/./b.promql"]')
+    found = load(file, cwd=tmp_path).settings
+    left = [one.told(tmp_path) for one in unseen(found, tmp_path, {"--boards"}, {"server"})]
+    assert left == ["a.promql"]
+
+
 @pytest.mark.parametrize("text", ["utf-8-sig", "utf-16"])
 def test_a_byte_order_mark_is_read_over(tmp_path: Path, text: str) -> None:
     """A file that an editor of Windows saved is refused, and the message shows nothing wrong."""
