@@ -76,11 +76,12 @@ def reported(
         report_dir: The report's folder; that of the settings where there is none.
         prove: Finds what is to be reported; it may raise `Refused`.
     """
+    from ci.report.earlier import took
     from ci.report.progress import progress_for
     from ci.report.write import ReportFolder
 
-    progress, refused = progress_for(sys.stdout, os.environ), list[str]()
-    place = report_dir or settings.report.directory
+    place, refused = report_dir or settings.report.directory, list[str]()
+    progress = progress_for(sys.stdout, os.environ, took(place))
     interruptible()
     with progress, ReportFolder.open(place, LEAVES) as folder:
         try:

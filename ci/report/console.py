@@ -8,12 +8,13 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self, TextIO
 
-from ci.report.text import counts, duration, headline, limit, one_line, shorten, subject
+from ci.report.text import counts, duration, expected, headline, one_line, shorten, subject
 from ci.report.write import INDEX_HTML
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from ci.report.earlier import Took
     from ci.report.model import Case, Check, Report
 
 LINE = 2000
@@ -64,10 +65,16 @@ class Output:
 class PlainProgress:
     """One plain line an event, each with the seconds since the start."""
 
-    def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
-        """Write to `stream`, with times in seconds from `clock`."""
+    def __init__(
+        self,
+        stream: TextIO,
+        clock: Callable[[], float] = time.monotonic,
+        earlier: Took | None = None,
+    ) -> None:
+        """Write to `stream`, with times in seconds from `clock`, and how long it took earlier."""
         self._out = Output(stream)
         self._clock = clock
+        self._earlier = earlier or {}
         self._start = clock()
         self._check = ""
         self._said = self._start
@@ -81,11 +88,15 @@ class PlainProgress:
     def check_started(self, name: str, budget: float | None) -> None:
         """Write the check's name and budget."""
         self._check = name
-        self.note(f"{name}: started{_at_most(budget)}")
+        self.note(f"{name}: started{self._expected(budget)}")
 
     def phase_started(self, name: str, budget: float | None) -> None:
         """Write the phase's name and budget."""
-        self.note(f"{self._check}: {name} …{_at_most(budget)}")
+        self.note(f"{self._check}: {name} …{self._expected(budget, name)}")
+
+    def _expected(self, budget: float | None, phase: str = "") -> str:
+        told = expected(budget, self._earlier.get((self._check, phase)))
+        return f" ({told})" if told else ""
 
     def phase_ended(self, name: str, seconds: float) -> None:
         """Write how long the phase took."""
@@ -148,7 +159,3 @@ def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     ]
-
-
-def _at_most(budget: float | None) -> str:
-    return "" if budget is None else f" (at most {limit(budget)})"

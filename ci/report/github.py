@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from ci.report.earlier import Took
     from ci.report.model import Check, Report
 
 
@@ -29,9 +30,10 @@ class GithubProgress(PlainProgress):
         stream: TextIO,
         summary: Path | None,
         clock: Callable[[], float] = time.monotonic,
+        earlier: Took | None = None,
     ) -> None:
         """Write to `stream`, and at the end to the file of job summaries at `summary`."""
-        super().__init__(stream, clock)
+        super().__init__(stream, clock, earlier)
         self._summary = summary
 
     def check_started(self, name: str, budget: float | None) -> None:

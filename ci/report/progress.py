@@ -17,6 +17,7 @@ from ci.report.github import GithubProgress
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ci.report.earlier import Took
     from ci.report.model import Case, Check, Report
 
 
@@ -64,14 +65,22 @@ class Progress(Protocol):
         ...
 
 
-def progress_for(stream: TextIO, environ: Mapping[str, str]) -> Progress:
-    """Choose how to tell progress on `stream`, in the environment that the edge passes in."""
+def progress_for(
+    stream: TextIO, environ: Mapping[str, str], earlier: Took | None = None
+) -> Progress:
+    """Choose how to tell progress on `stream`, in the environment that the edge passes in.
+
+    Args:
+        stream: Where it is told.
+        environ: Says what reads it.
+        earlier: How long an earlier run took.
+    """
     if environ.get("GITHUB_ACTIONS") == "true":
         summary = environ.get("GITHUB_STEP_SUMMARY")
-        return GithubProgress(stream, Path(summary) if summary else None)
+        return GithubProgress(stream, Path(summary) if summary else None, earlier=earlier)
     unwanted = environ.get("NO_COLOR") or environ.get("TERM", "dumb") == "dumb"
     if unwanted or not stream.isatty():
-        return PlainProgress(stream)
+        return PlainProgress(stream, earlier=earlier)
     from ci.report.terminal import RichProgress
 
-    return RichProgress(stream, environ)
+    return RichProgress(stream, environ, earlier=earlier)

@@ -19,13 +19,14 @@ from rich.table import Table
 from rich.text import Text
 
 from ci.report.console import LINE, Output, check_row, closing_lines
-from ci.report.text import BAD, MARKS, counts, duration, limit, one_line, shorten
+from ci.report.text import BAD, MARKS, counts, duration, expected, one_line, shorten
 from ci.verdict import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from ci.report.earlier import Took
     from ci.report.model import Case, Check, Report
 
 _STYLES = {
@@ -47,6 +48,7 @@ class _Stretch:
     name: str
     budget: float | None
     start: float
+    earlier: float | None
     took: float | None = None
 
 
@@ -58,11 +60,13 @@ class RichProgress:
         stream: TextIO,
         environ: Mapping[str, str],
         clock: Callable[[], float] = time.monotonic,
+        earlier: Took | None = None,
     ) -> None:
         """Draw on `stream`, a terminal of the kind that `environ` describes."""
         file = cast("TextIO", Output(stream))
         self._console = Console(file=file, highlight=False, _environ=environ)
         self._clock = clock
+        self._earlier = earlier or {}
         self._live = Live(self, console=self._console, refresh_per_second=8, transient=True)
         self._spinner = Spinner("dots", style="cyan")
         self._check: _Stretch | None = None
@@ -91,11 +95,15 @@ class RichProgress:
     def check_started(self, name: str, budget: float | None) -> None:
         """Show the check, with its budget as a bar where it has one."""
         self._phases, self._found, self._now = (), Counter(), ""
-        self._check = _Stretch(one_line(name), budget, self._clock())
+        self._check = self._stretch(name, name, "", budget)
 
     def phase_started(self, name: str, budget: float | None) -> None:
         """Show the phase under its check."""
-        self._phases += (_Stretch(one_line(name), budget, self._clock()),)
+        check = self._check.name if self._check else ""
+        self._phases += (self._stretch(name, check, name, budget),)
+
+    def _stretch(self, name: str, check: str, phase: str, budget: float | None) -> _Stretch:
+        return _Stretch(one_line(name), budget, self._clock(), self._earlier.get((check, phase)))
 
     def phase_ended(self, name: str, seconds: float) -> None:
         """Keep the phase's time on display until its check ends."""
@@ -151,8 +159,9 @@ class RichProgress:
         inner = stretch is not self._check
         sign = self._spinner if running else Text(MARKS[Outcome.PASSED], "green")
         name = Text(f"{'  ' if inner else ''}{stretch.name}", "" if running else "dim")
+        told = Text(expected(stretch.budget, stretch.earlier), "dim")
         if stretch.budget is None:
-            return sign, name, Text(duration(took), justify="right")
+            return sign, name, Text(duration(took), justify="right"), "", told
         style = "green" if took < _NEARLY * stretch.budget else "yellow"
         bar = ProgressBar(stretch.budget, min(took, stretch.budget), _BAR, complete_style=style)
         return (
@@ -160,5 +169,5 @@ class RichProgress:
             name,
             Text(duration(took), justify="right"),
             bar,
-            Text(f"of {limit(stretch.budget)}", "dim"),
+            told,
         )

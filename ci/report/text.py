@@ -61,6 +61,13 @@ def shorten(text: str, limit: int) -> str:
     return f"{beginning(text, kept)}\n{left_out}\n{ending(text, kept)}"
 
 
+def expected(budget: float | None, earlier: float | None) -> str:
+    """Return what a stretch of time may take, and took before; empty where nothing is known."""
+    most = "" if budget is None else f"at most {limit(budget)}"
+    last = "" if earlier is None else f"{duration(earlier)} last time"
+    return ", ".join(filter(None, (most, last)))
+
+
 def duration(seconds: float) -> str:
     """Return seconds for people: '0.25 s', '24.3 s', '3 min 05 s'."""
     if seconds < 1:

@@ -3,6 +3,7 @@
 import io
 import os
 import pty
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,10 +12,13 @@ import pytest
 from hypothesis import given
 
 from ci.report.console import PlainProgress
+from ci.report.earlier import took
 from ci.report.github import GithubProgress
 from ci.report.model import Report
 from ci.report.progress import progress_for
 from ci.report.terminal import RichProgress
+from ci.report.write import ReportFolder
+from ci.verdict import Verdict
 from tests.unit import report_samples
 from tests.unit.report_players import GITHUB, TERMINAL, Screen, Ticks, play, told
 from tests.unit.report_samples import any_report, unhurried
@@ -72,6 +76,26 @@ def test_phases_are_told_with_their_budgets() -> None:
     assert "readiness: port open … (at most 300 s)\n" in text
     assert "readiness: port open took 24.0 s\n" in text
     assert "report: " not in text
+
+
+def test_who_waits_is_told_how_long_it_took(tmp_path: Path) -> None:
+    """Nobody knows whether to wait for a minute or for an hour, though it ran here yesterday."""
+    assert took(tmp_path) == {}
+    (tmp_path / "report.json").write_text("{}")
+    assert took(tmp_path) == {}
+    run = report_samples.report(report_samples.readiness(), report_samples.versions(label="0.5.14"))
+    with ReportFolder.open(tmp_path) as folder:
+        folder.write(run)
+    earlier = took(tmp_path)
+    assert set(earlier) >= {("readiness", ""), ("readiness", "port open")}
+    assert {name for name, _ in earlier} == {
+        one.name for one in run.checks if one.verdict is Verdict.PASSED
+    }
+    stream = io.StringIO()
+    play(progress_for(stream, {}, earlier), run)
+    assert "readiness: started (at most 370 s, 25.6 s last time)\n" in stream.getvalue()
+    assert re.search(r"port open … \(at most 300 s, .* s last time\)\n", stream.getvalue())
+    assert "versions: started (at most 370 s)\n" in stream.getvalue()
 
 
 @unhurried

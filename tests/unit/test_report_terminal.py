@@ -37,7 +37,8 @@ def test_a_terminal_keeps_a_line_a_check_and_the_table() -> None:
 def test_the_live_display_shows_phases_against_their_budgets() -> None:
     """Whoever watches a start-up can't see which phase runs, for how long, of how much."""
     screen = Screen()
-    progress = RichProgress(screen, {**TERMINAL, "COLUMNS": "100"}, Ticks())
+    earlier = {("readiness", ""): 16.2, ("readiness", "[bold]port open"): 12.0}
+    progress = RichProgress(screen, {**TERMINAL, "COLUMNS": "100"}, Ticks(), earlier)
     progress.check_started("readiness", 370)
     progress.phase_started("process started", 10)
     progress.phase_ended("process started", 0.3)
@@ -45,9 +46,9 @@ def test_the_live_display_shows_phases_against_their_budgets() -> None:
     progress.case(Case(name="process started", outcome=Outcome.PASSED))
     progress._console.print(progress)
     shown = re.sub(r"\x1b\[[0-?]*[A-Za-z]", "", screen.getvalue())
-    assert re.search(r"readiness +3\.00? s .* of 370 s", shown)
-    assert re.search(r"✓ +process started +0\.30 s .* of 10 s", shown)
-    assert re.search(r"\[bold\]port open +2\.00? s .* of 300 s", shown)
+    assert re.search(r"readiness +3\.00? s .* at most 370 s, 16.2 s last time", shown)
+    assert re.search(r"✓ +process started +0\.30 s .* at most 10 s *\n", shown)
+    assert re.search(r"\[bold\]port open +2\.00? s .* at most 300 s, 12.0 s last time", shown)
     assert "1 passed" in shown
 
 
