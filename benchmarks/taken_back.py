@@ -45,6 +45,8 @@ from ci.verdict import Verdict
 
 CALM = 10.0
 """Seconds at half of the traffic before a candidate turns bad."""
+LOOK = 0.1
+"""Seconds between two looks at the router's count of a candidate's requests."""
 ONE_OF = 33
 TURNED = "SITE_TURNED_BAD"
 SITE = f"""
@@ -110,15 +112,21 @@ async def taken_back(run: Run, fault: Fault) -> tuple[float, float, Counter[Endi
     (turned := run.folder / "turned").unlink(missing_ok=True)
     path = os.pathsep.join(filter(None, (str(site), os.environ.get("PYTHONPATH"))))
     deployment = run.deployment("canary", {"PYTHONPATH": path, TURNED: str(turned)})
-    candidate, begin, before = "", 0.0, 0
+    begin, last, before = 0.0, 0.0, 0
 
     async def turns_bad() -> None:
-        nonlocal candidate, begin, before
+        nonlocal begin, last, before
         candidate = await at_half(deployment.grounds)
         await anyio.sleep(CALM)
         seen = await deployment.grounds.looked()
         begin, before = time.monotonic(), len(run.records)
         fault(seen.slots[candidate], turned)
+        given = 0
+        while True:
+            routes = await deployment.grounds.router.seen()
+            if (requests := routes[candidate].traffic.requests) > given:
+                given, last = requests, time.monotonic()
+            await anyio.sleep(LOOK)
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(turns_bad)
@@ -131,7 +139,7 @@ async def taken_back(run: Run, fault: Fault) -> tuple[float, float, Counter[Endi
         sys.exit(f"a candidate that was to turn bad ended {check.verdict}: {check.cause}")
     print(check.cause, file=sys.stderr)
     rested = time.monotonic() - begin
-    return run.last(candidate, begin), rested, Counter(one.ending for one in run.records[before:])
+    return last - begin, rested, Counter(one.ending for one in run.records[before:])
 
 
 async def measured(told: argparse.Namespace) -> dict[str, Any]:
