@@ -20,11 +20,12 @@ from __future__ import annotations
 
 import argparse
 import json
+import signal
 import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -295,12 +296,18 @@ def spread(seconds: Sequence[float]) -> dict[str, float]:
     return {name: round(value, 2) for name, value in found.items()}
 
 
-def tell(found: dict[str, Any], file: Path | None) -> None:
-    """Print what was found as one JSON object, and write it to a file where one is named."""
-    text = json.dumps(found, indent=2)
+def conclude(
+    measure: Callable[[argparse.Namespace], Awaitable[dict[str, Any]]], told: argparse.Namespace
+) -> None:
+    """Measure, print what was found as one JSON object, and write it to a file if one is named.
+
+    SIGTERM ends it as Ctrl-C does: servers and router are taken away.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    text = json.dumps(anyio.run(measure, told), indent=2)
     print(text)
-    if file:
-        file.write_text(f"{text}\n")
+    if told.json:
+        told.json.write_text(f"{text}\n")
 
 
 def parser_of(about: str | None) -> argparse.ArgumentParser:
@@ -322,7 +329,7 @@ def main() -> None:
     parser.add_argument("--aborts", type=int, default=20)
     parser.add_argument("--replacements", type=int, default=5)
     told = parser.parse_args()
-    tell(anyio.run(measured, told), told.json)
+    conclude(measured, told)
 
 
 if __name__ == "__main__":

@@ -30,12 +30,12 @@ import psutil
 from benchmarks.switches import (
     Run,
     at_half,
+    conclude,
     deployed,
     parser_of,
     settings_of,
     spread,
     streaming,
-    tell,
 )
 from ci.boot.port import reserved
 from ci.deploy.demo import clear
@@ -172,7 +172,7 @@ def main() -> None:
     parser.add_argument("--fault", action="append", choices=FAULTS)
     parser.add_argument("--each", type=int, default=5)
     told = parser.parse_args()
-    tell(anyio.run(measured, told), told.json)
+    conclude(measured, told)
 
 
 if __name__ == "__main__":
