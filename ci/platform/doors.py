@@ -54,6 +54,10 @@ class Doors:
 
         kind.startup = remembered
 
+    def are_closing(self) -> bool:
+        """Return whether one of the servers has been told to end."""
+        return any(server.should_exit for server in self._open)
+
     def stop(self) -> None:
         """Have the servers end by uvicorn's own way."""
         for server in self._open:

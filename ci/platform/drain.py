@@ -15,6 +15,7 @@ import logging
 import multiprocessing
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -111,6 +112,34 @@ def attach(seconds: float, crew: Crew | None) -> None:
         DrainGate, draining=draining, exchanges=exchanges, seconds=seconds
     )
     tokenizer_manager.TokenizerManager.sigterm_watchdog = watchdog
+    warm_until(http_server, lambda: draining() or doors.are_closing())
+
+
+def warm_until(module: Any, ending: Callable[[], bool]) -> None:
+    """Have a server that is told to end while it warms itself up not wait for that, nor die of it.
+
+    By itself SGLang waits for its warm-up, up to two minutes, before it leaves; and as the warm-up
+    is refused like all new work, it would kill the process with all that it has accepted.
+
+    Args:
+        module: SGLang's `http_server`, whose names its warm-up uses.
+        ending: Says whether the server was told to end.
+    """
+    warm, kill = module._wait_and_warmup, module.kill_process_tree  # noqa: SLF001
+
+    def warming(*arguments: Any, **named: Any) -> None:
+        thread = threading.Thread(target=warm, args=arguments, kwargs=named, daemon=True)
+        thread.start()
+        while thread.is_alive() and not ending():
+            thread.join(POLL_SECONDS)
+
+    def killing(*arguments: Any, **named: Any) -> None:
+        if ending():
+            logger.info("draining: the server was told to end while it warmed itself up")
+        else:
+            kill(*arguments, **named)
+
+    module._wait_and_warmup, module.kill_process_tree = warming, killing  # noqa: SLF001
 
 
 def own_end(module: Any, scheduler_seconds: float | None) -> None:

@@ -2,9 +2,17 @@
 
 from __future__ import annotations
 
+import signal
+import subprocess
+import time
+from pathlib import Path
+
 import pytest
 
+from ci.boot.launch import Launch, launch_script
+from ci.boot.port import reserved
 from ci.boot.process import ServerProcess
+from ci.platform import TINY_MODEL
 from ci.report.model import Check
 from ci.verdict import Outcome
 from tests.live.conftest import Command
@@ -94,3 +102,28 @@ def test_every_fault(command: Command) -> None:
     assert not check.count(Outcome.SKIPPED)
     assert check.facts["detokenizer stopped under traffic: /health"].startswith("no alarm")
     assert (run.folder / "report" / "probes.yaml").read_text()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("flags", [(), ("--tokenizer-worker-num=2",)])
+def test_told_to_end_while_it_warms_up(tmp_path: Path, flags: tuple[str, ...]) -> None:
+    """A server waits for a warm-up that its own drain refuses, or kills itself because of it."""
+    with reserved("127.0.0.1", 0) as port, (tmp_path / "log").open("w+") as log:
+        launch = Launch(TINY_MODEL, "127.0.0.1", port, flags=flags)
+        argv = [str(launch_script()), *flags]
+        process = subprocess.Popen(argv, env=launch.environ(), stdout=log, stderr=log)
+        try:
+            end = time.monotonic() + 120
+            while "Application startup complete" not in (tmp_path / "log").read_text():
+                assert process.poll() is None
+                assert time.monotonic() < end
+                time.sleep(0.05)
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) in {
+                0,
+                -signal.SIGTERM,
+            }  # the latter before SGLang listens to it
+            assert "fired up and ready to roll" not in (tmp_path / "log").read_text()
+        finally:
+            process.kill()
+            process.wait()

@@ -102,6 +102,7 @@ def test_the_order_of_records_does_not_matter(
 
 
 @given(records())
+@pytest.mark.long
 def test_what_was_not_measured_is_never_a_number(made: list[RequestRecord]) -> None:
     """A run in which all failed has a TTFT of 0 ms, which is the best of all."""
     lost = [one for one in made if one.error]
@@ -113,6 +114,7 @@ def test_what_was_not_measured_is_never_a_number(made: list[RequestRecord]) -> N
 
 
 @given(records())
+@pytest.mark.long
 def test_every_distribution_has_samples(made: list[RequestRecord]) -> None:
     """A distribution of nothing passes as one of zeros."""
     found = summarise(made, len(made))

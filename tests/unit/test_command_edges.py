@@ -48,6 +48,7 @@ def shell(script: str, folder: Path, *arguments: str) -> subprocess.CompletedPro
 
 
 @pytest.mark.parametrize("closed", rare([">&-", "2>&-", "<&-", "<&- >&- 2>&-"]))
+@pytest.mark.long
 def test_closed_streams_change_no_verdict(tmp_path: Path, closed: str) -> None:
     """A service manager or `>&-` closes a stream, and the run ends by a traceback."""
     asked = ("wait", "http://127.0.0.1:1", "--set", "readiness.port_open=0.2")

@@ -196,6 +196,7 @@ def test_hosts_that_are_none(far: Project, url: str) -> None:
     assert not far.host.asked[len(far.host.asked) :]
 
 
+@pytest.mark.long
 def test_who_waits_hears_that_somebody_deploys_there(far: Project) -> None:
     """A deployment that goes on over there is told as one that nobody goes on with."""
     folder = far.grounds.folder

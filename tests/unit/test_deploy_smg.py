@@ -49,6 +49,7 @@ def settings(**how: object) -> Settings:
 
 
 @SMG_NEEDED
+@pytest.mark.long
 async def test_a_restarted_smg_is_furnished_by_the_next_look(rig: SmgRig) -> None:
     """Nobody is served any more, and a deployment sees all at rest."""
     await rig.restart()

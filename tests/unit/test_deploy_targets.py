@@ -335,6 +335,7 @@ async def test_what_is_not_installed_is_not_fetched(host: ProcessRig) -> None:
     assert await host.target().seen() == {slot: SlotSeen(slot) for slot in SLOTS}
 
 
+@pytest.mark.long
 async def test_room_is_looked_for_where_a_server_will_be_started(
     host: ProcessRig, monkeypatch: pytest.MonkeyPatch
 ) -> None:

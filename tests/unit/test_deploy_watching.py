@@ -67,6 +67,7 @@ async def test_a_slot_that_hangs_is_bad() -> None:
     assert "of our streams" in judged.cause
 
 
+@pytest.mark.long
 async def test_our_streams_alone_let_nothing_pass() -> None:
     """A slot that no user has asked passes, or a bad stable slot is held against it."""
     for stable in ((), ["unavailable"], None):

@@ -68,6 +68,7 @@ def failed(check: Check) -> dict[str, Case]:
     return {case.name: case for case in check.cases if case.outcome is Outcome.FAILED}
 
 
+@pytest.mark.long
 def test_a_good_server_passes(tmp_path: Path) -> None:
     """A server that refuses what it must refuse is blamed for that."""
     with described() as server:

@@ -73,6 +73,7 @@ def test_a_slow_image_seldom_passes(kind: str) -> None:
     assert simulated(noise, RULE.slowdown).passed <= most(RULE.miss)
 
 
+@pytest.mark.long
 def test_a_slow_image_is_found_and_an_equal_one_ends_soon() -> None:
     """The gate finds nothing any more, or every comparison takes all its rounds."""
     noise = StartNoise(NOISES["typical"], KNOWN.spread)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Callable
 from typing import Any
 
 import anyio
 import anyio.lowlevel
+import anyio.to_thread
 import pytest
 
 from ci.platform import drain as plugin
@@ -256,3 +258,43 @@ async def test_a_scheduler_that_hangs_is_waited_for_no_longer() -> None:
     assert module.collect_scheduler_processes() == ["hangs"]
     await anyio.sleep(0.06)
     assert module.collect_scheduler_processes() == []
+
+
+class WarmingUp:
+    """Names of SGLang's HTTP server by which it warms itself up, which needs `done`."""
+
+    def __init__(self) -> None:
+        self.done, self.killed, self.asked = threading.Event(), 0, 0
+
+    def _wait_and_warmup(self, asked: int) -> None:
+        self.asked = asked
+        if not self.done.wait(30):
+            self.kill_process_tree(os.getpid())
+
+    def kill_process_tree(self, _: int) -> None:
+        """Count, in place of killing."""
+        self.killed += 1
+
+
+async def test_a_warm_up_is_waited_for_until_the_server_is_told_to_end() -> None:
+    """The server answers before it is warm, or SIGTERM waits for two minutes."""
+    module, draining = WarmingUp(), threading.Event()
+    plugin.warm_until(module, draining.is_set)
+    with anyio.fail_after(20):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(anyio.to_thread.run_sync, module._wait_and_warmup, 3)
+            await anyio.sleep(0.3)
+            assert module.asked == 3
+            draining.set()
+    module.done.set()
+
+
+async def test_a_warm_up_that_is_refused_kills_no_draining_server() -> None:
+    """SIGTERM while the server warms itself up cuts what it has accepted."""
+    module, draining = WarmingUp(), threading.Event()
+    plugin.warm_until(module, draining.is_set)
+    module.kill_process_tree(os.getpid())
+    assert module.killed == 1
+    draining.set()
+    module.kill_process_tree(os.getpid())
+    assert module.killed == 1

@@ -262,6 +262,7 @@ def test_good(generate):
 """
 
 
+@pytest.mark.long
 def test_one_refusal_is_no_other_cases_own(command: Command) -> None:
     """A case that asks for an administrator's path ends all others, or excuses a bad answer."""
     Path("own/test_own.py").write_text(ADMIN)

@@ -258,6 +258,7 @@ def until(output: Path, text: str) -> str:
 
 @PROMETHEUS
 @pytest.mark.parametrize("number", rare([signal.SIGINT, signal.SIGTERM]))
+@pytest.mark.long
 def test_everything_ends_by_a_signal(tmp_path: Path, number: signal.Signals) -> None:
     """Prometheus is left behind, with its port, or the page shows nothing of the server."""
     output = tmp_path / "output.txt"

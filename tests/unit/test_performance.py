@@ -39,6 +39,7 @@ def own(argv: list[str], *servers: Timed) -> list[str]:
     return [ports.get(word, word) for word in argv[1:]]
 
 
+@pytest.mark.long
 def test_bench_leaves_its_figures_and_records(command: Command) -> None:
     """A bench is over and nothing can be read of it, or what was asked isn't what was sent."""
     with Timed(FAST) as server:

@@ -84,6 +84,7 @@ async def test_a_death_in_each_phase(
     assert words in found.cases[-1].details
 
 
+@pytest.mark.long
 async def test_a_killed_server_is_followed_by_another_on_its_port(launch: Launched) -> None:
     """After a kill under open connections the port is refused, or the next server drops some."""
     ours, ask = launch(Plan()), {"text": "a", "sampling_params": {"max_new_tokens": 1}}

@@ -68,6 +68,7 @@ def test_a_publication_is_a_stage_of_the_report(at: Workplace, store: FakeRegist
     assert (load(Path("refused")).verdict, load(Path("refused")).published) == (Verdict.ERROR, "")
 
 
+@pytest.mark.long
 def test_verify_leaves_a_report(at: Workplace) -> None:
     """A pipeline can't show why a release may not go."""
     at.publish()
@@ -172,6 +173,7 @@ def test_approving_is_refused_where_it_would_not_count(at: Workplace) -> None:
     assert "'dan' is no approver" in at.run(*approve, "dan", by="ci", code=2)
 
 
+@pytest.mark.long
 def test_the_page_tells_it_all(at: Workplace) -> None:
     """`show` leaves out who approved, what was found, or where it is."""
     at.publish()

@@ -169,6 +169,7 @@ def test_a_refused_launch_is_reported(tmp_path: Path) -> None:
     assert "launch.sh: wrong sglang version: 0.5.23" in run.report().cause
 
 
+@pytest.mark.long
 def test_a_stale_server_on_the_port_is_not_ours(tmp_path: Path) -> None:
     """A server that somebody else left on the port is proven in place of ours."""
     with FakeSglang() as stale:

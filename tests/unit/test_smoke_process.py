@@ -88,6 +88,7 @@ def test_cancelled_run_leaves_no_process(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "killed", ["os.getppid()", "psutil.Process(os.getppid()).ppid()"], ids=["parent", "grandparent"]
 )
+@pytest.mark.long
 def test_a_case_that_kills_what_watches_it_leaves_no_process(tmp_path: Path, killed: str) -> None:
     """SIGKILL to pytest's own parent lets what detached itself escape."""
     file = tmp_path / "pids"

@@ -26,6 +26,7 @@ def url() -> Iterator[str]:
         yield fake.url
 
 
+@pytest.mark.long
 def test_suite_passes_beside_a_users_file(url: str, tmp_path: Path) -> None:
     """The suite and a user's folder are one check, and each case is told as it ends."""
     (tmp_path / "conftest.py").write_text(
@@ -101,6 +102,7 @@ def test_other_server_fails() -> None:
     ),
     ids=["nothing there", "nothing selected", "all skipped"],
 )
+@pytest.mark.long
 def test_run_without_a_case_is_an_error(tmp_path: Path, text: str, select: str) -> None:
     """A run in which no case ran is never PASSED."""
     assert own(tmp_path, text, select=select).verdict is Verdict.ERROR

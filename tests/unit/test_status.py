@@ -132,6 +132,7 @@ def test_what_was_never_promoted_is_shown_by_its_tag(release: Release) -> None:
     assert (tags, may) == ("0.5.23-abc", "nowhere")
 
 
+@pytest.mark.long
 def test_a_long_history_is_cut_and_said_to_be(release: Release) -> None:
     """A page of hundreds of promotions, or one that hides that there were more."""
     others = [release.other(f"{at}") for at in range(2)]

@@ -436,6 +436,7 @@ def test_the_command_leaves_report_and_records(command: Command, tmp_path: Path)
 
 
 @pytest.mark.parametrize(("number", "code"), rare([(signal.SIGTERM, 143), (signal.SIGINT, 130)]))
+@pytest.mark.long
 def test_a_signal_leaves_a_report_of_what_was_seen(
     tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
