@@ -15,6 +15,7 @@ from pathlib import Path
 import anyio
 
 from ci.errors import SglangCiError, UsageError
+from ci.platform.fork import FORKED
 from ci.report.model import Phase
 from ci.secrets import files
 from ci.secrets.veil import MARGIN, beginning
@@ -54,8 +55,6 @@ _MARKS = (
     _Mark("warm-up", "serving", "Uvicorn running on", "fired up and ready to roll"),
 )
 _PATTERNS = tuple({pattern for mark in _MARKS for pattern in (mark.begin, mark.end) if pattern})
-FORKED = "SGLang's processes were forked"
-"""What `ci/platform/fork.py` says."""
 _TIME = re.compile(r"^\[[^\]]*\]\s*")
 _KILLED = r"Subprocess \S+ .*crashed with exit code -\d+"
 _ERROR = re.compile(

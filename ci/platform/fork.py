@@ -26,6 +26,8 @@ METHOD = "SGLANG_CI_START_METHOD"
 ENGINE = "sglang.srt.entrypoints.engine.Engine"
 STARTS = ("_launch_scheduler_processes", "_launch_detokenizer_subprocesses")
 """Methods of `ENGINE` that start SGLang's processes."""
+FORKED = "SGLang's processes were forked"
+"""What the server's log says then; `ci/boot/log.py` looks for it."""
 NUMA = "numa_node"
 """A flag for which SGLang starts processes by another program, as only spawning can."""
 TASKS = Path("/proc/self/task")
@@ -67,7 +69,7 @@ def _forking(original: Callable[..., Any], *arguments: Any, **named: Any) -> Any
         return original(*arguments, **named)
     finally:
         multiprocessing.set_start_method("spawn", force=True)
-        logger.info("SGLang's processes were forked")
+        logger.info(FORKED)
 
 
 def _danger(arguments: tuple[Any, ...]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ci.boot.log import FORKED, ServerLog
+from ci.boot.log import ServerLog
 from ci.platform import fork, promise
 
 pytestmark = pytest.mark.unit
@@ -100,5 +100,5 @@ def test_a_log_tells_how_processes_began() -> None:
     log = ServerLog(0)
     log.add("[2026-12-01 10:00:00] another line", 1)
     assert not log.forked
-    log.add(f"[2026-12-01 10:00:00] {FORKED}", 1)
+    log.add(f"[2026-12-01 10:00:00] {fork.FORKED}", 1)
     assert log.forked

@@ -15,7 +15,8 @@ import pytest
 
 from ci.boot import listening as tunnels
 from ci.boot import polling
-from ci.boot.log import BEGAN, BOOT, ENDED, FORKED, ServerLog, follow
+from ci.boot.log import BEGAN, BOOT, ENDED, ServerLog, follow
+from ci.platform import fork
 from ci.settings import ReadinessSettings
 from ci.verdict import Verdict
 from tests.fakes.faulty import Behaviour, Connection, closed_port, listening, response
@@ -347,7 +348,7 @@ async def test_the_end_of_the_log_is_a_death(fake: FakeSglang | None, phase: str
 async def test_the_log_says_how_processes_began() -> None:
     """Nobody sees that a test server's processes were copies, which no GPU's are."""
     with FakeSglang() as fake:
-        for said, told in ("", None), (FORKED, "forked"):
+        for said, told in ("", None), (fork.FORKED, "forked"):
             log = ServerLog(anyio.current_time())
             log.add(said, anyio.current_time())
             assert (await check(fake.url, log=log)).facts.get("processes") == told
