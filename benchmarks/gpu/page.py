@@ -64,5 +64,36 @@ def _gate(step: dict[str, Any]) -> Iterator[str]:
         yield f"| {name} | {found['verdict']} | {found['seconds']:.0f} | {pairs} | {told} |"
 
 
-TELL = {"boot": _checks, "health": _checks, "bench": _bench, "gate": _gate, "gpus": _gate}
+def _starts(step: dict[str, Any]) -> Iterator[str]:
+    names = dict.fromkeys(name for way in step["ways"] for name in way["phases"])
+    yield f"| way | starts | seconds, median | MiB | {' | '.join(names)} |"
+    yield "|---" * (len(names) + 4) + "|"
+    for way in step["ways"]:
+        phases = (_number(way["phases"].get(name)) for name in names)
+        head = f"| {way['way']} | {way['starts']} | {way['seconds']} | {way['MiB']}"
+        yield f"{head} | {' | '.join(phases)} |"
+
+
+def _shared(step: dict[str, Any]) -> Iterator[str]:
+    daemon = step["daemon"]
+    yield f"The daemon: {daemon['seconds']} s, {daemon['MiB']} MiB."
+    yield ""
+    yield "| weights | first, s | first, MiB | second, s | second, MiB | MiB of both | lives on |"
+    yield "|---|---|---|---|---|---|---|"
+    for kind in ("own", "shared"):
+        of = step[kind]
+        cells = (of[place][unit] for place in ("first", "second") for unit in ("seconds", "MiB"))
+        told = " | ".join(map(str, (*cells, of["MiB of both"], of["lives on"])))
+        yield f"| {kind} | {told} |"
+
+
+TELL = {
+    "boot": _checks,
+    "health": _checks,
+    "bench": _bench,
+    "gate": _gate,
+    "gpus": _gate,
+    "starts": _starts,
+    "shared": _shared,
+}
 """How each step is told."""

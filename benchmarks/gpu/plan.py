@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+
+from benchmarks.gpu.processes import Deadline
 
 GPU_FLAGS = (
     "--mem-fraction-static=0.7",
@@ -20,8 +23,16 @@ what its graphs need. The fraction is of what is free when a server starts, and 
 SLOWER_FLAGS = ("--cuda-graph-max-bs-decode=4",)
 """Batches above four run without CUDA graphs; of equal flags the last wins."""
 
-LIMITS = {"boot": 420.0, "health": 330.0, "bench": 480.0, "gate": 520.0, "gpus": 540.0}
-"""Most seconds of each step."""
+LIMITS = {
+    "boot": 420.0,
+    "health": 330.0,
+    "bench": 480.0,
+    "gate": 520.0,
+    "gpus": 540.0,
+    "starts": 540.0,
+    "shared": 540.0,
+}
+"""Most seconds of each step: a command on a lent machine may take ten minutes."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +93,8 @@ class Plan:
         slowed: By which share a proxy slows it instead; 0 for none.
         sizes: How much load there is.
         port: The first of two ports.
+        seconds: Most seconds of any step, below the step's own limit.
+        home: Home of the servers' processes, and so where they keep what they compile; None: ours.
     """
 
     out: Path
@@ -92,6 +105,12 @@ class Plan:
     slowed: float = 0.0
     sizes: Sizes = field(default_factory=Sizes)
     port: int = 31800
+    seconds: float = math.inf
+    home: Path | None = None
+
+    def deadline(self, step: str) -> Deadline:
+        """Return when a step that begins now has to be over."""
+        return Deadline.after(min(LIMITS[step], self.seconds))
 
     def url(self, number: int) -> str:
         """Return the URL of a server."""
@@ -110,6 +129,7 @@ class Plan:
                     "port": self.port + number,
                     "flags": [*self.flags, *extra],
                 },
+                "server.environment": self._caches(),
                 "readiness": {"process_started": 120.0, "port_open": 360.0, "serving": 180.0},
                 "smoke": {"budget": 180.0},
                 "bench": {
@@ -130,6 +150,13 @@ class Plan:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
         return path
+
+    def _caches(self) -> dict[str, str]:
+        """Return the variables by which every compiler below SGLang keeps its work at `home`."""
+        if self.home is None:
+            return {}
+        home = self.home.resolve()
+        return {"HOME": str(home), "TORCHINDUCTOR_CACHE_DIR": str(home / "inductor")}
 
     def for_gate(self) -> Plan:
         """Return the plan whose settings have the gate's lengths."""

@@ -6,6 +6,7 @@ here is the tool and not a shortcut of the benchmark's own.
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -15,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 CI = (sys.executable, "-m", "ci")
 STOPPING = 30.0
@@ -67,7 +69,7 @@ def call(argv: Sequence[str], log: Path, deadline: Deadline) -> Done:
     """
     shown, begin = spoken(argv), time.monotonic()
     print(f"$ {shown}", flush=True)
-    with _started(argv, log) as process:
+    with started(argv, log) as process:
         try:
             code = process.wait(deadline.left)
         except subprocess.TimeoutExpired as error:
@@ -134,6 +136,11 @@ def tail(log: Path) -> str:
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST:])
 
 
+def keep(path: Path, found: Any) -> None:
+    """Write what is known so far, which a step that ends early leaves behind."""
+    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
 def spoken(argv: Sequence[str]) -> str:
     """Return a command as a person would type it."""
     return " ".join("python" if part == sys.executable else part for part in argv)
@@ -154,7 +161,8 @@ def _start(argv: Sequence[str], log: Path) -> subprocess.Popen[bytes]:
 
 
 @contextmanager
-def _started(argv: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+def started(argv: Sequence[str], log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """Yield a command that runs, its output in a file; end it where it still does."""
     process = _start(argv, log)
     try:
         yield process

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import subprocess
 import sys
@@ -12,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.bench_serving import Foreign, read
-from benchmarks.gpu.plan import LIMITS, Plan
-from benchmarks.gpu.processes import CI, Deadline, Done, StepFailed, call, servers, stop, tail
+from benchmarks.gpu import starts
+from benchmarks.gpu.plan import Plan
+from benchmarks.gpu.processes import CI, Deadline, Done, StepFailed, call, keep, servers, stop, tail
 from ci.bench.files import FOREIGN
 from ci.gate import slow_proxy
 from ci.report.model import Check
@@ -44,14 +44,14 @@ def boot(plan: Plan) -> Found:
     """Start a server by `launch.sh`, ask it every question, stop it: `sglang-ci ci`."""
     folder, config = fresh(plan.out / "boot"), plan.settings("boot.toml")
     argv = (*CI, "ci", "--config", str(config), "--report-dir", str(folder))
-    done = call(argv, plan.out / "boot.log", Deadline.after(LIMITS["boot"]))
+    done = call(argv, plan.out / "boot.log", plan.deadline("boot"))
     found = report(folder, done)
     return found | {"as_expected": found["verdict"] == Verdict.PASSED}
 
 
 def health(plan: Plan) -> Found:
     """Hurt a server that has to say so (`health`), then end it while it works (`drain`)."""
-    deadline, config = Deadline.after(LIMITS["health"]), plan.settings("health.toml")
+    deadline, config = plan.deadline("health"), plan.settings("health.toml")
     faults = [part for fault in FAULTS for part in ("--fault", fault)]
     found: Found = {}
     with servers([config], [plan.port], deadline) as running:
@@ -67,7 +67,7 @@ def health(plan: Plan) -> Found:
 
 def bench(plan: Plan) -> Found:
     """Put one server under each load by our client and by SGLang's, in alternating order."""
-    deadline, rows, commands = Deadline.after(LIMITS["bench"]), [], []
+    deadline, rows, commands = plan.deadline("bench"), [], []
     with servers([plan.settings("bench.toml")], [plan.port], deadline):
         for number, (streams, requests) in enumerate(plan.sizes.loads.items()):
             found: dict[str, Foreign] = {}
@@ -79,7 +79,7 @@ def bench(plan: Plan) -> Found:
                     done, found[client] = _theirs(plan, streams, requests, deadline)
                 commands.append(done.command)
             rows.append(_row(streams, requests, verdict, found))
-            _keep(plan.out / "bench.json", rows)
+            keep(plan.out / "bench.json", rows)
     usable = all(row["verdict"] == Verdict.PASSED for row in rows)
     return {"as_expected": usable, "loads": rows, "commands": commands}
 
@@ -130,12 +130,12 @@ def _row(streams: int, requests: int, verdict: str, found: dict[str, Foreign]) -
 
 def gate(plan: Plan) -> Found:
     """Compare two equal servers on one GPU, then one of them with one that is slower."""
-    deadline, plan = Deadline.after(LIMITS["gate"]), plan.for_gate()
+    deadline, plan = plan.deadline("gate"), plan.for_gate()
     both = [plan.settings("gate-baseline.toml"), plan.settings("gate-equal.toml", 1)]
     ports = [plan.port, plan.port + 1]
     with servers(both, ports, deadline) as running:
         equal = _compare(plan, "equal", plan.url(1), deadline)
-        _keep(plan.out / "gate.json", {"equal": equal})
+        keep(plan.out / "gate.json", {"equal": equal})
         if plan.slowed:
             with proxy(plan.url(1), plan.slowed) as url:
                 slower = _compare(plan, "slower", url, deadline)
@@ -151,7 +151,7 @@ def gate(plan: Plan) -> Found:
 
 def gpus(plan: Plan) -> Found:
     """Do the same with a GPU for each server, which the gate itself starts and places."""
-    deadline, plan = Deadline.after(LIMITS["gpus"]), plan.for_gate()
+    deadline, plan = plan.deadline("gpus"), plan.for_gate()
     plan.settings("gate-baseline.toml")
     found = {
         name: _compare(
@@ -227,11 +227,14 @@ def _check(check: Check) -> Found:
     }
 
 
-def _keep(path: Path, found: Any) -> None:
-    """Write what is known so far, which a step that ends early leaves behind."""
-    path.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-
-
-STEPS = {"boot": boot, "health": health, "bench": bench, "gate": gate, "gpus": gpus}
+STEPS = {
+    "boot": boot,
+    "health": health,
+    "bench": bench,
+    "gate": gate,
+    "gpus": gpus,
+    "starts": starts.starts,
+    "shared": starts.shared,
+}
 USUAL = ("boot", "health", "bench", "gate")
 """What one GPU is enough for."""

@@ -5,14 +5,15 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from benchmarks.gpu import plan, processes
+from benchmarks.gpu import plan, processes, starts
 from benchmarks.gpu.__main__ import run
-from benchmarks.gpu.model import SHAPE, make
+from benchmarks.gpu.model import SHAPE, SHAPES, make
 from benchmarks.gpu.page import page
 from benchmarks.gpu.plan import GPU_FLAGS, SLOWER_FLAGS, Plan
 from benchmarks.gpu.processes import Deadline, StepFailed, call
@@ -51,6 +52,69 @@ def test_a_slowing_proxy_takes_the_place_of_flags(planned: Plan) -> None:
     """A candidate that is slowed twice shows less than it seems to."""
     slowed = Plan(planned.out, planned.model, "cpu", (), slowed=0.5)
     assert load(slowed.settings("b.toml", 1, slower=True), {}, {}).settings.server.flags == ()
+
+
+def test_a_start_that_keeps_nothing_has_a_home_of_its_own(planned: Plan) -> None:
+    """Kernels that an earlier start has compiled would make the first one seem fast."""
+    at = replace(planned, home=planned.out / "home").settings("c.toml")
+    environment = load(at, {}, {}).settings.server.environment
+    assert environment["HOME"] == str(planned.out / "home")
+    assert environment["TORCHINDUCTOR_CACHE_DIR"].startswith(environment["HOME"])
+    assert not load(planned.settings("d.toml"), {}, {}).settings.server.environment
+
+
+def test_a_step_ends_before_the_command_does(planned: Plan) -> None:
+    """What a lent machine cuts off leaves servers behind and no page."""
+    assert replace(planned, seconds=30).deadline("boot").left < 31
+    assert planned.deadline("boot").left > 400
+
+
+@pytest.mark.long
+def test_weights_are_those_of_the_configuration(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name or a shape that is off is told by SGLang once the GPU's time runs."""
+    torch = pytest.importorskip("torch")
+    config = pytest.importorskip("transformers").LlamaConfig
+    model = pytest.importorskip("transformers").LlamaForCausalLM
+    small = {"hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2, "head_dim": 16}
+    heads = {"num_attention_heads": 4, "num_key_value_heads": 2}
+    monkeypatch.setitem(SHAPES, "small", SHAPE | small | heads)
+    folder = make(tmp_path / "model", "small", weights=True)
+    assert "dummy" not in (folder / "launch.flags").read_text()
+    told = json.loads((folder / "model.safetensors.index.json").read_text())["weight_map"]
+    with torch.device("meta"):
+        wanted = model(config(**SHAPES["small"])).state_dict()
+    assert set(told) == set(wanted)
+    load_file = pytest.importorskip("safetensors.torch").load_file
+    for file in set(told.values()):
+        for name, tensor in load_file(folder / file).items():
+            assert tensor.shape == wanted[name].shape
+
+
+def test_starts_are_told_by_their_medians(planned: Plan) -> None:
+    """One slow start says nothing, and a way that never began has no row."""
+    ways = [row for row in starts.WAYS if row != "kept, no graphs"]
+    rows = [started(way, seconds) for seconds in (30.0, 90.0, 40.0) for way in ways]
+    step = {"as_expected": True, "ways": list(starts._medians(rows)), "seconds": 1.0}
+    shown = page({"machine": {}, "steps": {"starts": step}})
+    assert "| first | 3 | 40.0 | 700 | 40 | 1 |" in shown
+    assert "no graphs" not in shown
+
+
+def started(way: str, seconds: float) -> dict[str, Any]:
+    """Return what one start showed."""
+    phases = {"scheduler": seconds, "warm-up": 1.0}
+    return {"way": way, "round": 1, "seconds": seconds, "MiB": 700, "phases": phases}
+
+
+def test_shared_weights_are_told_beside_own_ones() -> None:
+    """What sharing spares is the difference between two rows."""
+    part = {"seconds": 9.0, "MiB": 20}
+    both = {"first": part, "second": part, "MiB of both": 40, "lives on": True}
+    step = {"daemon": part, "own": both, "shared": both, "as_expected": True, "seconds": 1.0}
+    shown = page({"machine": {}, "steps": {"shared": step}})
+    assert "| shared | 9.0 | 20 | 9.0 | 20 | 40 | True |" in shown
 
 
 def test_a_command_over_its_time_is_told(tmp_path: Path) -> None:
