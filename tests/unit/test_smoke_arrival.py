@@ -88,3 +88,15 @@ def test_a_good_stream_costs_one_request() -> None:
 
     assert held_back(counted) == ""
     assert asked == [16]
+
+
+def test_a_machine_that_was_busy_while_tokens_were_timed_says_nothing() -> None:
+    """A server that is faster than can be seen is called buffered, as it was timed too slow."""
+    asked: list[int] = []
+    slow, fast = server(0.0012, burst=1000), server(0.00001, burst=1000)
+
+    def first_busy(tokens: int) -> Arrival:
+        asked.append(tokens)
+        return (slow if len(asked) < 8 else fast)(tokens)
+
+    assert held_back(first_busy) is None
