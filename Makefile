@@ -51,7 +51,8 @@ lint: dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/shellcheck launch.sh .ci/run .ci/dagger requirements/*.sh examples/command/prove
+	$(BIN)/shellcheck launch.sh .ci/run .ci/dagger requirements/*.sh examples/command/prove \
+		benchmarks/gpu/repeat.sh
 	$(BIN)/hadolint Dockerfile
 	$(BIN)/actionlint
 
