@@ -7,7 +7,15 @@ from typing import Annotated
 
 import typer
 
-from ci.commands.options import ConfigFile, ReportDir, Set, effective, listed, side
+from ci.commands.options import (
+    ConfigFile,
+    ReportDir,
+    Set,
+    beside,
+    effective,
+    listed,
+    side,
+)
 from ci.commands.outcome import one_stage
 from ci.commands.server import BaselineImage, Prompts, Url, one_question
 from ci.errors import UsageError
@@ -27,6 +35,14 @@ SideArgument = Annotated[
     typer.Argument(
         metavar="URL|FILE", help="A server's URL, or a settings file that starts one here."
     ),
+]
+
+BaselineAgent = Annotated[
+    str,
+    typer.Option(metavar="URL", help="The agent that starts the baseline anew in its container."),
+]
+CandidateAgent = Annotated[
+    str, typer.Option(metavar="URL", help="The same of the candidate (ci/health/agent.py).")
 ]
 
 
@@ -66,6 +82,8 @@ def compare(
     ] = "",
     self_test: SelfTest = False,  # noqa: FBT002
     baseline_image: BaselineImage = "",
+    baseline_agent: BaselineAgent = "",
+    agent: CandidateAgent = "",
     config: ConfigFile = None,
     settings: Set = None,
     report_dir: ReportDir = None,
@@ -75,8 +93,8 @@ def compare(
     from ci.gate.stage import NAME, SELF_TEST, Gate, proof
 
     at = effective(config, settings, {}).settings
-    first = side("baseline", baseline, baseline_image)
-    second = side("candidate", candidate) if candidate else None
+    first = beside(side("baseline", baseline, baseline_image), baseline_agent, at)
+    second = beside(side("candidate", candidate), agent, at) if candidate else None
     contest = Contest.of(at, first, *((second,) if second else ()))
     if self_test:
         if contest.servers == BOOTS:

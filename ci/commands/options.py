@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,7 +14,7 @@ import typer
 from ci.errors import SettingsError, UsageError
 from ci.server.key import BASELINE_API_KEY
 from ci.server.reach import base_url
-from ci.settings import Effective, load
+from ci.settings import Effective, Settings, load
 from ci.settings.load import read
 
 if TYPE_CHECKING:
@@ -93,3 +94,16 @@ def side(name: str, text: str, image: str = "") -> GateSide:
         return GateSide(name, image=image, settings=load(Path(text), os.environ).settings)
     key = os.environ.get(BASELINE_API_KEY) if name == Arm.BASELINE else None
     return GateSide(name, base_url(text), image, key=key)
+
+
+def beside(one: GateSide, agent: str, settings: Settings) -> GateSide:
+    """Return a side that the agent at a URL starts anew; as it is where there is none.
+
+    Raises:
+        UsageError: It has no URL of its own: what is started here needs no agent.
+    """
+    if not agent:
+        return one
+    if not one.url:
+        raise UsageError(f"an agent for the {one.name}, which is started here: give its URL")
+    return replace(one, agent=base_url(agent), settings=settings)

@@ -1,8 +1,9 @@
 """The two sides of a comparison, and how they come to run.
 
-A side is a server that runs already, named by its URL, or one that is started on this host, as a
-settings file says. With `[gate] servers = "boots"` each block gets a start of its own, for machines
-on which the two can't both be up.
+A side is a server that runs already, named by its URL; one that is started on this host, as a
+settings file says; or one in a container, where an agent beside it starts it anew. With `[gate]
+servers = "boots"` each block gets a start of its own, for machines on which the two can't both be
+up.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from ci.gate.loaded import loaded
 from ci.gate.machine import Machine
 from ci.gate.measured import Options, Running, no_baseline
 from ci.gate.places import on_cores, swapped
+from ci.health.anew import anew
+from ci.health.targets import AgentTarget
 from ci.server.key import BASELINE_API_KEY, wanted_at
 from ci.settings import GateSettings, Settings
 from ci.settings.model import ModelSettings
@@ -43,8 +46,9 @@ class GateSide:
         name: What it is called: `baseline` or `candidate`.
         url: URL of its server; empty where one is to be started here.
         image: The image that it runs, where that is known.
-        settings: What starts it.
+        settings: What starts it; of one beside an agent, what its start may take.
         key: The API key of a server that runs already; None where it has none of its own.
+        agent: URL of the agent that starts it anew in its container; empty where there is none.
     """
 
     name: str
@@ -52,6 +56,12 @@ class GateSide:
     image: str = ""
     settings: Settings = field(default_factory=Settings)
     key: str | None = field(default=None, repr=False)
+    agent: str = ""
+
+    @property
+    def stays(self) -> bool:
+        """Whether it runs already, and nobody here can start it anew."""
+        return bool(self.url) and not self.agent
 
 
 @dataclass(frozen=True)
@@ -163,7 +173,7 @@ def _placed(contest: Contest, side: GateSide, place: int) -> GateSide:
 
 @asynccontextmanager
 async def up(side: GateSide, stages: Stages) -> AsyncIterator[str]:
-    """Yield the URL of a side, started here and ready where it isn't running anyway.
+    """Yield the URL of a side, started and ready where it isn't running anyway.
 
     Raises:
         ServerFault: It doesn't become ready, and that is its own fault.
@@ -171,7 +181,12 @@ async def up(side: GateSide, stages: Stages) -> AsyncIterator[str]:
     """
     if side.url:
         with wanted_at(side.url, side.key, BASELINE_API_KEY):
-            yield side.url
+            if not side.agent:
+                yield side.url
+                return
+            target = AgentTarget(side.url, side.agent)
+            async with anew(target, side.settings.readiness, stages.progress, side.name):
+                yield side.url
         return
     log = stages.folder / f"{side.name}.log"
     stages.progress.note(f"starting the {side.name}")

@@ -1,6 +1,6 @@
 """A comparison of two servers as a stage of a run.
 
-Where both sides are started here the images are judged: what is unclear costs fresh starts of
+Where both sides can be started anew the images are judged: what is unclear costs fresh starts of
 both. Otherwise the verdict is on two processes, as nothing can be started anew.
 """
 
@@ -45,7 +45,7 @@ class Gate:
     @property
     def alone(self) -> bool:
         """Whether it starts both sides itself, where it can, so that no other server may be up."""
-        return self.boots or (not self.baseline.url and self.contest.options.restarts)
+        return self.boots or (not self.baseline.stays and self.contest.options.restarts)
 
     async def run(self, candidate: GateSide, stages: Stages, tell: Tell) -> StageResult:
         """Say whether `candidate` is slower."""
@@ -59,7 +59,7 @@ class Gate:
     async def _compared(self, sides: tuple[GateSide, GateSide], stages: Stages) -> Comparison:
         """Compare the sides, in rounds of fresh starts where both can be started."""
         options, told = self.contest.options, Teller(stages.progress)
-        if options.restarts and not any(side.url for side in sides):
+        if options.restarts and not any(side.stays for side in sides):
             fresh = partial(fresh_round, self.contest, stages, sides)
             return await compare_rounds(fresh, options, told)
         async with staying(self.contest, stages, sides) as at:
@@ -79,7 +79,7 @@ async def proof(
         )
     write_pairs(stages.folder / PAIRS, found.equal.pairs)
     result = self_test.result_of(found, tell)
-    if not any(one.url for one in sides):
+    if not any(one.stays for one in sides):
         await _twins(side, twin or replace(side, name=Arm.CANDIDATE), contest, stages, tell)
     return result
 

@@ -1,12 +1,13 @@
 """A fault agent: runs a server inside its container, and hurts it when asked over HTTP.
 
-    python3 agent.py --port 30999 -- launch.sh ...
+    python3 agent.py --port 30999 [--idle] -- launch.sh ...
 
 It is mounted alone into a container under test, never into a released image, and so needs
 nothing but Python. It starts the command as a child, in a session of its own; stays when
 that has ended, to say how and what it left, or to start it anew; and ends with the child's
 exit code `--linger` seconds later, or as soon as it was asked to and the child has ended.
-SIGTERM asks for both: it is how a container is told to end.
+SIGTERM asks for both: it is how a container is told to end. With `--idle` the command is first
+started when it is asked for.
 
     GET  /state    {"running", "exit_code", "processes": [{"pid", "role", "title"}]}
     POST /signal   {"role": "scheduler", "signal": "SIGSTOP"} -> {"pid"}; 404: no such process
@@ -24,6 +25,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,6 +36,8 @@ TITLES = {"sglang::scheduler": "scheduler", "sglang::detokenizer": "detokenizer"
 MODULE, COMMAND = "sglang.launch_server", ("sglang", "serve")
 """What SGLang's own process is started by: a module, or a command and its first word."""
 SIGNALS = ("SIGSTOP", "SIGCONT", "SIGKILL", "SIGTERM")
+NOTHING = (sys.executable, "-Ic", "")
+"""A command that ends at once, and well."""
 POLL = 0.05
 
 
@@ -69,12 +73,13 @@ class Agent:
     Args:
         command: What is run.
         linger: Most seconds to stay after its end.
+        idle: Whether it is as if the command had ended already.
     """
 
-    def __init__(self, command: list[str], linger: float) -> None:
+    def __init__(self, command: list[str], linger: float, *, idle: bool = False) -> None:
         self._command, self._linger = command, linger
         self._end, self._restarting = threading.Event(), threading.Lock()
-        self._child = self._start()
+        self._child = self._start(NOTHING if idle else command)
 
     def state(self) -> dict[str, Any]:
         """Return whether the command runs, how it ended, and which processes there are."""
@@ -94,7 +99,7 @@ class Agent:
         """Kill what is left of the command, and start it anew."""
         with self._restarting:
             self._clear()
-            self._child = self._start()
+            self._child = self._start(self._command)
 
     def terminate(self, *_: object) -> None:
         """Pass SIGTERM on, and end as soon as the command has."""
@@ -120,8 +125,8 @@ class Agent:
     def _may_go(self, alive: float) -> bool:
         return self._end.is_set() or time.monotonic() - alive > self._linger
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        return subprocess.Popen(self._command, start_new_session=True)
+    def _start(self, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(command, start_new_session=True)
 
     def _clear(self) -> None:
         """Kill the command's session, and return when it is gone."""
@@ -182,9 +187,10 @@ def main(arguments: list[str]) -> int:
     parser.add_argument("--host", default="0.0.0.0")  # noqa: S104 - asked from another container
     parser.add_argument("--port", type=int, required=True)
     parser.add_argument("--linger", type=float, default=300.0)
+    parser.add_argument("--idle", action="store_true")
     parser.add_argument("command", nargs="+")
     given = parser.parse_args(arguments)
-    agent = Agent(given.command, given.linger)
+    agent = Agent(given.command, given.linger, idle=given.idle)
     signal.signal(signal.SIGTERM, agent.terminate)
     server = ThreadingHTTPServer((given.host, given.port), handler(agent))
     threading.Thread(target=server.serve_forever, daemon=True).start()

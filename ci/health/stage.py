@@ -12,13 +12,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-import anyio
-
-from ci.boot.readiness import NAME as READINESS
-from ci.boot.readiness import Readiness
 from ci.boot.serving import ready
-from ci.concurrency import unless
-from ci.errors import ServerExited, ServerFault
+from ci.health.anew import anew
 from ci.health.check import FaultFindings, check_health
 from ci.health.drain import Drains, check_drain
 from ci.health.probes import PATHS
@@ -26,12 +21,9 @@ from ci.health.servers import Servers
 from ci.health.targets import AgentTarget, FaultTarget, HostTarget
 from ci.server.client import ServerClient
 from ci.settings import Settings
-from ci.stages import StageResult, Stages, Tell, checked
-from ci.verdict import Verdict
+from ci.stages import StageResult, Stages, Tell
 
 HEALTH, DRAIN = "health", "drain"
-POLL = 0.5
-"""Seconds between two looks at whether a server that is started anew still runs."""
 
 
 @dataclass(frozen=True)
@@ -90,36 +82,10 @@ async def _well(url: str, probe: str = "") -> None:
 def _servers(given: GivenServer, settings: Settings, stages: Stages) -> Servers:
     if given.agent:
         target = AgentTarget(given.url, given.agent)
-        return Servers(partial(_anew, target, settings, stages), target)
+        return Servers(partial(anew, target, settings.readiness, stages.progress), target)
     if given.url:
         return Servers(None, given.target())
     return Servers(partial(_fresh, settings, stages))
-
-
-@asynccontextmanager
-async def _anew(
-    target: AgentTarget, settings: Settings, stages: Stages, purpose: str
-) -> AsyncIterator[FaultTarget]:
-    """Have the agent start the server anew for `purpose`, and yield it as soon as it is ready.
-
-    Raises:
-        ServerFault: It doesn't become ready, as it did before.
-        CheckBroken: The agent doesn't do it.
-    """
-    stages.progress.note(f"starting the server anew: {purpose}")
-    await target.restart()
-    ready = Readiness(target.url, settings.readiness, stages.progress)
-    check = await unless(partial(checked, READINESS, ready.wait), partial(_death, target, purpose))
-    if check.verdict is not Verdict.PASSED:
-        raise ServerFault(f"started anew for {purpose!r}: {check.cause}")
-    yield target
-
-
-async def _death(target: FaultTarget, purpose: str) -> ServerExited:
-    """Return how a server ended that was to get ready, as soon as it has."""
-    while (state := await target.state()).running:
-        await anyio.sleep(POLL)
-    return ServerExited(state.exit_code, "started anew", f"it was to get ready for {purpose!r}")
 
 
 @asynccontextmanager

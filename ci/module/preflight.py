@@ -71,13 +71,14 @@ async def examined(inputs: Inputs, wish: Wish) -> Report:
 
 
 async def merged(first: Report, then: Report) -> Report:
-    """Return both as one report, with the files that the latter has beside it."""
+    """Return both as one report, with the files that each has beside it."""
     container = build.prober()
     for number, part in enumerate((first, then)):
         container = container.with_mounted_directory(f"/parts/{number}", part.directory)
     asked = prober.ask(container, "report", "/parts/0", "/parts/1")
     both = await prober.answer(asked, "report")
-    report = await Report.of(then.directory.with_directory("/", both))
+    beside = first.directory.with_directory("/", then.directory)
+    report = await Report.of(beside.with_directory("/", both))
     report.published = then.published
     return report
 

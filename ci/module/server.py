@@ -7,10 +7,13 @@ from dagger import Doc, field, function, object_type
 
 from ci import engines
 from ci.engines import only_sglang
+from ci.gate.stage import NAME as COMPARE
+from ci.graph.prove import UNWELL
 from ci.module import faults, prober
 from ci.module.build import LOCK, listed, printed
 from ci.module.engine import started
 from ci.module.inputs import Inputs
+from ci.module.preflight import merged
 from ci.module.report import Report
 from ci.server.key import BASELINE_API_KEY, api_key
 
@@ -107,6 +110,8 @@ class Server:
 
     async def proven(self, baseline: "Server | None") -> Report:
         """Ask every question, that of being slower than `baseline` too, and stop the servers."""
+        if baseline is not None and self.startable and baseline.startable:
+            return await self._proven_and_compared(baseline)
         against = await baseline.up() if baseline is not None else []
         await started(self.service)
         asked, known = await self._known(await self._beside(self.run))
@@ -115,12 +120,52 @@ class Server:
         asked = prober.ask(asked, "prove", await prober.url(self.service), *arguments)
         return await self._ended(await self._found(asked, "prove"), baseline)
 
+    async def _proven_and_compared(self, baseline: "Server") -> Report:
+        """Ask every question, and once the server has ended compare fresh ones of both images."""
+        report = await self.proven(None)
+        if not report.passed:
+            return await report.without(COMPARE, UNWELL)
+        return await merged(report, await self.compared(baseline))
+
     async def compared(self, baseline: "Server") -> Report:
+        """Say whether this image is slower than that of `baseline`, and stop all servers.
+
+        Images whose servers can be started anew are judged; two servers where one can't.
+        """
+        if not (self.startable and baseline.startable):
+            return await self._compared_as_they_run(baseline)
+        container = await baseline.known_to(await self._beside(self.run))
+        image = ["--baseline-image", baseline.reference] if baseline.reference else []
+        theirs, ours = await baseline.idle(), await self.idle()
+        urls = [await prober.url(service) for service in (theirs, ours)]
+        agents = [
+            "--baseline-agent",
+            await faults.agent(theirs),
+            "--agent",
+            await faults.agent(ours),
+        ]
+        report = await self._found(prober.ask(container, COMPARE, *urls, *agents, *image), COMPARE)
+        await theirs.stop()
+        await ours.stop()
+        return report
+
+    @property
+    def startable(self) -> bool:
+        """Whether an agent can start its server anew."""
+        return engines.profile(self.engine).native
+
+    async def idle(self) -> dagger.Service:
+        """Return a container of the same image, whose agent starts a server as often as asked."""
+        settings = await self.inputs.settings()
+        container = prober.logged(self.mounted, settings, faults.run_of(self.run))
+        return await started(await faults.service(container, self.arguments, idle=True))
+
+    async def _compared_as_they_run(self, baseline: "Server") -> Report:
         """Say whether this server is slower than `baseline`, and stop both."""
         _, url, *image = await baseline.up()
         asked = await baseline.known_to(await self._ready())
-        asked = prober.ask(asked, "compare", url, await prober.url(self.service), *image)
-        return await self._ended(await self._found(asked, "compare"), baseline)
+        asked = prober.ask(asked, COMPARE, url, await prober.url(self.service), *image)
+        return await self._ended(await self._found(asked, COMPARE), baseline)
 
     async def up(self) -> list[str]:
         """Start this server as a baseline, wait for it, and return the options that name it."""

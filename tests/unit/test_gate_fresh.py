@@ -187,12 +187,16 @@ class Host:
         finally:
             self.up.remove(side.name)
 
-    async def compare(self, folder: Path, slower: float, url: str = "", **gate: object) -> Check:
-        """Compare two sides that are started here, the candidate slower."""
+    async def compare(
+        self, folder: Path, slower: float, url: str = "", agent: str = "", **gate: object
+    ) -> Check:
+        """Compare two sides that are started here, or by agents, the candidate slower."""
         at = {"pairs": 12, "start_effect": 0.02, "seed": 2, "others": 1} | gate
         settings = Settings.model_validate({"gate": at})
-        ours = Gate(GateSide("baseline", settings=settings), Contest.of(settings))
-        other = GateSide("candidate", url, settings=settings)
+        theirs = "http://baseline" if agent else ""
+        baseline = GateSide("baseline", theirs, settings=settings, agent=agent)
+        ours = Gate(baseline, Contest.of(settings))
+        other = GateSide("candidate", url, settings=settings, agent=agent)
 
         @asynccontextmanager
         async def loaded(*_: object) -> AsyncIterator[Servers]:
@@ -205,6 +209,16 @@ class Host:
             await stages.run("compare", partial(ours.run, other, stages))
             found += stages.checks
         return found[0]
+
+
+async def test_servers_beside_agents_are_started_anew(tmp_path: Path) -> None:
+    """In containers the verdict is on two processes, as if nobody could start others."""
+    host = Host()
+    found = await host.compare(tmp_path, slower=0.5, url="http://candidate", agent="http://agent")
+    assert found.verdict is Verdict.FAILED
+    assert found.facts["verdict on"].startswith("both images")
+    assert int(found.facts["starts of both sides"]) >= 3
+    assert len(host.starts) == 2 * int(found.facts["starts of both sides"])
 
 
 async def test_sides_swap_their_places_with_each_start(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,13 +18,14 @@ import psutil
 import pytest
 
 from ci.boot.launch import launch_script
-from ci.errors import ServerExited
+from ci.errors import CheckBroken, ServerExited
 from ci.health import agent as agents
+from ci.health.anew import anew
 from ci.health.stage import GivenServer, drain
 from ci.health.targets import AgentTarget
 from ci.report.model import Check
 from ci.report.progress import progress_for
-from ci.settings import Settings
+from ci.settings import ReadinessSettings, Settings
 from ci.settings.health import DrainSettings
 from ci.stages import Stages, checked
 from ci.verdict import Outcome
@@ -48,13 +49,22 @@ QUICK = DrainSettings(
 @pytest.fixture
 def agent(tmp_path: Path) -> Iterator[tuple[GivenServer, subprocess.Popen[bytes]]]:
     """A fake server under a fault agent, with a child that doesn't end by itself."""
+    with beside_agent(tmp_path) as running:
+        yield running
+
+
+@contextmanager
+def beside_agent(
+    tmp_path: Path, *options: str
+) -> Iterator[tuple[GivenServer, subprocess.Popen[bytes]]]:
+    """Yield such a server, and its agent's process."""
     model, server, asked = tmp_path / "model", free_port(), free_port()
     model.mkdir()
     (model / "config.json").write_text("{}")
     own = {"PORT": str(server), "MODEL_PATH": str(model), "PYTHON": sys.executable}
     environment = os.environ | install(tmp_path / "installed", Plan(child=True)) | own
     command = [sys.executable, "-IS", agents.__file__, "--port", str(asked), "--linger", "300"]
-    argv = [*command, "--", "bash", str(launch_script()), "--device", "cpu"]
+    argv = [*command, *options, "--", "bash", str(launch_script()), "--device", "cpu"]
     urls = (f"http://127.0.0.1:{port}" for port in (server, asked))
     with subprocess.Popen(argv, env=environment | {"DEVICE": "cpu"}) as process:
         try:
@@ -120,6 +130,28 @@ async def test_a_server_that_does_not_start_anew_is_told_at_once(
     (tmp_path / "model/config.json").unlink()
     with pytest.raises(ServerExited, match=r"exited with 67 .* 'long streams'"):
         await drained(given, tmp_path)
+
+
+async def test_an_idle_agent_starts_a_server_as_often_as_asked(tmp_path: Path) -> None:
+    """A comparison's first start would be the engine's, in an order that nobody drew."""
+    quiet = progress_for(io.StringIO(), {})
+    with beside_agent(tmp_path, "--idle") as (given, _), anyio.fail_after(HANG):
+        target = AgentTarget(given.url, given.agent)
+        await answers(target)
+        assert not (await target.state()).running
+        for purpose in ("baseline", "baseline"):
+            async with anew(target, ReadinessSettings(), quiet, purpose) as server:
+                assert (await server.state()).running
+        assert stubborn(tmp_path) == 1  # the first start's was killed
+
+
+async def answers(target: AgentTarget) -> None:
+    """Wait until the agent does."""
+    while True:
+        with suppress(CheckBroken):
+            await target.state()
+            return
+        await anyio.sleep(0.05)
 
 
 async def test_a_container_that_is_told_to_end_ends(
