@@ -1,5 +1,7 @@
 """What else runs on this machine while a block is measured: CPU time of others, and who they are.
 
+On GPUs it is `ci/gate/cards.py` that looks.
+
 Ours is this process with all below it, servers and proxies among them, and whoever listens at
 the URL of a server that runs here already. Where a server's process isn't seen, as in another
 container or on another host, nobody can tell it from others, and only what the hypervisor took
@@ -24,6 +26,7 @@ import anyio
 import psutil
 
 from ci.gate.blocks import Block, BlockResult
+from ci.gate.cards import Cards
 
 SCARCE = 0.25
 """Share of all cores that has to be idle, so that other work takes nothing from a server."""
@@ -176,6 +179,7 @@ class Machine:
         ours: Processes whose families are ours; None where not all of these are known.
         share: Share of the cores that others may take; 1: all of them.
         glance: Looks at the machine.
+        cards: Looks at its GPUs.
     """
 
     def __init__(
@@ -183,8 +187,10 @@ class Machine:
         ours: frozenset[int] | None,
         share: float,
         glance: Callable[[], Glance] = Glance.now,
+        cards: Cards | None = None,
     ) -> None:
         self._ours, self._share, self._glance = ours, share, glance
+        self._cards = cards or Cards()
         self._cores = os.cpu_count() or 1
 
     @classmethod
@@ -205,9 +211,11 @@ class Machine:
 
         async def measure(url: str, seed: int) -> BlockResult:
             before = self._glance()
-            result = await block(url, seed)
+            async with self._cards.watched(self._family(before)) as seen:
+                result = await block(url, seed)
             work = self._work(before)
-            disturbance = str(work) if work.disturbs(self._share) else ""
+            told = [str(work)] if work.disturbs(self._share) else []
+            disturbance = ", ".join([*told, *seen])
             problem = f"{result.problem}; meanwhile {work}" if result.problem else ""
             return replace(result, disturbance=disturbance, problem=problem)
 
@@ -219,9 +227,15 @@ class Machine:
         while (left := begin + limit - monotonic()) > 0:
             before = self._glance()
             await anyio.sleep(min(LOOK, left))
-            if not self._work(before).works(self._share):
+            quiet = not self._work(before).works(self._share)
+            if quiet and not await self._cards.look(self._family(before)):
                 break
         return monotonic() - begin
+
+    def _family(self, glance: Glance) -> set[int]:
+        """Return our processes whose GPUs are to be watched; none where all is allowed."""
+        ours = self._ours if self._share < 1 else None
+        return _family(glance.processes, ours or frozenset())
 
     def _work(self, before: Glance) -> OtherWork:
         return between(before, self._glance(), self._ours, self._cores)

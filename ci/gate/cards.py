@@ -1,0 +1,109 @@
+"""What else happens on the GPUs of our servers while a block is measured, as the driver tells it.
+
+Another process that has memory there may take any share of the GPU's time, which no counter tells
+apart from ours. A GPU that is too hot, or short of power, runs slower for whoever uses it. Its own
+cap on power (`SW power cap`) is none of that: it comes with the load, on both sides alike.
+Source: `nvidia-smi --help-query-gpu` and `nvml.h` (`nvmlClocksEventReason…`) of driver 580.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+
+from ci.boot import gpus
+from ci.concurrency import one_error
+
+STATE = (
+    "nvidia-smi",
+    "--query-gpu=uuid,index,clocks.sm,clocks_event_reasons.active",
+    "--format=csv,noheader,nounits",
+)
+USERS = (
+    "nvidia-smi",
+    "--query-compute-apps=gpu_uuid,pid,process_name,used_gpu_memory",
+    "--format=csv,noheader,nounits",
+)
+SLOWED = {
+    0x08: "by its hardware",
+    0x20: "as it is too hot",
+    0x40: "as its hardware is too hot",
+    0x80: "by the power supply's brake",
+}
+"""Bits of the reasons for a clock, where each is a slow-down that nobody asked for."""
+_COLUMNS = 4
+LOOK = 0.5
+"""Seconds between two looks, each of which costs two calls of `nvidia-smi` (0.03 s each)."""
+
+Answer = Callable[[tuple[str, ...]], Awaitable[list[list[str]] | None]]
+"""Returns the words of each line of `nvidia-smi`; None where it is missing or fails."""
+
+
+class Cards:
+    """The GPUs of this host.
+
+    Args:
+        answer: Asks the driver.
+    """
+
+    def __init__(self, answer: Answer = gpus.answer) -> None:
+        self._answer = answer
+
+    async def look(self, ours: Collection[int]) -> list[str]:
+        """Return what disturbs the GPUs on which one of our processes has memory.
+
+        Args:
+            ours: Ids of our processes.
+        """
+        users = [row for row in await self._answer(USERS) or [] if len(row) >= _COLUMNS]
+        here = {row[0] for row in users if _pid(row) in ours}
+        if not here:
+            return []
+        state = {row[0]: row[1:] for row in await self._answer(STATE) or []}
+        names = {uuid: f"GPU {state[uuid][0]}" if uuid in state else "the GPU" for uuid in here}
+        return [
+            *(
+                told
+                for uuid in sorted(here & {*state})
+                for told in _slowed(names[uuid], state[uuid])
+            ),
+            *(
+                f"{' '.join(row[2:-1])} ({row[1]}) has {row[-1]} MiB on {names[row[0]]}"
+                for row in users
+                if row[0] in here and _pid(row) not in ours
+            ),
+        ]
+
+    @asynccontextmanager
+    async def watched(self, ours: Collection[int]) -> AsyncIterator[Collection[str]]:
+        """Look again and again while the context lasts; yield what was seen so far, each once."""
+        seen: dict[str, None] = {}
+
+        async def watch() -> None:
+            while True:
+                seen.update(dict.fromkeys(await self.look(ours)))
+                await anyio.sleep(LOOK)
+
+        if not ours or await self._answer(USERS) is None:
+            yield seen
+            return
+        with one_error():
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(watch)
+                yield seen
+                tasks.cancel_scope.cancel()
+
+
+def _pid(row: Sequence[str]) -> int:
+    return int(row[1]) if row[1].isdecimal() else -1
+
+
+def _slowed(name: str, state: Sequence[str]) -> Iterator[str]:
+    """Yield each slow-down of a GPU, with the clock that it left."""
+    *_, clock, reasons = state
+    bits = int(reasons, 16) if reasons.startswith("0x") else 0
+    for bit, reason in SLOWED.items():
+        if bits & bit:
+            yield f"{name} was slowed down {reason} ({clock} MHz)"
