@@ -1,6 +1,6 @@
 """What else runs on this machine while a block is measured: CPU time of others, and who they are.
 
-On GPUs it is `ci/gate/cards.py` that looks.
+On GPUs it is `ci/gate/gpu.py` that looks.
 
 Ours is this process with all below it, servers and proxies among them, and whoever listens at
 the URL of a server that runs here already. Where a server's process isn't seen, as in another
@@ -26,7 +26,7 @@ import anyio
 import psutil
 
 from ci.gate.blocks import Block, BlockResult
-from ci.gate.cards import Cards
+from ci.gate.gpu import GpuWatch
 
 SCARCE = 0.25
 """Share of all cores that has to be idle, so that other work takes nothing from a server."""
@@ -179,7 +179,7 @@ class Machine:
         ours: Processes whose families are ours; None where not all of these are known.
         share: Share of the cores that others may take; 1: all of them.
         glance: Looks at the machine.
-        cards: Looks at its GPUs.
+        gpus: Looks at its GPUs.
     """
 
     def __init__(
@@ -187,10 +187,10 @@ class Machine:
         ours: frozenset[int] | None,
         share: float,
         glance: Callable[[], Glance] = Glance.now,
-        cards: Cards | None = None,
+        gpus: GpuWatch | None = None,
     ) -> None:
         self._ours, self._share, self._glance = ours, share, glance
-        self._cards = cards or Cards()
+        self._gpus = gpus or GpuWatch()
         self._cores = os.cpu_count() or 1
 
     @classmethod
@@ -211,7 +211,7 @@ class Machine:
 
         async def measure(url: str, seed: int) -> BlockResult:
             before = self._glance()
-            async with self._cards.watched(self._family(before)) as seen:
+            async with self._gpus.watched(self._family(before)) as seen:
                 result = await block(url, seed)
             work = self._work(before)
             told = [str(work)] if work.disturbs(self._share) else []
@@ -228,7 +228,7 @@ class Machine:
             before = self._glance()
             await anyio.sleep(min(LOOK, left))
             quiet = not self._work(before).works(self._share)
-            if quiet and not await self._cards.look(self._family(before)):
+            if quiet and not await self._gpus.look(self._family(before)):
                 break
         return monotonic() - begin
 

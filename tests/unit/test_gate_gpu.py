@@ -10,7 +10,7 @@ import pytest
 
 from ci.errors import NotReady
 from ci.gate.blocks import BlockResult
-from ci.gate.cards import LOOK, STATE, Cards
+from ci.gate.gpu import LOOK, STATE, GpuWatch
 from ci.gate.machine import Machine
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -72,14 +72,14 @@ async def test_what_disturbs_a_gpu_is_told(name: str) -> None:
     """A pair is held against a server whose GPU another one used, or a quiet GPU stops the gate."""
     users, state, told = CASES[name]
     users = [row if len(row) == 1 else [*row[:2], *row[2].split(", "), row[3]] for row in users]
-    found = await Cards(Driver(users, state)).look(OURS)
+    found = await GpuWatch(Driver(users, state)).look(OURS)
     assert found == [line.replace("train, v2", "train v2") for line in told]
 
 
 async def test_a_guest_that_comes_and_goes_is_seen() -> None:
     """A look before and one after the block miss what was there between."""
     driver = Driver([user(10)], [card("0x0")])
-    async with Cards(driver).watched(OURS) as seen:
+    async with GpuWatch(driver).watched(OURS) as seen:
         await anyio.sleep(LOOK / 2)
         driver.users = [user(10), user(99)]
         await anyio.sleep(LOOK)
@@ -91,7 +91,7 @@ async def test_a_guest_that_comes_and_goes_is_seen() -> None:
 async def test_a_machine_without_a_driver_is_asked_once() -> None:
     """Each block on a CPU waits for programs that aren't there."""
     driver = Driver(None)
-    async with Cards(driver).watched(OURS) as seen:
+    async with GpuWatch(driver).watched(OURS) as seen:
         await anyio.sleep(2 * LOOK)
     assert driver.asked == 1
     assert not seen
@@ -103,7 +103,7 @@ async def test_a_pair_is_set_aside_for_a_guest_on_its_gpu() -> None:
     quiet = Driver([user(ours)], [card("0x0")])
     busy = Driver([user(ours), user(99)], [card("0x0")])
     found = [
-        await Machine(frozenset({ours}), share, cards=Cards(driver)).watched(block)("http://a", 1)
+        await Machine(frozenset({ours}), share, gpus=GpuWatch(driver)).watched(block)("http://a", 1)
         for driver, share in ((quiet, 0.1), (busy, 0.1), (busy, 1.0))
     ]
     told = [result.disturbance for result in found]
@@ -120,5 +120,5 @@ async def block(_: str, seed: int) -> BlockResult:
 async def test_a_servers_fault_stays_what_it_is() -> None:
     """An error out of a block is wrapped by who watches, and reads as a bug of ours."""
     with pytest.raises(NotReady):
-        async with Cards(Driver([user(10)], [card("0x0")])).watched(OURS):
+        async with GpuWatch(Driver([user(10)], [card("0x0")])).watched(OURS):
             raise NotReady("serving", 1.0, "nothing")

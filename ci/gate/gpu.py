@@ -41,7 +41,7 @@ Answer = Callable[[tuple[str, ...]], Awaitable[list[list[str]] | None]]
 """Returns the words of each line of `nvidia-smi`; None where it is missing or fails."""
 
 
-class Cards:
+class GpuWatch:
     """The GPUs of this host.
 
     Args:
