@@ -27,9 +27,10 @@ DRAIN_SECONDS = "4"
 A server that is to be hurt keeps the image's own: its agent's container waits for no request.
 """
 EVERYWHERE = "0.0.0.0"  # noqa: S104 - of a container
-SHARED, SHARED_BYTES = "/dev/shm", 32 << 30  # noqa: S108 - of a container
-"""Where processes of several GPUs exchange data (NCCL), and how much fits; by itself the engine
-gives a service 64 MiB. It is a limit: only what lies there takes memory."""
+SHARED = "/dev/shm"  # noqa: S108 - of a container
+"""Where processes of several GPUs exchange data (NCCL). By itself the engine gives a service 64 MiB
+there; a mount of our own may take half of the host's memory, as the kernel has it. No size is
+said: the engine's interface has 32 bits for it, which is less than 2 GiB."""
 BASELINE_GPU, CANDIDATE_GPU = "0", "1"
 """Devices of the two servers where each gets a GPU of its own."""
 NO_BASELINE = (
@@ -127,7 +128,7 @@ class Image:
         elif self.gpu:
             container = container.experimental_with_all_gp_us()
         if self.gpu:
-            container = container.with_mounted_temp(SHARED, size=SHARED_BYTES)
+            container = container.with_mounted_temp(SHARED)
         engine = engines.profile(settings.engine.profile)
         path = await models.path(container, folder=engine.native)
         arguments = [*_arguments(engine, settings, path), *flags]

@@ -64,3 +64,12 @@ def test_a_gpu_or_an_image_that_isnt_there(dagger: Dagger) -> None:
     assert ran.returncode != 0
     assert "base image lmsysorg/sglang:v0.5.23: " in said(ran)
     assert "set image.sglang_version to a release that has an image" in said(ran)
+
+
+def test_a_server_for_a_gpu_is_asked_for_and_refused_in_one_line(dagger: Dagger) -> None:
+    """What a server for GPUs gets isn't what the engine takes, and nobody without one sees it."""
+    ran = dagger("call", "image", "--gpu", "--container=python:3.11-slim", "serve", "ready")
+    assert ran.returncode != 0
+    assert "the server's container can't be started: it wants a GPU, and the engine gives" in said(
+        ran
+    )
