@@ -1,7 +1,7 @@
 """What else happens on the GPUs of our servers while a block is measured, as the driver tells it.
 
-Another process that has memory there may take any share of the GPU's time, which no counter tells
-apart from ours. A GPU that is too hot, or short of power, runs slower for whoever uses it. Its own
+Another process there counts where it computes, and where the driver can't tell that, by its memory.
+A GPU that is too hot, or short of power, runs slower for whoever uses it. Its own
 cap on power (`SW power cap`) is none of that: it comes with the load, on both sides alike.
 Source: `nvidia-smi --help-query-gpu` and `nvml.h` (`nvmlClocksEventReason…`) of driver 580.
 """
@@ -26,6 +26,10 @@ USERS = (
     "--query-compute-apps=gpu_uuid,pid,process_name,used_gpu_memory",
     "--format=csv,noheader,nounits",
 )
+USAGE = ("nvidia-smi", "pmon", "-c", "1", "-s", "u")
+"""What each process computes, in columns: index of the GPU, process, type, per cent of its time."""
+BUSY = 5
+"""Per cent of a GPU's time from which on another process disturbs."""
 SLOWED = {
     0x08: "by its hardware",
     0x20: "as it is too hot",
@@ -35,7 +39,7 @@ SLOWED = {
 """Bits of the reasons for a clock, where each is a slow-down that nobody asked for."""
 _COLUMNS = 4
 LOOK = 0.5
-"""Seconds between two looks, each of which costs two calls of `nvidia-smi` (0.03 s each)."""
+"""Seconds between two looks: each takes up to three calls of `nvidia-smi`, of 0.02 to 0.05 s."""
 
 Answer = Callable[[tuple[str, ...]], Awaitable[list[list[str]] | None]]
 """Returns the words of each line of `nvidia-smi`; None where it is missing or fails."""
@@ -63,18 +67,17 @@ class GpuWatch:
             return []
         state = {row[0]: row[1:] for row in await self._answer(STATE) or []}
         names = {uuid: f"GPU {state[uuid][0]}" if uuid in state else "the GPU" for uuid in here}
-        return [
-            *(
-                told
-                for uuid in sorted(here & {*state})
-                for told in _slowed(names[uuid], state[uuid])
-            ),
-            *(
-                f"{' '.join(row[2:-1])} ({row[1]}) has {row[-1]} MiB on {names[row[0]]}"
-                for row in users
-                if row[0] in here and _pid(row) not in ours
-            ),
+        told = [
+            line for uuid in sorted(here & {*state}) for line in _slowed(names[uuid], state[uuid])
         ]
+        guests = [row for row in users if row[0] in here and _pid(row) not in ours]
+        usage = _usage(await self._answer(USAGE)) if guests else None
+        for row in guests:
+            if usage is not None and usage.get(_pid(row), 0) < BUSY:
+                continue
+            did = "has memory" if usage is None else "computed"
+            told.append(f"{' '.join(row[2:-1])} ({row[1]}) {did} on {names[row[0]]}")
+        return told
 
     @asynccontextmanager
     async def watched(self, ours: Collection[int]) -> AsyncIterator[Collection[str]]:
@@ -98,6 +101,17 @@ class GpuWatch:
 
 def _pid(row: Sequence[str]) -> int:
     return int(row[1]) if row[1].isdecimal() else -1
+
+
+def _usage(rows: list[list[str]] | None) -> dict[int, int] | None:
+    """Return the per cent that each process took of its GPU; None where the driver can't tell."""
+    if rows is None:
+        return None
+    found = {}
+    for columns in (" ".join(row).split() for row in rows):
+        if len(columns) >= _COLUMNS and columns[1].isdecimal():
+            found[int(columns[1])] = int(columns[3]) if columns[3].isdecimal() else 0
+    return found
 
 
 def _slowed(name: str, state: Sequence[str]) -> Iterator[str]:

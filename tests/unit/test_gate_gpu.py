@@ -10,7 +10,7 @@ import pytest
 
 from ci.errors import NotReady
 from ci.gate.blocks import BlockResult
-from ci.gate.gpu import LOOK, STATE, GpuWatch
+from ci.gate.gpu import LOOK, STATE, USAGE, GpuWatch
 from ci.gate.machine import Machine
 
 pytestmark = [pytest.mark.unit, pytest.mark.anyio]
@@ -22,13 +22,17 @@ Rows = list[list[str]]
 class Driver:
     """Answers as `nvidia-smi` does; each answer may change while it is watched."""
 
-    def __init__(self, users: Rows | None, state: Rows | None = None) -> None:
-        self.users, self.state = users, state
+    def __init__(
+        self, users: Rows | None, state: Rows | None = None, usage: str | None = None
+    ) -> None:
+        self.users, self.state, self.usage = users, state, usage
         self.asked = 0
 
     async def __call__(self, query: tuple[str, ...]) -> Rows | None:
         """Answer a query."""
         self.asked += 1
+        if query == USAGE:
+            return None if self.usage is None else [[line] for line in self.usage.splitlines()]
         return self.state if query == STATE else self.users
 
 
@@ -47,7 +51,7 @@ CASES: Mapping[str, tuple[Rows, Rows, list[str]]] = {
     "another": (
         [user(10), user(99, name="/opt/train, v2")],
         [card("0x0000000000000000")],
-        ["/opt/train, v2 (99) has 700 MiB on GPU 0"],
+        ["/opt/train, v2 (99) has memory on GPU 0"],
     ),
     "too hot": (
         [user(10)],
@@ -76,6 +80,26 @@ async def test_what_disturbs_a_gpu_is_told(name: str) -> None:
     assert found == [line.replace("train, v2", "train v2") for line in told]
 
 
+PMON = """\
+# gpu         pid   type     sm    mem    enc    dec    jpg    ofa    command
+# Idx           #    C/G      %      %      %      %      %      %    name
+    0         10     C     61     12      -      -      -      -    python3
+    0         99     C     {sm}     22      -      -      -      -    python3
+"""
+"""As driver 580 prints it."""
+
+
+@pytest.mark.parametrize(
+    ("sm", "told"),
+    [("98", ["python3 (99) computed on GPU 0"]), ("-", []), ("4", [])],
+    ids=["computes", "idle", "nearly idle"],
+)
+async def test_a_guest_that_only_has_memory_disturbs_nobody(sm: str, told: list[str]) -> None:
+    """A server that idles beside them would have every pair set aside."""
+    driver = Driver([user(10), user(99)], [card("0x0")], PMON.format(sm=sm))
+    assert await GpuWatch(driver).look(OURS) == told
+
+
 async def test_a_guest_that_comes_and_goes_is_seen() -> None:
     """A look before and one after the block miss what was there between."""
     driver = Driver([user(10)], [card("0x0")])
@@ -85,7 +109,7 @@ async def test_a_guest_that_comes_and_goes_is_seen() -> None:
         await anyio.sleep(LOOK)
         driver.users = [user(10)]
         await anyio.sleep(LOOK)
-    assert list(seen) == ["python3 (99) has 700 MiB on GPU 0"]
+    assert list(seen) == ["python3 (99) has memory on GPU 0"]
 
 
 async def test_a_machine_without_a_driver_is_asked_once() -> None:
@@ -107,7 +131,7 @@ async def test_a_pair_is_set_aside_for_a_guest_on_its_gpu() -> None:
         for driver, share in ((quiet, 0.1), (busy, 0.1), (busy, 1.0))
     ]
     told = [result.disturbance for result in found]
-    assert "(99) has 700 MiB" in told[1]
+    assert "(99) has memory" in told[1]
     assert not any("GPU" in told[number] for number in (0, 2))
 
 
