@@ -131,11 +131,11 @@ class ServerLog:
         """Return the error that ended the server; empty where the log has none.
 
         SGLang's own last lines only tell that a child was lost; the error of that child
-        stands above them.
+        stands above them, or else is the first below.
         """
         lines = [_TIME.sub("", line.strip()) for line in self._lines if line != ENDED]
         first = next((at for at, line in enumerate(lines) if _AFTERMATH.match(line)), len(lines))
-        for at in (*reversed(range(first)), *reversed(range(first, len(lines)))):
+        for at in (*reversed(range(first)), *range(first, len(lines))):
             if _ERROR.fullmatch(lines[at]):
                 return _sentence(lines[at:])
         return ""

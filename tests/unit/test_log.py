@@ -83,6 +83,13 @@ async def test_real_deaths_are_explained(name: str, cause: str) -> None:
         (["KeyError: 'x'", "Received sigquit from a child", "SystemExit: 1"], "KeyError: 'x'"),
         (["loading", "Received sigquit from a child", "OSError: x"], "OSError: x"),
         (
+            [
+                *("[t] kill_process_tree called: parent_pid=7", "ValueError: why", "EOFError"),
+                "RuntimeError: Rank 0 scheduler died during initialization (exit code: 1).",
+            ],
+            "ValueError: why",
+        ),
+        (
             ["ValueError: of a request", "[t] Subprocess tp_1 (pid=5) crashed with exit code -9."],
             "Subprocess tp_1 (pid=5) crashed",
         ),
