@@ -25,7 +25,6 @@ from ci.boot.port import reserved
 from ci.concurrency import ended
 from ci.errors import CheckBroken
 from ci.observe.ask import Prometheus
-from ci.observe.scrapers import relabelling
 from ci.observe.stored import SCRAPES
 from ci.server.door import Door
 
@@ -55,15 +54,17 @@ class Program:
         path: The program.
         server: The base URL of the server that it scrapes.
         rules: Recording rules that it evaluates.
-        rename: What the scrape renames.
+        relabels: The scrape's `metric_relabel_configs`.
         budget: Seconds after which it is ended by all means.
+        job: The scrape's name.
     """
 
     path: str
     server: str
     rules: Sequence[Query]
-    rename: Mapping[str, str]
+    relabels: Sequence[Mapping[str, Any]]
     budget: float
+    job: str = "sglang"
 
     @asynccontextmanager
     async def running(self, seconds: float) -> AsyncIterator[Prometheus]:
@@ -142,15 +143,15 @@ def _config(program: Program, folder: Path, *, keyed: bool) -> dict[str, Any]:
     every = f"{round(EVERY * 1000)}ms"
     static = {"targets": [at.netloc], "labels": dict.fromkeys(sorted(SCRAPES - ENDPOINT), "ci")}
     scrape: dict[str, Any] = {
-        "job_name": "sglang",
+        "job_name": program.job,
         "scheme": at.scheme,
         "metrics_path": f"{at.path}/metrics",
         "static_configs": [static],
     }
     if keyed:
         scrape["authorization"] = {"credentials_file": str(folder / "key")}
-    if program.rename:
-        scrape["metric_relabel_configs"] = relabelling(program.rename)
+    if program.relabels:
+        scrape["metric_relabel_configs"] = [dict(one) for one in program.relabels]
     return {
         "global": {
             "scrape_interval": every,

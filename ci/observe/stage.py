@@ -19,6 +19,7 @@ from ci.observe import live, program
 from ci.observe.ask import Prometheus
 from ci.observe.catalogue import Catalogue, read
 from ci.observe.contract import Place, cases, places
+from ci.observe.scrape_config import ScrapeConfig, scrape_config
 from ci.observe.scrapers import SCRAPERS, of_version
 from ci.observe.stored import StoredNames
 from ci.observe.traffic import ABORTED, GENERATED, NOWHERE, OK, SETTLES, STEPS, served
@@ -64,10 +65,11 @@ async def observe(
         asked: What else is asked.
 
     Raises:
-        UsageError: A file can't be read.
+        UsageError: A file can't be read, or says nothing of how the server is scraped.
         ServerFault: The server has no metrics, or is gone.
     """
-    run = _Run(url, settings, tell, asked or ObserveAsked())
+    scrape = await to_thread.run_sync(scrape_config, settings)
+    run = _Run(url, settings, tell, asked or ObserveAsked(), scrape)
     async with exchanging(url, seconds=settings.timeout) as exchange:
         return await run.result(exchange)
 
@@ -78,6 +80,7 @@ class _Run:
     settings: ObserveSettings
     tell: Tell
     asked: ObserveAsked
+    scrape: ScrapeConfig
     facts: dict[str, str] = field(default_factory=dict)
     model: str = ""
 
@@ -88,7 +91,8 @@ class _Run:
         boards = self._boards()
         known = await self._catalogue(exchange, name)
         title = SCRAPERS[name].title
-        stored = StoredNames.stored(known, boards, self.settings.labels, title)
+        added = {*self.settings.labels, *self.scrape.labels}
+        stored = StoredNames.stored(known, boards, added, title)
         found = places(boards, stored)
         for board in boards:
             for case in cases(board, [one for one in found if one.board is board]):
@@ -96,6 +100,10 @@ class _Run:
         await self._live(exchange, known, found, own)
         self.facts |= {"url": self.url, "scraped by": title} | _told(known)
         return StageResult(facts=self.facts, figures=_figures(known))
+
+    @property
+    def _job(self) -> str:
+        return self.scrape.job or self.settings.job
 
     def _boards(self) -> list[Board]:
         """Return all boards; rules come first, so that boards may use what they record.
@@ -132,7 +140,7 @@ class _Run:
 
     async def _catalogue(self, exchange: Exchange, name: str) -> Catalogue:
         """Return what the server exposes after a known traffic, and what of it is wrong."""
-        look = partial(read, exchange, SCRAPERS[name], self.settings.rename)
+        look = partial(read, exchange, SCRAPERS[name], self.scrape.rules, self._job)
         known = await look()
         answered = dict[str, int]()
         self.model = await served(exchange)
@@ -181,9 +189,8 @@ class _Run:
                     await self._ask(api, exchange, known, good, here=False)
                 return
             rules = [query for one in good for query in one.queries if query.record]
-            started = program.Program(
-                own, self.url, rules, self.settings.rename, self.settings.budget
-            )
+            documents, budget = self.scrape.documents, self.settings.budget
+            started = program.Program(own, self.url, rules, documents, budget, self._job)
             async with started.running(self.settings.timeout) as api:
                 await self._ask(api, exchange, known, good, here=True)
         except CheckBroken as error:
