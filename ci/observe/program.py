@@ -25,6 +25,7 @@ from ci.boot.port import reserved
 from ci.concurrency import ended
 from ci.errors import CheckBroken
 from ci.observe.ask import Prometheus
+from ci.observe.scrapers import UNDERSCORES
 from ci.observe.stored import SCRAPES
 from ci.server.door import Door
 
@@ -57,6 +58,7 @@ class Program:
         relabels: The scrape's `metric_relabel_configs`.
         budget: Seconds after which it is ended by all means.
         job: The scrape's name.
+        legacy: Whether it asks for names without a colon, as a Prometheus 3 may be told to.
     """
 
     path: str
@@ -65,6 +67,7 @@ class Program:
     relabels: Sequence[Mapping[str, Any]]
     budget: float
     job: str = "sglang"
+    legacy: bool = False
 
     @asynccontextmanager
     async def running(self, seconds: float) -> AsyncIterator[Prometheus]:
@@ -150,6 +153,8 @@ def _config(program: Program, folder: Path, *, keyed: bool) -> dict[str, Any]:
     }
     if keyed:
         scrape["authorization"] = {"credentials_file": str(folder / "key")}
+    if program.legacy:
+        scrape["metric_name_escaping_scheme"] = UNDERSCORES
     if program.relabels:
         scrape["metric_relabel_configs"] = [dict(one) for one in program.relabels]
     return {

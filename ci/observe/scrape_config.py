@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,13 @@ import yaml
 
 from ci.errors import UsageError
 from ci.observe.relabel import Relabel, relabels, renaming
+from ci.observe.scrapers import UNDERSCORES
 from ci.settings.observe import ObserveSettings
 
 RULES = "metric_relabel_configs"
+VALIDATION, ESCAPING = "metric_name_validation_scheme", "metric_name_escaping_scheme"
+"""What a Prometheus 3 calls how names may be, and how it has them written that aren't so."""
+UTF_8 = "allow-utf-8"
 
 
 @dataclass(frozen=True)
@@ -25,12 +29,14 @@ class ScrapeConfig:
         rules: The same, read.
         labels: Labels that targets are given.
         job: The scrape's name; empty where no configuration is known.
+        legacy: Whether a Prometheus 3 asks for names without a colon.
     """
 
     documents: Sequence[Mapping[str, Any]] = ()
     rules: tuple[Relabel, ...] = ()
     labels: frozenset[str] = frozenset()
     job: str = ""
+    legacy: bool = False
 
 
 def scrape_config(settings: ObserveSettings) -> ScrapeConfig:
@@ -43,7 +49,10 @@ def scrape_config(settings: ObserveSettings) -> ScrapeConfig:
         documents = renaming(settings.rename)
         return ScrapeConfig(documents, relabels(documents))
     try:
-        return _of(_scrape(_read(settings.scrape), settings.job), settings.scrape.parent)
+        document = _document(settings.scrape)
+        scrape = _scrape(_scrapes(document), settings.job)
+        found = _of(scrape, settings.scrape.parent)
+        return replace(found, legacy=_legacy(_general(document) | scrape))
     except UsageError as error:
         raise UsageError(f"{settings.scrape}: {error}") from error
 
@@ -62,13 +71,31 @@ def _document(path: Path) -> Any:
         raise UsageError(f"{path.name} is no YAML: {error}") from error
 
 
-def _read(path: Path) -> list[dict[str, Any]]:
+def _general(document: Any) -> dict[str, Any]:
+    """Return what a configuration says of all scrapes."""
+    found = document.get("global") if isinstance(document, dict) else None
+    return found if isinstance(found, dict) else {}
+
+
+def _legacy(scrape: Mapping[str, Any]) -> bool:
+    """Return whether a Prometheus 3 asks for names without a colon.
+
+    Raises:
+        UsageError: It asks for names in a way that isn't followed here.
+    """
+    usual = UNDERSCORES if scrape.get(VALIDATION) == "legacy" else UTF_8
+    found = scrape.get(ESCAPING) or usual
+    if found not in {UNDERSCORES, UTF_8}:
+        raise UsageError(f"{ESCAPING}: {found} isn't followed here")
+    return bool(found == UNDERSCORES)
+
+
+def _scrapes(found: Any) -> list[dict[str, Any]]:
     """Return the scrapes of a configuration; of the list alone where it is one.
 
     Raises:
         UsageError: It is none.
     """
-    found = _document(path)
     scrapes = found.get("scrape_configs") if isinstance(found, dict) else found
     if not isinstance(scrapes, list) or not all(isinstance(one, dict) for one in scrapes):
         raise UsageError("has no scrape_configs, so it is no configuration of Prometheus")

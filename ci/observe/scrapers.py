@@ -19,6 +19,9 @@ _MODERN = (
 )
 """Source: `acceptHeader` in prometheus/prometheus v0.316.0 (3.16), scrape/scrape.go, with its
 default protocols. Those of 3.0 to 3.15 differ in weights alone."""
+UNDERSCORES = "underscores"
+"""How a Prometheus 3 asks for names where `metric_name_validation_scheme` is legacy."""
+LEGACY = "prometheus-3-legacy"
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ SCRAPERS: Mapping[str, Scraper] = {
         "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
     ),
     "prometheus-3": Scraper("Prometheus 3", _MODERN),
+    LEGACY: Scraper("Prometheus 3 with legacy names", _MODERN.replace("allow-utf-8", UNDERSCORES)),
     "opentelemetry": Scraper("the OpenTelemetry collector", _MODERN),
     "victoriametrics": Scraper("VictoriaMetrics' agent", "text/plain;version=0.0.4;q=1,*/*;q=0.1"),
 }

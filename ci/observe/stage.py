@@ -20,7 +20,7 @@ from ci.observe.ask import Prometheus
 from ci.observe.catalogue import Catalogue, read
 from ci.observe.contract import Place, cases, places
 from ci.observe.scrape_config import ScrapeConfig, scrape_config
-from ci.observe.scrapers import SCRAPERS, of_version
+from ci.observe.scrapers import LEGACY, SCRAPERS, of_version
 from ci.observe.stored import StoredNames
 from ci.observe.traffic import ABORTED, GENERATED, NOWHERE, OK, SETTLES, STEPS, served
 from ci.report.model import Case, Figure
@@ -83,6 +83,7 @@ class _Run:
     scrape: ScrapeConfig
     facts: dict[str, str] = field(default_factory=dict)
     model: str = ""
+    legacy: bool = False
 
     async def result(self, exchange: Exchange) -> StageResult:
         """Read the server, judge the boards, and ask a Prometheus."""
@@ -136,7 +137,14 @@ class _Run:
             version = await to_thread.run_sync(program.version_of, own)
         if version:
             self.facts["Prometheus"] = version
-        return of_version(version) if self.settings.scraper == "auto" else self.settings.scraper
+        name = of_version(version)
+        can = name == "prometheus-3"
+        if self.settings.scraper != "auto":
+            name = self.settings.scraper
+        elif can and self.scrape.legacy:
+            name = LEGACY
+        self.legacy = can and name == LEGACY
+        return name
 
     async def _catalogue(self, exchange: Exchange, name: str) -> Catalogue:
         """Return what the server exposes after a known traffic, and what of it is wrong."""
@@ -190,7 +198,9 @@ class _Run:
                 return
             rules = [query for one in good for query in one.queries if query.record]
             documents, budget = self.scrape.documents, self.settings.budget
-            started = program.Program(own, self.url, rules, documents, budget, self._job)
+            started = program.Program(
+                own, self.url, rules, documents, budget, self._job, self.legacy
+            )
             async with started.running(self.settings.timeout) as api:
                 await self._ask(api, exchange, known, good, here=True)
         except CheckBroken as error:

@@ -51,12 +51,18 @@ class ObserveSettings(Section):
     rules: tuple[QueryFile, ...] = Field(
         (), description="Files of recording rules and alerts; relative to this file."
     )
-    scraper: Literal["auto", "prometheus-2", "prometheus-3", "opentelemetry", "victoriametrics"] = (
-        Field(
-            "auto",
-            description="Who scrapes the server, which decides what metrics are called; auto: "
-            "the Prometheus that is asked or found, else prometheus-3.",
-        )
+    scraper: Literal[
+        "auto",
+        "prometheus-2",
+        "prometheus-3",
+        "prometheus-3-legacy",
+        "opentelemetry",
+        "victoriametrics",
+    ] = Field(
+        "auto",
+        description="Who scrapes the server, which decides what metrics are called; auto: "
+        "the Prometheus that is asked or found, else prometheus-3; prometheus-3-legacy is one "
+        "whose metric_name_validation_scheme is legacy.",
     )
     rename: dict[Pattern, str] = Field(
         {},

@@ -108,6 +108,9 @@ def test_what_begins_with_an_event_that_nobody_made_is_said(tmp_path: Path) -> N
     case = only(tmp_path, "rate(sglang:spec_verify_calls_total[5m])")
     assert case.outcome is Outcome.SKIPPED
     assert "begins with speculative decoding" in case.message
+    case = only(tmp_path, "sglang_ci_server_answers == 1")
+    assert case.outcome is Outcome.SKIPPED
+    assert "begins with `sglang-ci observe exporter`" in case.message
 
 
 def test_what_an_event_brought_about_is_told(tmp_path: Path) -> None:

@@ -130,8 +130,36 @@ def test_what_is_rendered_is_such_a_configuration(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("general", "own", "legacy"),
+    [
+        ({}, {}, False),
+        ({"metric_name_validation_scheme": "legacy"}, {}, True),
+        ({"metric_name_validation_scheme": "legacy"}, {"metric_name_validation_scheme": "utf8"},
+         False),
+        ({}, {"metric_name_escaping_scheme": "underscores"}, True),
+        ({"metric_name_validation_scheme": "legacy"},
+         {"metric_name_escaping_scheme": "allow-utf-8"}, False),
+    ],
+)  # fmt: skip
+def test_a_prometheus_3_may_ask_for_old_names(
+    tmp_path: Path, general: dict[str, str], own: dict[str, str], *, legacy: bool
+) -> None:
+    """A board for `sglang:` passes, and is empty: this Prometheus 3 stores `sglang_`."""
+    path = tmp_path / "prometheus.yml"
+    document = {"global": general, "scrape_configs": [{"job_name": "a"} | own]}
+    path.write_text(yaml.safe_dump(document))
+    assert scrape_config(ObserveSettings(scrape=path)).legacy is legacy
+    with observed() as url:
+        lines = board_of(tmp_path, "sglang:queue", "sglang_queue")
+        cases = named(checked_at(url, lines, scrape=path, scraper="auto"))
+    failed = [one.outcome is Outcome.FAILED for name, one in cases.items() if "line" in name]
+    assert failed == [legacy, not legacy]
+
+
+@pytest.mark.parametrize(
     ("text", "told"),
     [
+        ("scrape_configs: [{metric_name_escaping_scheme: dots}]", "dots isn't followed"),
         ("{", "is no YAML"),
         ("scrape_configs: 3", "has no scrape_configs"),
         ("scrape_configs: [{job_name: a}, {job_name: b}]", "has no job sglang, but a, b"),
