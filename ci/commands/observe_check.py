@@ -31,6 +31,10 @@ PrometheusUrl = Annotated[
         help="A Prometheus that scrapes the server; without it one is started for a moment.",
     ),
 ]
+Scrape = Annotated[
+    Path | None,
+    typer.Option(help="The Prometheus' own configuration: what it makes of the server's series."),
+]
 
 
 def check(
@@ -38,6 +42,7 @@ def check(
     board: Boards = None,
     rules: Rules = None,
     prometheus: PrometheusUrl = "",
+    scrape: Scrape = None,
     config: ConfigFile = None,
     settings: Set = None,
     report_dir: ReportDir = None,
@@ -45,7 +50,8 @@ def check(
     """Hold boards, rules and alerts against a running server: has every query data?"""
     from ci.observe.stage import NAME, ObserveAsked, observe
 
-    at = effective(config, settings, {}).settings
+    given = {"observe.scrape": str(scrape.absolute())} if scrape else {}
+    at = effective(config, settings, given).settings
     asked = ObserveAsked(tuple(board or ()), tuple(rules or ()), prometheus)
 
     async def work(_: Stages, tell: Tell) -> StageResult:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from ci.monitoring.alert import WHO, Alert
-from ci.monitoring.names import SERVER, queue_limit, span
+from ci.monitoring.names import queue_limit, span
 from ci.monitoring.recorded import summed
 from ci.settings import Settings
 
-RANKS = (*SERVER, "dp_rank", "pp_rank", "tp_rank")
-"""Labels that tell one scheduler of a server."""
+PARTS = "category, forward_overlap"
+"""Labels that tell parts of one scheduler's loop; all others tell whose loop it is, as far as a
+server has them: `dp_rank` is there only with attention in data parallel."""
 HERE = "on (job, instance)"
 
 
@@ -46,7 +47,7 @@ def _hung(settings: Settings) -> tuple[Alert, Alert]:
     return (
         Alert(
             name="SglangSchedulerHung",
-            expr=f'{summed(beat, RANKS, "max")} == 0 and {HERE} up{{job="{at.job}"}} == 1',
+            expr=f'max without ({PARTS}) ({beat}) == 0 and {HERE} up{{job="{at.job}"}} == 1',
             hold=at.hold,
             severity="page",
             summary=f"a scheduler of {WHO} stands still, and its metrics are still there",

@@ -62,7 +62,7 @@ def _processes(settings: Settings, series: _Series) -> Iterator[Trial]:
     beats = (Piece(good, 0, at.interval), Piece(bad, good), Piece(4 * at.stall, good, at.interval))
     yield Trial(
         "SglangSchedulerHung", {up: (Piece(end + 4 * at.stall, 1),), beat: beats},
-        good, fires, end + at.stall, {**series.server, "tp_rank": "0"},
+        good, fires, end + at.stall, {**series.labels, "tp_rank": "0"},
     )  # fmt: skip
     opened = series.of("sglang:http_requests_active", endpoint="/generate", method="POST")
     tokens = series.of("sglang:inter_token_latency_seconds_count")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from time import monotonic
 from types import MappingProxyType
+from urllib.parse import urlsplit
 
 from ci.contract.exposition import PARTS, Family, families
 from ci.errors import BadAnswer
-from ci.observe.scrapers import Scraper, renamed
+from ci.observe.relabel import NAME, Relabel, relabelled
+from ci.observe.scrapers import Scraper
 from ci.server.exchange import Exchange
 from ci.server.exposition import Sample, samples
 from ci.server.faults import status_line
@@ -94,14 +96,15 @@ class Catalogue:
 
 
 async def read(
-    exchange: Exchange, scraper: Scraper, rename: Mapping[str, str] | None = None
+    exchange: Exchange, scraper: Scraper, rules: Sequence[Relabel] = (), job: str = ""
 ) -> Catalogue:
     """Return what a server exposes to a scraper.
 
     Args:
         exchange: The server.
         scraper: Who asks.
-        rename: What the scrape renames.
+        rules: What the scrape makes of each series.
+        job: The scrape's name, which these rules may ask for.
 
     Raises:
         KeyRefused: The page wants another API key.
@@ -117,22 +120,37 @@ async def read(
     if answer.status != OK:
         told = status_line(answer.status, answer.target)
         raise BadAnswer(url, f"{told} to {scraper.title}", status=answer.status)
-    found = catalogue(answer.body, rename or {})
+    added = {"job": job, "instance": urlsplit(exchange.url).netloc} if rules else {}
+    found = catalogue(answer.body, rules, added)
     if not found.metrics:
         raise BadAnswer(url, f"no metrics stand on the page that {scraper.title} gets")
     return replace(found, size=len(answer.body.encode()), seconds=seconds)
 
 
-def catalogue(page: str, rename: Mapping[str, str]) -> Catalogue:
-    """Return what stands on a page, with the names that are stored."""
-    found = [Sample(renamed(one.name, rename), one.labels, one.value) for one in samples(page)]
-    kinds = {renamed(name, rename): family for name, family in families(page).items()}
+def catalogue(
+    page: str, rules: Sequence[Relabel] = (), added: Mapping[str, str] = MappingProxyType({})
+) -> Catalogue:
+    """Return what is stored of a page.
+
+    Args:
+        page: The page.
+        rules: What the scrape makes of each series.
+        added: Labels that the scrape adds before it follows these rules.
+    """
+    kinds = families(page)
+    found, types = list[Sample](), dict[str, str]()
+    for one in samples(page):
+        labels = relabelled(rules, {**added, **one.labels, NAME: one.name})
+        if labels is not None:
+            name = labels[NAME]
+            own = {key: text for key, text in labels.items() if key not in {NAME, *added}}
+            found.append(Sample(name, own, one.value))
+            types.setdefault(name, _type(one.name, kinds))
     grouped: dict[str, list[Mapping[str, str]]] = {}
     for one in found:
         grouped.setdefault(one.name, []).append(one.labels)
     metrics = {
-        name: StoredMetric(name, _type(name, kinds), tuple(series))
-        for name, series in grouped.items()
+        name: StoredMetric(name, types[name], tuple(series)) for name, series in grouped.items()
     }
     return Catalogue(MappingProxyType(metrics), twice=tuple(_twice(found)))
 

@@ -31,8 +31,12 @@ FEATURES = {
     r"(func_latency|get_loads_duration)_seconds\w*": "functions that are timed",
     r"max_total_num_tokens_swa": "a model with sliding windows",
     r"(weight_load_duration_seconds|startup_latency_breakdown_seconds)\w*": "weights that are read",
+    r"process_cpu_seconds_total": "the first look at its processors, 5 s after the start",
 }
 """Names without `sglang:`, to what they begin with."""
+
+EXPORTER = re.compile(r"sglang_ci_\w+")
+"""Names of our own exporter, which is another target than the server."""
 
 
 def begins_with(name: str) -> str:
@@ -41,6 +45,8 @@ def begins_with(name: str) -> str:
     Args:
         name: With `sglang:` or `sglang_` before it.
     """
+    if EXPORTER.fullmatch(name):
+        return "`sglang-ci observe exporter`"
     found = re.fullmatch(r"sglang[:_](\w+)", name)
     known = (told for one, told in FEATURES.items() if found and re.fullmatch(one, found[1]))
     return next(known, "")

@@ -25,7 +25,7 @@ from ci.boot.port import reserved
 from ci.concurrency import ended
 from ci.errors import CheckBroken
 from ci.observe.ask import Prometheus
-from ci.observe.scrapers import relabelling
+from ci.observe.scrapers import UNDERSCORES
 from ci.observe.stored import SCRAPES
 from ci.server.door import Door
 
@@ -55,15 +55,19 @@ class Program:
         path: The program.
         server: The base URL of the server that it scrapes.
         rules: Recording rules that it evaluates.
-        rename: What the scrape renames.
+        relabels: The scrape's `metric_relabel_configs`.
         budget: Seconds after which it is ended by all means.
+        job: The scrape's name.
+        legacy: Whether it asks for names without a colon, as a Prometheus 3 may be told to.
     """
 
     path: str
     server: str
     rules: Sequence[Query]
-    rename: Mapping[str, str]
+    relabels: Sequence[Mapping[str, Any]]
     budget: float
+    job: str = "sglang"
+    legacy: bool = False
 
     @asynccontextmanager
     async def running(self, seconds: float) -> AsyncIterator[Prometheus]:
@@ -142,15 +146,17 @@ def _config(program: Program, folder: Path, *, keyed: bool) -> dict[str, Any]:
     every = f"{round(EVERY * 1000)}ms"
     static = {"targets": [at.netloc], "labels": dict.fromkeys(sorted(SCRAPES - ENDPOINT), "ci")}
     scrape: dict[str, Any] = {
-        "job_name": "sglang",
+        "job_name": program.job,
         "scheme": at.scheme,
         "metrics_path": f"{at.path}/metrics",
         "static_configs": [static],
     }
     if keyed:
         scrape["authorization"] = {"credentials_file": str(folder / "key")}
-    if program.rename:
-        scrape["metric_relabel_configs"] = relabelling(program.rename)
+    if program.legacy:
+        scrape["metric_name_escaping_scheme"] = UNDERSCORES
+    if program.relabels:
+        scrape["metric_relabel_configs"] = [dict(one) for one in program.relabels]
     return {
         "global": {
             "scrape_interval": every,

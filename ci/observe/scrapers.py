@@ -19,9 +19,9 @@ _MODERN = (
 )
 """Source: `acceptHeader` in prometheus/prometheus v0.316.0 (3.16), scrape/scrape.go, with its
 default protocols. Those of 3.0 to 3.15 differ in weights alone."""
-
-GROUP = re.compile(r"\$(?:(\d+)|\{(\w+)\})")
-"""How a replacement names a group."""
+UNDERSCORES = "underscores"
+"""How a Prometheus 3 asks for names where `metric_name_validation_scheme` is legacy."""
+LEGACY = "prometheus-3-legacy"
 
 
 @dataclass(frozen=True)
@@ -45,6 +45,7 @@ SCRAPERS: Mapping[str, Scraper] = {
         "text/plain;version=0.0.4;q=0.5,*/*;q=0.1",
     ),
     "prometheus-3": Scraper("Prometheus 3", _MODERN),
+    LEGACY: Scraper("Prometheus 3 with legacy names", _MODERN.replace("allow-utf-8", UNDERSCORES)),
     "opentelemetry": Scraper("the OpenTelemetry collector", _MODERN),
     "victoriametrics": Scraper("VictoriaMetrics' agent", "text/plain;version=0.0.4;q=1,*/*;q=0.1"),
 }
@@ -57,30 +58,3 @@ VictoriaMetrics v1.154.1."""
 def of_version(version: str) -> str:
     """Return the scraper that a Prometheus of this version is; that of 3 where it tells none."""
     return "prometheus-2" if re.match(r"v?2\.", version) else "prometheus-3"
-
-
-def renamed(name: str, rename: Mapping[str, str]) -> str:
-    """Return what a name is stored as, as `metric_relabel_configs` rename it one after the other.
-
-    Args:
-        name: As the server's page has it.
-        rename: Regular expression of a whole name to its replacement, with `$1` and `${1}`.
-    """
-    for pattern, replacement in rename.items():
-        template = GROUP.sub(r"\\g<\1\2>", replacement.replace("\\", r"\\"))
-        if found := re.fullmatch(pattern, name):
-            name = found.expand(template)
-    return name
-
-
-def relabelling(rename: Mapping[str, str]) -> list[dict[str, object]]:
-    """Return renames as a scrape's `metric_relabel_configs`."""
-    return [
-        {
-            "source_labels": ["__name__"],
-            "regex": pattern,
-            "target_label": "__name__",
-            "replacement": replacement,
-        }
-        for pattern, replacement in rename.items()
-    ]

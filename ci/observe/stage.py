@@ -19,7 +19,8 @@ from ci.observe import live, program
 from ci.observe.ask import Prometheus
 from ci.observe.catalogue import Catalogue, read
 from ci.observe.contract import Place, cases, places
-from ci.observe.scrapers import SCRAPERS, of_version
+from ci.observe.scrape_config import ScrapeConfig, scrape_config
+from ci.observe.scrapers import LEGACY, SCRAPERS, of_version
 from ci.observe.stored import StoredNames
 from ci.observe.traffic import ABORTED, GENERATED, NOWHERE, OK, SETTLES, STEPS, served
 from ci.report.model import Case, Figure
@@ -64,10 +65,11 @@ async def observe(
         asked: What else is asked.
 
     Raises:
-        UsageError: A file can't be read.
+        UsageError: A file can't be read, or says nothing of how the server is scraped.
         ServerFault: The server has no metrics, or is gone.
     """
-    run = _Run(url, settings, tell, asked or ObserveAsked())
+    scrape = await to_thread.run_sync(scrape_config, settings)
+    run = _Run(url, settings, tell, asked or ObserveAsked(), scrape)
     async with exchanging(url, seconds=settings.timeout) as exchange:
         return await run.result(exchange)
 
@@ -78,8 +80,10 @@ class _Run:
     settings: ObserveSettings
     tell: Tell
     asked: ObserveAsked
+    scrape: ScrapeConfig
     facts: dict[str, str] = field(default_factory=dict)
     model: str = ""
+    legacy: bool = False
 
     async def result(self, exchange: Exchange) -> StageResult:
         """Read the server, judge the boards, and ask a Prometheus."""
@@ -88,7 +92,8 @@ class _Run:
         boards = self._boards()
         known = await self._catalogue(exchange, name)
         title = SCRAPERS[name].title
-        stored = StoredNames.stored(known, boards, self.settings.labels, title)
+        added = {*self.settings.labels, *self.scrape.labels}
+        stored = StoredNames.stored(known, boards, added, title)
         found = places(boards, stored)
         for board in boards:
             for case in cases(board, [one for one in found if one.board is board]):
@@ -96,6 +101,10 @@ class _Run:
         await self._live(exchange, known, found, own)
         self.facts |= {"url": self.url, "scraped by": title} | _told(known)
         return StageResult(facts=self.facts, figures=_figures(known))
+
+    @property
+    def _job(self) -> str:
+        return self.scrape.job or self.settings.job
 
     def _boards(self) -> list[Board]:
         """Return all boards; rules come first, so that boards may use what they record.
@@ -128,11 +137,18 @@ class _Run:
             version = await to_thread.run_sync(program.version_of, own)
         if version:
             self.facts["Prometheus"] = version
-        return of_version(version) if self.settings.scraper == "auto" else self.settings.scraper
+        name = of_version(version)
+        can = name == "prometheus-3"
+        if self.settings.scraper != "auto":
+            name = self.settings.scraper
+        elif can and self.scrape.legacy:
+            name = LEGACY
+        self.legacy = can and name == LEGACY
+        return name
 
     async def _catalogue(self, exchange: Exchange, name: str) -> Catalogue:
         """Return what the server exposes after a known traffic, and what of it is wrong."""
-        look = partial(read, exchange, SCRAPERS[name], self.settings.rename)
+        look = partial(read, exchange, SCRAPERS[name], self.scrape.rules, self._job)
         known = await look()
         answered = dict[str, int]()
         self.model = await served(exchange)
@@ -181,8 +197,9 @@ class _Run:
                     await self._ask(api, exchange, known, good, here=False)
                 return
             rules = [query for one in good for query in one.queries if query.record]
+            documents, budget = self.scrape.documents, self.settings.budget
             started = program.Program(
-                own, self.url, rules, self.settings.rename, self.settings.budget
+                own, self.url, rules, documents, budget, self._job, self.legacy
             )
             async with started.running(self.settings.timeout) as api:
                 await self._ask(api, exchange, known, good, here=True)

@@ -51,17 +51,28 @@ class ObserveSettings(Section):
     rules: tuple[QueryFile, ...] = Field(
         (), description="Files of recording rules and alerts; relative to this file."
     )
-    scraper: Literal["auto", "prometheus-2", "prometheus-3", "opentelemetry", "victoriametrics"] = (
-        Field(
-            "auto",
-            description="Who scrapes the server, which decides what metrics are called; auto: "
-            "the Prometheus that is asked or found, else prometheus-3.",
-        )
+    scraper: Literal[
+        "auto",
+        "prometheus-2",
+        "prometheus-3",
+        "prometheus-3-legacy",
+        "opentelemetry",
+        "victoriametrics",
+    ] = Field(
+        "auto",
+        description="Who scrapes the server, which decides what metrics are called; auto: "
+        "the Prometheus that is asked or found, else prometheus-3; prometheus-3-legacy is one "
+        "whose metric_name_validation_scheme is legacy.",
     )
     rename: dict[Pattern, str] = Field(
         {},
         description="What the scrape's metric_relabel_configs rename: regular expression of a "
         'whole name to its replacement, such as "sglang_(.+)" = "sglang:$1".',
+    )
+    scrape: Annotated[QueryFile | None, Unset] = Field(
+        None,
+        description="A configuration of Prometheus whose scrape `job` says what is stored of a "
+        "page and which labels targets have, in place of rename; relative to this file.",
     )
     labels: tuple[Filled, ...] = Field(
         (), description="Labels that the scrape adds, beside instance, job and Kubernetes' own."
@@ -72,7 +83,7 @@ class ObserveSettings(Section):
     timeout: Budget = Field(30.0, description="Most seconds for one request.")
     budget: Budget = Field(120.0, description="Most seconds for trying the queries.")
     job: Annotated[str, Field(pattern=r"^[A-Za-z][\w-]*$")] = Field(
-        "sglang", description="Prometheus' job of all servers."
+        "sglang", description="Prometheus' job of all servers, in what is rendered and in scrape."
     )
     targets: tuple[ObserveTarget, ...] = Field(
         (), description="Servers to scrape, beside those of deployed environments."
@@ -148,6 +159,12 @@ class ObserveSettings(Section):
         "http://127.0.0.1:9428/insert/opentelemetry/v1/logs",
         description="Who gets the logs, by OTLP over HTTP; VictoriaLogs has this path.",
     )
+
+    @model_validator(mode="after")
+    def _one_says_what_is_renamed(self) -> Self:
+        if self.rename and self.scrape:
+            raise ValueError("rename and scrape both say what the scrape renames: keep one")
+        return self
 
     @model_validator(mode="after")
     def _windows_hold_scrapes(self) -> Self:

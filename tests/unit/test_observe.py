@@ -8,7 +8,6 @@ from typing import Any
 import pytest
 
 from ci.errors import BadAnswer, KeyRefused, ServerFault
-from ci.observe.scrapers import renamed
 from ci.report.model import Case
 from ci.verdict import Outcome
 from tests.fakes.observed import AT_REST, Observed, observed
@@ -102,9 +101,6 @@ def test_the_cure_cures(tmp_path: Path) -> None:
     """What the check tells to do doesn't help, or it doesn't believe that it was done."""
     board = "sum(rate(sglang:ttft_seconds_sum[1m]))"
     assert only(tmp_path, board, scraper="prometheus-2", rename=CURE).outcome is Outcome.PASSED
-    assert renamed("sglang_a", CURE) == "sglang:a"
-    assert renamed("xsglang_a", CURE) == "xsglang_a"
-    assert renamed("a_b", {"(a)_(?P<x>b)": "${x}$1"}) == "ba"
 
 
 def test_what_begins_with_an_event_that_nobody_made_is_said(tmp_path: Path) -> None:
@@ -112,6 +108,9 @@ def test_what_begins_with_an_event_that_nobody_made_is_said(tmp_path: Path) -> N
     case = only(tmp_path, "rate(sglang:spec_verify_calls_total[5m])")
     assert case.outcome is Outcome.SKIPPED
     assert "begins with speculative decoding" in case.message
+    case = only(tmp_path, "sglang_ci_server_answers == 1")
+    assert case.outcome is Outcome.SKIPPED
+    assert "begins with `sglang-ci observe exporter`" in case.message
 
 
 def test_what_an_event_brought_about_is_told(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from ci.errors import CheckBroken
 from ci.observe import program
 from ci.observe.ask import Prometheus
 from ci.observe.program import Program
+from ci.observe.relabel import renaming
 
 pytestmark = pytest.mark.unit
 
@@ -43,7 +44,11 @@ def alive(folder: Path) -> list[int]:
 
 def running(path: str, **told: Any) -> Program:
     """Return a program for a server."""
-    more: dict[str, Any] = {"rules": (RULE,), "rename": {"a_(.+)": "a:$1"}, "budget": 5.0}
+    more: dict[str, Any] = {
+        "rules": (RULE,),
+        "relabels": renaming({"a_(.+)": "a:$1"}),
+        "budget": 5.0,
+    }
     return Program(path=path, server="http://127.0.0.1:9/base", **(more | told))
 
 

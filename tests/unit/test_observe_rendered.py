@@ -23,6 +23,7 @@ from ci.monitoring.panels import boards, filled
 from ci.monitoring.recorded import rules
 from ci.monitoring.trials import trials
 from ci.monitoring.write import configuration, rendered, write
+from ci.observe.relabel import NAME, relabelled, relabels
 from ci.server.exposition import samples
 from ci.settings import Settings
 from tests.readme import readme, run
@@ -47,6 +48,10 @@ PROMETHEUS = re.compile(r"up|scrape_\w+|ALERTS|sglang_ci_\w+")
 """Metrics that are Prometheus' own, and the exporter's."""
 
 
+PROMTOOLS = ("promtool", "promtool3")
+"""Debian's, and that of a Prometheus 3 where one was put beside it by this name."""
+
+
 def settings(**observe: Any) -> Settings:
     """Return settings of these keys of [observe]."""
     return Settings.model_validate({"observe": observe})
@@ -55,7 +60,7 @@ def settings(**observe: Any) -> Settings:
 def promtool(folder: Path, *arguments: str) -> str:
     """Run a tool of Prometheus in a folder, and return what it says; it has to be content."""
     if shutil.which(arguments[0]) is None:
-        pytest.skip(f"{arguments[0]} isn't installed: apt-get install prometheus")
+        pytest.skip(f"{arguments[0]} isn't in PATH")
     done = subprocess.run(
         arguments, cwd=folder, capture_output=True, text=True, timeout=300, check=False
     )
@@ -78,9 +83,10 @@ def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_prometheus_takes_it(folder: Path) -> None:
+@pytest.mark.parametrize("tool", PROMTOOLS)
+def test_prometheus_takes_it(folder: Path, tool: str) -> None:
     """Prometheus doesn't start with what is rendered, or leaves rules out."""
-    assert "SUCCESS" in promtool(folder, "promtool", "check", "config", "prometheus.yml")
+    assert "SUCCESS" in promtool(folder, tool, "check", "config", "prometheus.yml")
 
 
 def test_alertmanager_takes_it(folder: Path) -> None:
@@ -89,9 +95,10 @@ def test_alertmanager_takes_it(folder: Path) -> None:
 
 
 @pytest.mark.long
-def test_every_alert_fires_and_clears(folder: Path) -> None:
+@pytest.mark.parametrize("tool", PROMTOOLS)
+def test_every_alert_fires_and_clears(folder: Path, tool: str) -> None:
     """An alert stays silent under its fault, fires without one, or never ends."""
-    promtool(folder, "promtool", "test", "rules", "tests.yml")
+    promtool(folder, tool, "test", "rules", "tests.yml")
 
 
 def test_every_alert_has_a_trial() -> None:
@@ -180,28 +187,10 @@ def test_the_buckets_are_a_servers() -> None:
 
 def stored(page: str, drop: tuple[str, ...]) -> list[tuple[str, dict[str, str]]]:
     """Return name and labels of the series of a page that Prometheus would store."""
-    kept = []
-    for sample in samples(page):
-        labels: dict[str, str] | None = {"__name__": sample.name, **sample.labels}
-        for rule in scraping.relabelling(drop):
-            labels = relabelled(rule, labels) if labels else None
-        if labels:
-            kept.append((labels.pop("__name__"), labels))
-    return kept
-
-
-def relabelled(rule: dict[str, Any], labels: dict[str, str]) -> dict[str, str] | None:
-    """Do to labels what a rule of Prometheus says; None where the series is dropped."""
-    pattern = re.compile(rule["regex"])
-    if rule.get("action") == "labeldrop":
-        return {name: text for name, text in labels.items() if not pattern.fullmatch(name)}
-    found = pattern.fullmatch(";".join(labels.get(name, "") for name in rule["source_labels"]))
-    if rule.get("action") in {"keep", "drop"}:
-        return labels if bool(found) == (rule["action"] == "keep") else None
-    if not found:
-        return labels
-    text = rule["replacement"].replace("$1", found[1] if "$1" in rule["replacement"] else "")
-    return labels | {rule["target_label"]: text}
+    rules = relabels(scraping.relabelling(drop))
+    found = (relabelled(rules, {NAME: one.name, **one.labels}) for one in samples(page))
+    kept = [dict(labels) for labels in found if labels]
+    return [(labels.pop(NAME), labels) for labels in kept]
 
 
 def test_names_come_back() -> None:

@@ -23,6 +23,7 @@ PLACES = {
     ("bench", "prompts"),
     ("observe", "boards"),
     ("observe", "rules"),
+    ("observe", "scrape"),
     ("observe", "prometheus"),
     ("observe", "logs"),
     ("upgrade", "environments"),
