@@ -21,6 +21,12 @@ _LONGEST, _LONGEST_COMMAND = 400, 100
 _WITHOUT_GPUS = "GPU support is not enabled"
 _TOOLKIT = re.compile(r"nvidia-container-cli: [^\n]*")
 """What NVIDIA's hook says where a container can't get its GPU: none there, or an old driver."""
+_UNMADE = '"runc delete container"'
+"""All that the engine passes on where the container of a command couldn't be made."""
+UNMADE = (
+    "the engine couldn't make the container, and says why only in its own log (docker logs of "
+    "dagger-engine-…): of a GPU look for nvidia-container-cli there"
+)
 NO_GPU = (
     "the engine gives its containers none: start it with _EXPERIMENTAL_DAGGER_GPU_SUPPORT=true on "
     "a machine with NVIDIA's container toolkit"
@@ -56,6 +62,8 @@ def cause(error: dagger.QueryError) -> str:
         return f"it wants a GPU, and {NO_GPU}"
     if toolkit := _TOOLKIT.search(_TRACE.sub("", str(error))):
         return _short(toolkit[0], _LONGEST)
+    if _UNMADE in str(error):
+        return UNMADE
     if isinstance(error, dagger.ExecError):
         said = error.stderr.strip() or error.stdout.strip() or "it printed nothing"
         command = _short(" ".join(error.command), _LONGEST_COMMAND)

@@ -11,7 +11,7 @@ import pytest
 from dagger._exceptions import QueryErrorValue
 
 from ci.errors import ImageUnavailable, InfrastructureFault
-from ci.module.engine import NO_GPU, cause, explained, started
+from ci.module.engine import NO_GPU, UNMADE, cause, explained, started
 
 pytestmark = pytest.mark.unit
 
@@ -67,6 +67,13 @@ def exec_failed(stderr: str, stdout: str = "") -> dagger.QueryError:
                 f" enabled, set _EXPERIMENTAL_DAGGER_GPU_SUPPORT{TRACE}"
             ),
             f"it wants a GPU, and {NO_GPU}",
+        ),
+        (
+            failed(
+                f'{GRAPH}exit code: 1\ncleanup failed: "runc delete container": /usr/bin/runc did'
+                f" not terminate successfully: exit status 1: container does not exist{TRACE}"
+            ),
+            UNMADE,
         ),
         (
             failed(
