@@ -105,7 +105,7 @@ def with_key(key: str) -> str:
 def holding(model_flags: str) -> Lazy:
     """Return a container with a model that brings flags along; none where there are none."""
     answers = {"env_variable": "/m", "label": "", "exists": bool(model_flags)}
-    answers |= {"contents": model_flags}
+    answers |= {"contents": model_flags, "entrypoint": ["/usr/local/bin/launch.sh"]}
     return Lazy({name: partial(_given, answer) for name, answer in answers.items()})
 
 
@@ -138,7 +138,7 @@ def test_each_of_two_containers_is_asked_with_its_own_key(
         await (candidate.compared if stage == "compare" else candidate.proven)(baseline)
 
     anyio.run(ran)
-    (prober,) = [one for one in asked[1] if f"/report/{stage}/" in one.calls[-1][1][0]]
+    (prober,) = [one for one in asked[1] if "/report/compare/" in one.calls[-1][1][0]]
     given = dict(reversed([*prober.found("with_secret_variable")]))
     plain = dict(reversed([*prober.found("with_env_variable")]))
 
@@ -149,6 +149,19 @@ def test_each_of_two_containers_is_asked_with_its_own_key(
     assert (of(BASELINE_API_KEY), of(API_KEY)) == keys
 
 
+def test_a_bad_candidate_is_not_compared(asked: Any) -> None:
+    """A comparison costs minutes, and says nothing of a server that fails its questions."""
+    asked[0]["prove"] = Outcome.FAILED
+    make, inputs = cast("Any", Image), cast("Any", Inputs)
+    given = inputs(origin=Origin(), credentials=Credentials(), config=ConfigFile(""))
+    image = make(container=holding(""), gpu=False, inputs=given, locks=[])
+
+    async def ran() -> Any:
+        return await (await image.served([])).proven(await image.served([]))
+
+    assert not_run(anyio.run(ran)) == {"compare": "a server that passes its other checks"}
+
+
 @pytest.mark.parametrize("gpu", [False, True])
 def test_what_gpus_exchange_has_room(asked: Any, *, gpu: bool) -> None:
     """GPUs get 64 MiB of shared memory, too little for what they exchange; or a CPU gets more."""
@@ -156,7 +169,7 @@ def test_what_gpus_exchange_has_room(asked: Any, *, gpu: bool) -> None:
     given = inputs(origin=Origin(), credentials=Credentials(), config=ConfigFile(""))
     image = make(container=holding(""), gpu=gpu, inputs=given, locks=[])
     server = anyio.run(image.served, [])
-    room = [("/dev/shm", 32 * 1024**3)] if gpu else []  # noqa: S108 - of a container
+    room = [("/dev/shm",)] if gpu else []  # noqa: S108 - of a container
     assert [*server.service.found("with_mounted_temp")] == room
     assert [*server.mounted.found("with_mounted_temp")] == room
     assert not [*server.image.found("with_mounted_temp")]
