@@ -11,12 +11,14 @@ from urllib.parse import urlencode, urlsplit
 
 from ci.boards.query import FUNCTION, LABEL
 from ci.errors import BadAnswer, CheckBroken, SglangCiError
+from ci.observe.scrapers import VICTORIAMETRICS
 from ci.server.documents import document
 from ci.server.exchange import Exchange, exchanging
 
 JSON_ERRORS = (400, 422)
 """HTTP statuses of a query that can't be evaluated; the answer says why."""
 OK = 200
+PRETENDED = {"version": "2.24.0"}
 
 
 @dataclass(frozen=True)
@@ -84,12 +86,16 @@ class Prometheus:
             return False
 
     async def version(self) -> str:
-        """Return its version; empty where it tells none."""
+        """Return its version; empty where it tells none.
+
+        A VictoriaMetrics calls itself a Prometheus 2.24.0, and says nothing else of its build.
+        """
         try:
             data = await self._data("/api/v1/status/buildinfo", {})
         except SglangCiError:
             return ""
-        return str(data.get("version", "")) if isinstance(data, dict) else ""
+        found = data if isinstance(data, dict) else {}
+        return VICTORIAMETRICS if found == PRETENDED else str(found.get("version", ""))
 
     async def scraped(self, server: str) -> Scraped | None:
         """Return what it says of the server at a base URL; None where it scrapes none such."""
@@ -98,7 +104,9 @@ class Prometheus:
         for one in found:
             url = str(one.get("scrapeUrl", ""))
             if urlsplit(url).netloc == urlsplit(server).netloc:
-                interval = _seconds(str(one.get("scrapeInterval", "")))
+                known = one.get("discoveredLabels") or {}
+                told = one.get("scrapeInterval") or known.get("__scrape_interval__", "")
+                interval = _seconds(str(told))
                 return Scraped(str(one.get("health")), str(one.get("lastError", "")), interval)
         return None
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from decimal import Decimal
 from time import monotonic
 from types import MappingProxyType
 from urllib.parse import urlsplit
@@ -20,6 +23,8 @@ from ci.server.faults import status_line
 PATH = "/metrics"
 OFF = "the server has no metrics, so every board of it is empty: start SGLang with --enable-metrics"
 OK, NOT_FOUND = 200, 404
+BOUND = re.compile(r'(?<=[{,]le=")[0-9][0-9.e+-]*(?=")')
+"""A bound of a histogram; not that of infinity, which everybody writes alike."""
 GROWS = ("pid",)
 """Labels that have another value after each start."""
 
@@ -33,12 +38,14 @@ class StoredMetric:
         type: gauge, counter, histogram, …; of a histogram's parts the histogram's.
         series: The labels of each series, with their values.
         event: What brought it about; empty where it was there from the beginning.
+        numbers: Whether one of them has a value that is a number, and not NaN.
     """
 
     name: str
     type: str
     series: tuple[Mapping[str, str], ...]
     event: str = ""
+    numbers: bool = True
 
     @property
     def labels(self) -> frozenset[str]:
@@ -121,7 +128,8 @@ async def read(
         told = status_line(answer.status, answer.target)
         raise BadAnswer(url, f"{told} to {scraper.title}", status=answer.status)
     added = {"job": job, "instance": urlsplit(exchange.url).netloc} if rules else {}
-    found = catalogue(answer.body, rules, added)
+    page = BOUND.sub(_plain, answer.body) if scraper.plain else answer.body
+    found = catalogue(page, rules, added)
     if not found.metrics:
         raise BadAnswer(url, f"no metrics stand on the page that {scraper.title} gets")
     return replace(found, size=len(answer.body.encode()), seconds=seconds)
@@ -149,10 +157,17 @@ def catalogue(
     grouped: dict[str, list[Mapping[str, str]]] = {}
     for one in found:
         grouped.setdefault(one.name, []).append(one.labels)
+    numbers = {one.name for one in found if not math.isnan(one.value)}
     metrics = {
-        name: StoredMetric(name, types[name], tuple(series)) for name, series in grouped.items()
+        name: StoredMetric(name, types[name], tuple(series), numbers=name in numbers)
+        for name, series in grouped.items()
     }
     return Catalogue(MappingProxyType(metrics), twice=tuple(_twice(found)))
+
+
+def _plain(bound: re.Match[str]) -> str:
+    """Return a bound as a plain number: 1 for 1.0, and 1000000 for 1e+06."""
+    return f"{Decimal(bound[0]).normalize():f}"
 
 
 def _type(name: str, kinds: Mapping[str, Family]) -> str:

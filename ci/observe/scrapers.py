@@ -22,6 +22,8 @@ default protocols. Those of 3.0 to 3.15 differ in weights alone."""
 UNDERSCORES = "underscores"
 """How a Prometheus 3 asks for names where `metric_name_validation_scheme` is legacy."""
 LEGACY = "prometheus-3-legacy"
+VICTORIAMETRICS = "VictoriaMetrics"
+"""What stands for its version: it tells that of a Prometheus 2, to please who asks."""
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,12 @@ class Scraper:
     Args:
         title: What it is called.
         accept: The Accept header that it sends.
+        plain: Whether it stores a histogram's bounds as plain numbers, without `.0` or exponents.
     """
 
     title: str
     accept: str
+    plain: bool = False
 
 
 SCRAPERS: Mapping[str, Scraper] = {
@@ -46,7 +50,7 @@ SCRAPERS: Mapping[str, Scraper] = {
     ),
     "prometheus-3": Scraper("Prometheus 3", _MODERN),
     LEGACY: Scraper("Prometheus 3 with legacy names", _MODERN.replace("allow-utf-8", UNDERSCORES)),
-    "opentelemetry": Scraper("the OpenTelemetry collector", _MODERN),
+    "opentelemetry": Scraper("the OpenTelemetry collector", _MODERN, plain=True),
     "victoriametrics": Scraper("VictoriaMetrics' agent", "text/plain;version=0.0.4;q=1,*/*;q=0.1"),
 }
 """Sources: `scrapeAcceptHeader` in prometheus/prometheus v0.42.0, scrape/scrape.go; the collector's
@@ -57,4 +61,6 @@ VictoriaMetrics v1.154.1."""
 
 def of_version(version: str) -> str:
     """Return the scraper that a Prometheus of this version is; that of 3 where it tells none."""
+    if version == VICTORIAMETRICS:
+        return "victoriametrics"
     return "prometheus-2" if re.match(r"v?2\.", version) else "prometheus-3"

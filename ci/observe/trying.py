@@ -105,6 +105,8 @@ def _unseen(selector: VectorSelector, known: Catalogue) -> str:
     metric = known.metrics.get(selector.name or "")
     if metric is None:
         return ""
+    if not metric.numbers:
+        return f"{metric.name} is NaN on the page, which not everybody stores"
     for one in selector.matchers.matchers:
         values = {series.get(one.name, "") for series in metric.series}
         if one.name in metric.labels and not any(_fits(one, value) for value in values):

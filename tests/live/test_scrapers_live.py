@@ -36,8 +36,8 @@ pytestmark = [pytest.mark.live, pytest.mark.long]
 
 PROMETHEUS = ("prometheus3", "prometheus")
 """Names under which one may be installed beside Debian's."""
-ADDED = {"instance", "job", "__name__", "service.instance.id", "server.address"}
-OWN = ("up", "scrape_", "target_info", "otel_scope_")
+ADDED = {"instance", "job", "__name__", "otel_scope_name", "otel_scope_version"}
+OWN = ("up", "scrape_", "target_info")
 """How metrics begin that a scraper makes itself."""
 Series = set[tuple[str, frozenset[tuple[str, str]]]]
 
@@ -199,6 +199,7 @@ def exposed(server: str, scraper: str, settings: ObserveSettings | None = None) 
         (one.name, frozenset((key, text) for key, text in labels.items() if text))
         for one in anyio.run(page).metrics.values()
         for labels in one.series
+        if one.numbers or scraper.startswith("prometheus")
     }
 
 

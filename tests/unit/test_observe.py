@@ -5,10 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 
 from ci.errors import BadAnswer, KeyRefused, ServerFault
+from ci.observe.catalogue import read
+from ci.observe.scrapers import SCRAPERS
 from ci.report.model import Case
+from ci.server.exchange import exchanging
 from ci.verdict import Outcome
 from tests.fakes.observed import AT_REST, Observed, observed
 from tests.unit.commands import Command
@@ -101,6 +105,20 @@ def test_the_cure_cures(tmp_path: Path) -> None:
     """What the check tells to do doesn't help, or it doesn't believe that it was done."""
     board = "sum(rate(sglang:ttft_seconds_sum[1m]))"
     assert only(tmp_path, board, scraper="prometheus-2", rename=CURE).outcome is Outcome.PASSED
+
+
+def test_bounds_are_those_that_are_stored(tmp_path: Path) -> None:
+    """A panel on one bucket is empty where a collector scrapes, and nobody is told."""
+    page = "".join(f'sglang:x_bucket{{le="{le}"}} 1\n' for le in ("0.25", "1.0", "1e+06", "+Inf"))
+    with observed(Observed(rest=f"# TYPE sglang:x histogram\n{page}")) as url:
+
+        async def bounds(scraper: str) -> list[str]:
+            async with exchanging(url, seconds=9) as exchange:
+                found = await read(exchange, SCRAPERS[scraper])
+            return [labels["le"] for labels in found.metrics["sglang:x_bucket"].series]
+
+        assert anyio.run(bounds, "opentelemetry") == ["0.25", "1", "1000000", "+Inf"]
+        assert anyio.run(bounds, "prometheus-3") == ["0.25", "1.0", "1e+06", "+Inf"]
 
 
 def test_what_begins_with_an_event_that_nobody_made_is_said(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from ci.report.model import Case
 from ci.verdict import Outcome, Verdict
-from tests.fakes.observed import FakePrometheus, observed, prometheus
+from tests.fakes.observed import AT_REST, FakePrometheus, Observed, observed, prometheus
 from tests.unit.observe_samples import board_of, checked_at, dashboard, hurry, named
 
 pytestmark = pytest.mark.unit
@@ -66,6 +66,25 @@ def test_what_a_prometheus_says_decides_what_names_are(tmp_path: Path) -> None:
     assert cases["b.promql: line 1"].outcome is Outcome.FAILED
     assert "b.promql: line 1, asked" not in cases
     assert cases["b.promql: line 2, asked"].outcome is Outcome.PASSED
+
+
+def test_a_victoriametrics_is_no_prometheus_2(tmp_path: Path) -> None:
+    """A board for `sglang:` fails, as a VictoriaMetrics says that it is a Prometheus 2.24.0."""
+    cases = asked(tmp_path, FakePrometheus(version="2.24.0"), "sglang:queue", "sglang_queue")
+    assert cases["b.promql: line 1, asked"].outcome is Outcome.PASSED
+    assert cases["b.promql: line 2"].outcome is Outcome.FAILED
+    assert "VictoriaMetrics' agent stores sglang_queue as" in cases["b.promql: line 2"].message
+
+
+def test_what_is_nan_may_not_be_stored(tmp_path: Path) -> None:
+    """A panel on what wasn't measured yet fails where NaN isn't stored."""
+    server = Observed(rest=f"{AT_REST}sglang:occupancy NaN\n")
+    at = FakePrometheus(version="2.24.0", empty=("occupancy",))
+    with observed(server) as url, prometheus(at) as api:
+        at.server = url
+        check = checked_at(url, board_of(tmp_path, "sglang:occupancy"), api=api, scraper="auto")
+    case = named(check)["b.promql: line 1, asked"]
+    assert (case.outcome, "is NaN on the page" in case.message) == (Outcome.SKIPPED, True)
 
 
 @pytest.mark.parametrize(
