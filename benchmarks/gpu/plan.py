@@ -152,10 +152,11 @@ class Plan:
         return path
 
     def _caches(self) -> dict[str, str]:
-        """Return the variables by which every compiler below SGLang keeps its work at `home`."""
+        """Make `home`, and return the variables by which each compiler below SGLang uses it."""
         if self.home is None:
             return {}
         home = self.home.resolve()
+        home.mkdir(parents=True, exist_ok=True)
         return {"HOME": str(home), "TORCHINDUCTOR_CACHE_DIR": str(home / "inductor")}
 
     def for_gate(self) -> Plan:

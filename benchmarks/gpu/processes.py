@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -134,6 +135,12 @@ def tail(log: Path) -> str:
     if not log.is_file():
         return ""
     return "\n".join(log.read_text(encoding="utf-8", errors="replace").splitlines()[-LAST:])
+
+
+def fresh(folder: Path) -> Path:
+    """Return a folder without what an earlier run may have left there."""
+    shutil.rmtree(folder, ignore_errors=True)
+    return folder
 
 
 def keep(path: Path, found: Any) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -13,7 +12,18 @@ from typing import Any
 from benchmarks.bench_serving import Foreign, read
 from benchmarks.gpu import starts
 from benchmarks.gpu.plan import Plan
-from benchmarks.gpu.processes import CI, Deadline, Done, StepFailed, call, keep, servers, stop, tail
+from benchmarks.gpu.processes import (
+    CI,
+    Deadline,
+    Done,
+    StepFailed,
+    call,
+    fresh,
+    keep,
+    servers,
+    stop,
+    tail,
+)
 from ci.bench.files import FOREIGN
 from ci.gate import slow_proxy
 from ci.report.model import Check
@@ -187,12 +197,6 @@ def proxy(url: str, share: float) -> Iterator[str]:
         assert process.stdout
         yield process.stdout.readline().decode().strip()
         process.stdin.close()  # which ends it
-
-
-def fresh(folder: Path) -> Path:
-    """Return a report's folder without what an earlier run may have left there."""
-    shutil.rmtree(folder, ignore_errors=True)
-    return folder
 
 
 def report(folder: Path, done: Done) -> Found:
