@@ -1,8 +1,8 @@
 """What else happens on the GPUs of our servers while a block is measured, as the driver tells it.
 
 Another process there counts where it computes, and where the driver can't tell that, by its memory.
-A GPU that is too hot, or short of power, runs slower for whoever uses it. Its own
-cap on power (`SW power cap`) is none of that: it comes with the load, on both sides alike.
+A GPU that is too hot, or short of power, runs slower for whoever uses it. Its own cap on power
+(`SW power cap`) is none of that: it comes with the load, on both sides alike.
 Source: `nvidia-smi --help-query-gpu` and `nvml.h` (`nvmlClocksEventReason…`) of driver 580.
 """
 
@@ -55,13 +55,18 @@ class GpuWatch:
     def __init__(self, answer: Answer = gpus.answer) -> None:
         self._answer = answer
 
-    async def look(self, ours: Collection[int]) -> list[str]:
+    async def look(self, ours: Collection[int]) -> list[str] | None:
         """Return what disturbs the GPUs on which one of our processes has memory.
+
+        None where no driver answers.
 
         Args:
             ours: Ids of our processes.
         """
-        users = [row for row in await self._answer(USERS) or [] if len(row) >= _COLUMNS]
+        answered = await self._answer(USERS)
+        if answered is None:
+            return None
+        users = [row for row in answered if len(row) >= _COLUMNS]
         here = {row[0] for row in users if _pid(row) in ours}
         if not here:
             return []
@@ -81,17 +86,18 @@ class GpuWatch:
 
     @asynccontextmanager
     async def watched(self, ours: Collection[int]) -> AsyncIterator[Collection[str]]:
-        """Look again and again while the context lasts; yield what was seen so far, each once."""
-        seen: dict[str, None] = {}
+        """Look before and while the context lasts; yield what was seen so far, each once."""
+        first = await self.look(ours) if ours else None
+        if first is None:
+            yield ()
+            return
+        seen = dict.fromkeys(first)
 
         async def watch() -> None:
             while True:
-                seen.update(dict.fromkeys(await self.look(ours)))
                 await anyio.sleep(LOOK)
+                seen.update(dict.fromkeys(await self.look(ours) or ()))
 
-        if not ours or await self._answer(USERS) is None:
-            yield seen
-            return
         with one_error():
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(watch)

@@ -135,8 +135,7 @@ class Server:
         if not (self.startable and baseline.startable):
             return await self._compared_as_they_run(baseline)
         container = await baseline.known_to(await self._beside(self.run))
-        image = ["--baseline-image", baseline.reference] if baseline.reference else []
-        theirs, ours = await baseline.idle(), await self.idle()
+        theirs, ours = await baseline.beside_agent(idle=True), await self.beside_agent(idle=True)
         urls = [await prober.url(service) for service in (theirs, ours)]
         agents = [
             "--baseline-agent",
@@ -144,7 +143,8 @@ class Server:
             "--agent",
             await faults.agent(ours),
         ]
-        report = await self._found(prober.ask(container, COMPARE, *urls, *agents, *image), COMPARE)
+        told = [*agents, *baseline.named]
+        report = await self._found(prober.ask(container, COMPARE, *urls, *told), COMPARE)
         await theirs.stop()
         await ours.stop()
         return report
@@ -154,11 +154,20 @@ class Server:
         """Whether an agent can start its server anew."""
         return engines.profile(self.engine).native
 
-    async def idle(self) -> dagger.Service:
-        """Return a container of the same image, whose agent starts a server as often as asked."""
+    async def beside_agent(self, *, idle: bool = False) -> dagger.Service:
+        """Start a container of the same image whose server is an agent's: it may hurt it.
+
+        Args:
+            idle: Whether the agent first starts the server when it is asked to.
+        """
         settings = await self.inputs.settings()
         container = prober.logged(self.mounted, settings, faults.run_of(self.run))
-        return await started(await faults.service(container, self.arguments, idle=True))
+        return await started(await faults.service(container, self.arguments, idle=idle))
+
+    @property
+    def named(self) -> list[str]:
+        """The options that name its image as a baseline's; none where it isn't known."""
+        return ["--baseline-image", self.reference] if self.reference else []
 
     async def _compared_as_they_run(self, baseline: "Server") -> Report:
         """Say whether this server is slower than `baseline`, and stop both."""
@@ -170,8 +179,7 @@ class Server:
     async def up(self) -> list[str]:
         """Start this server as a baseline, wait for it, and return the options that name it."""
         await (await self._ready()).sync()
-        image = ["--baseline-image", self.reference] if self.reference else []
-        return ["--baseline", await prober.url(self.service), *image]
+        return ["--baseline", await prober.url(self.service), *self.named]
 
     async def known_to(self, container: dagger.Container) -> dagger.Container:
         """Return a prober of another server, with the key of this one as its baseline."""
@@ -195,11 +203,10 @@ class Server:
     async def _hurt(self, stage: str) -> Report:
         """Start a server that has a fault agent, ask `stage` of it once it is ready, stop it."""
         only_sglang(self.engine, stage)
-        run = faults.run_of(self.run)
-        container = prober.logged(self.mounted, await self.inputs.settings(), run)
-        victim = await started(await faults.service(container, self.arguments))
+        victim = await self.beside_agent()
         url, agent = await prober.url(victim), await faults.agent(victim)
-        asked = prober.ask(await self._beside(run), "wait", url, *self._log())
+        beside = await self._beside(faults.run_of(self.run))
+        asked = prober.ask(beside, "wait", url, *self._log())
         report = await self._found(asked, "wait")
         if report.passed:
             report = await self._found(prober.ask(asked, stage, url, "--agent", agent), stage)
